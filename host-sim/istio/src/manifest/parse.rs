@@ -1,0 +1,131 @@
+//! Splits a file into documents and reads each on its own, so that a broken one does not hide the next.
+
+use serde_saphyr::MessageFormatter as _;
+
+use super::node::{Node, Value};
+use crate::{
+    Source,
+    problem::{Position, Problem},
+};
+
+/// Every document of `source`, `kind: List` opened up. Empty documents are left out; a document that is not YAML becomes a problem.
+pub(crate) fn documents(source: &Source, problems: &mut Vec<Problem>) -> Vec<Node> {
+    let mut found = Vec::new();
+    for piece in pieces(&source.text) {
+        match parse(piece.text) {
+            Ok(mut node) => {
+                shift(&mut node, piece.lines_before);
+                flatten(node, &mut found);
+            }
+            Err(error) => problems.push(syntax_problem(source, &piece, &error)),
+        }
+    }
+    found
+}
+
+fn parse(text: &str) -> Result<Node, serde_saphyr::Error> {
+    let options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false };
+    serde_saphyr::from_str_with_options(text, options)
+}
+
+fn syntax_problem(source: &Source, piece: &Piece<'_>, error: &serde_saphyr::Error) -> Problem {
+    let at = error.location().map_or(Position { line: 1, column: 1 }, |place| Position { line: place.line(), column: place.column() });
+    Problem {
+        file: source.name.clone(),
+        at: Position { line: at.line + piece.lines_before, ..at },
+        reason: format!("not valid YAML: {}", serde_saphyr::UserMessageFormatter.format_message(error)),
+        ..Problem::default()
+    }
+}
+
+/// `kind: List` (and typed lists such as `ServiceList`) become their items.
+fn flatten(node: Node, into: &mut Vec<Node>) {
+    if matches!(node.value, Value::Null) {
+        return;
+    }
+    let is_list = node.get("kind").and_then(Node::text).is_some_and(|kind| kind.ends_with("List"));
+    match node.get("items") {
+        Some(items) if is_list => items.items().iter().for_each(|item| flatten(item.clone(), into)),
+        _ => into.push(node),
+    }
+}
+
+fn shift(node: &mut Node, lines: u64) {
+    node.at.line += lines;
+    match &mut node.value {
+        Value::List(items) => items.iter_mut().for_each(|item| shift(item, lines)),
+        Value::Map(entries) => entries.iter_mut().for_each(|entry| {
+            entry.at.line += lines;
+            shift(&mut entry.value, lines);
+        }),
+        _ => {}
+    }
+}
+
+struct Piece<'a> {
+    text: &'a str,
+    lines_before: u64,
+}
+
+/// Cuts at lines that start with `---`, which YAML reserves for the document marker wherever they stand.
+fn pieces(text: &str) -> Vec<Piece<'_>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut found = Vec::new();
+    let (mut start, mut offset, mut line, mut first_line) = (0, 0, 0, 0);
+    for row in text.split_inclusive('\n') {
+        if is_marker(row) && offset > start {
+            push_piece(&mut found, text.get(start..offset), first_line);
+            (start, first_line) = (offset, line);
+        }
+        offset += row.len();
+        line += 1;
+    }
+    push_piece(&mut found, text.get(start..), first_line);
+    found
+}
+
+fn is_marker(row: &str) -> bool {
+    row.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+}
+
+fn push_piece<'a>(found: &mut Vec<Piece<'a>>, text: Option<&'a str>, lines_before: u64) {
+    let says_something = |row: &str| !matches!(row.trim(), "" | "---" | "...") && !row.trim_start().starts_with(['#', '%']);
+    if let Some(text) = text.filter(|text| text.lines().any(says_something)) {
+        found.push(Piece { text, lines_before });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Vec<Node>, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let nodes = documents(&Source { name: "f.yaml".into(), text: text.into() }, &mut problems);
+        (nodes, problems)
+    }
+
+    #[test]
+    fn a_broken_document_does_not_hide_the_next() {
+        let (nodes, problems) = read("kind: A\n---\nkind: [B\n---\n# nothing\n---\nkind: C\n");
+        let kinds: Vec<_> = nodes.iter().filter_map(|node| node.get("kind")?.text()).collect();
+        assert_eq!(kinds, ["A", "C"]);
+        assert_eq!(nodes[1].locate("kind").line, 7);
+        assert_eq!(problems.len(), 1);
+        assert!((3..=4).contains(&problems[0].at.line), "{}", problems[0]);
+    }
+
+    #[test]
+    fn lists_are_opened_and_json_is_yaml() {
+        let (nodes, problems) = read(r#"{"kind": "List", "items": [{"kind": "A"}, {"kind": "List", "items": [{"kind": "B"}]}]}"#);
+        let kinds: Vec<_> = nodes.iter().filter_map(|node| node.get("kind")?.text()).collect();
+        assert_eq!((kinds, problems.len()), (vec!["A", "B"], 0));
+    }
+
+    #[test]
+    fn a_duplicate_key_is_refused() {
+        let (_, problems) = read("kind: A\nspec: {}\nspec: {}\n");
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].at.line, 3);
+    }
+}
