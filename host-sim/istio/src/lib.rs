@@ -1,1 +1,24 @@
-//! Skeleton.
+//! Istio's half of a gateway: manifests are read strictly, validated as the admission webhook would, and translated to Envoy's configuration as
+//! istiod translates them for an ingress gateway. Names of routes, virtual hosts and clusters are Istio's.
+//!
+//! Absent from this crate: sockets, async, clocks, files. Text comes in, an [`xds::Bootstrap`] comes out; what an answer to a request is, `proxy`
+//! decides from that value alone.
+
+mod manifest;
+mod problem;
+mod read;
+mod resource;
+mod validate;
+
+pub use problem::{Position, Problem};
+pub use read::read;
+pub use resource::Resources;
+
+/// A file, or standard input, as text.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// The name that problems will show.
+    pub name: String,
+    /// Its YAML or JSON.
+    pub text: String,
+}

@@ -184,7 +184,10 @@ impl Decode for Duration {
                 Self::default()
             }),
             Value::Null => Self::default(),
-            _ => decoder.wrong_type(node, "a duration, a string such as \"5s\""),
+            _ => {
+                decoder.refuse(node.at, format!("must be a duration, this is {}", kind_of(node)), Some(format!("write \"{}s\"", node.json())));
+                Self::default()
+            }
         }
     }
 }
@@ -367,8 +370,8 @@ mod tests {
                 "f:3:3: R: spec.inner[0].nmber: unknown field \"nmber\"; did you mean \"number\"?",
                 "f:3:3: R: spec.inner[0].number: required field is missing",
                 "f:4:12: R: spec.inner[1].number: must be a whole number, this is the string \"80\"; write 80 without quotes",
-                "f:4:27: R: spec.inner[1].timeout: must be a duration, a string such as \"5s\", this is the number 5; write \"5\" with quotes",
-                "f:6:12: R: spec.inner[2].timeout: must be a duration, a string such as \"5s\", this is the number 5; write \"5\" with quotes",
+                "f:4:27: R: spec.inner[1].timeout: must be a duration, this is the number 5; write \"5s\"",
+                "f:6:12: R: spec.inner[2].timeout: must be a duration, this is the number 5; write \"5s\"",
                 "f:7:15: R: spec.labels[\"a.b\"]: must be a string, this is the number 1; write \"1\" with quotes",
                 "f:8:7: R: spec.mode: unsupported value \"SIMPEL\"; did you mean SIMPLE?",
             ]
