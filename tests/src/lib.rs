@@ -1,1 +1,34 @@
-//! Skeleton.
+//! The judges' tools: origins that write down what reaches them, a client that sends bytes as they stand in a case, the recorded answers of Istio and
+//! Envoy, and processes (`host-sim`, the real Envoy) that are always stopped.
+//!
+//! Nothing here links the code under test. Both gateways are programs, driven over sockets, so whatever this crate finds a user would find too.
+
+pub mod case;
+pub mod certs;
+pub mod client;
+pub mod compare;
+pub mod envoy;
+pub mod gateway;
+pub mod host_sim;
+pub mod latin1;
+pub mod origins;
+pub mod process;
+pub mod record;
+pub mod recorded;
+pub mod replay;
+pub mod scoreboard;
+
+use std::path::{Path, PathBuf};
+
+/// The repository's root, whatever directory the test runs in.
+#[must_use]
+pub fn repository() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+/// `tests/corpus`: what Istio and Envoy answered.
+#[must_use]
+pub fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")
+}

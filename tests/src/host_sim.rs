@@ -1,0 +1,139 @@
+//! Starts `host-sim`, the program a user has, on ports of the kernel's choice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use regex::Regex;
+
+use crate::gateway::{self, Gateway};
+use crate::process::Process;
+
+/// Starting takes milliseconds; a cold module compiles in a second or two.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[expect(clippy::expect_used, reason = "constant patterns; every start runs them")]
+static LINES: LazyLock<(Regex, Regex)> = LazyLock::new(|| {
+    let regex = |pattern: &str| Regex::new(pattern).expect("a constant pattern");
+    (regex(r"admin\b.*?(127\.0\.0\.1:[0-9]+)"), regex(r"port ([0-9]+)\b.*?(127\.0\.0\.1:[0-9]+)"))
+});
+
+/// The program under test: `HOST_SIM_BIN`, or `target/release/host-sim` as `make build` leaves it.
+///
+/// # Errors
+/// It is not there, or older than the sources: a test must not judge yesterday's program.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("HOST_SIM_BIN") {
+        let path = PathBuf::from(path);
+        return if path.is_file() { Ok(path) } else { bail!("HOST_SIM_BIN={} is no file", path.display()) };
+    }
+    let path = crate::repository().join("target/release/host-sim");
+    let built = modified(&path).with_context(|| format!("{} is missing: run `make build` first", path.display()))?;
+    for folder in ["host-sim", "filters/policy"] {
+        if let Some(source) = newer(&crate::repository().join(folder), built)? {
+            bail!("{} is older than {}: run `make build` first", path.display(), source.display());
+        }
+    }
+    Ok(path)
+}
+
+fn modified(path: &Path) -> Result<std::time::SystemTime> {
+    Ok(std::fs::metadata(path)?.modified()?)
+}
+
+/// A source file below `folder` that changed after `built`.
+fn newer(folder: &Path, built: std::time::SystemTime) -> Result<Option<PathBuf>> {
+    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        let found = if path.is_dir() {
+            // Tests beside the sources are not part of the program.
+            if path.file_name() == Some(OsStr::new("tests")) { None } else { newer(&path, built)? }
+        } else {
+            let source = path.extension().is_some_and(|e| e == "rs" || e == "toml" || e == "html");
+            (source && modified(&path)? > built).then_some(path)
+        };
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// How to run it.
+pub struct Run<'a> {
+    binary: &'a Path,
+    arguments: Vec<String>,
+    ports: BTreeSet<u16>,
+}
+
+impl<'a> Run<'a> {
+    /// `host-sim run` with Envoy's answers, on the manifests in `files`.
+    #[must_use]
+    pub fn manifests(binary: &'a Path, files: &[&Path]) -> Self {
+        let mut arguments = vec!["run".to_owned(), "--fidelity".into(), "envoy".into()];
+        for file in files {
+            arguments.extend(["-f".into(), file.display().to_string()]);
+        }
+        Self { binary, arguments, ports: BTreeSet::new() }
+    }
+
+    /// A Gateway server's port whose address on this machine is wanted.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.ports.insert(port);
+        self
+    }
+
+    /// More arguments.
+    #[must_use]
+    pub fn with<I: IntoIterator<Item = impl Into<String>>>(mut self, arguments: I) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Errors
+    /// It ended (manifests refused, say) or did not get ready; the message has its words.
+    pub async fn start(self) -> Result<Gateway> {
+        let mut command = Command::new(self.binary);
+        command.args(&self.arguments).args(["--admin", "127.0.0.1:0"]);
+        for port in &self.ports {
+            command.args(["--port-map", &format!("{port}=0")]);
+        }
+        let process = Process::start(&mut command)?;
+        let admin = process
+            .wait_for("the admin server's address", PATIENCE, |lines| lines.iter().find_map(|l| admin(l)))
+            .await?;
+        gateway::ready(&process, admin, PATIENCE).await?;
+        let ports: BTreeMap<u16, SocketAddr> = process.log().lines().filter_map(listener).collect();
+        Ok(Gateway { process, ports, admin })
+    }
+}
+
+fn admin(line: &str) -> Option<SocketAddr> {
+    LINES.0.captures(line)?.get(1)?.as_str().parse().ok()
+}
+
+fn listener(line: &str) -> Option<(u16, SocketAddr)> {
+    let found = LINES.1.captures(line)?;
+    Some((found.get(1)?.as_str().parse().ok()?, found.get(2)?.as_str().parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_a_start_say_where_everything_listens() {
+        assert_eq!(admin("admin on 127.0.0.1:41001"), Some(([127, 0, 0, 1], 41001).into()));
+        assert_eq!(listener("port 80 on 127.0.0.1:41002 (http)"), Some((80, ([127, 0, 0, 1], 41002).into())));
+        assert_eq!(listener("admin on 127.0.0.1:41001"), None);
+        assert_eq!(admin("port 80 on 127.0.0.1:41002"), None);
+    }
+}
