@@ -1,1 +1,29 @@
-//! Skeleton.
+//! The rules of traffic control, pure: bytes and types in, decisions out.
+//!
+//! No clock, no dice, no I/O and no panic live here. Time, randomness and what was remembered are arguments,
+//! so the filters inside Envoy and the gateway of host-sim reach the same decision from the same code.
+//!
+//! Headers are slices of `(name, value)` pairs of bytes with lower-case names; the pseudo-headers
+//! (`:method`, `:scheme`, `:authority`, `:path`) are ordinary entries, as in Envoy.
+
+#[cfg(test)]
+mod sentences;
+
+pub mod cidr;
+pub mod cookie;
+pub mod hash;
+pub mod header;
+pub mod index;
+pub mod matcher;
+pub mod path;
+pub mod query;
+pub mod redirect;
+pub mod regex;
+pub mod rewrite;
+pub mod split;
+pub mod strict;
+pub mod template;
+pub mod text;
+
+pub use index::Index;
+pub use matcher::{Miss, Request, RequestMatcher};
