@@ -168,7 +168,7 @@ impl Origin {
             },
         );
         if !steering.delay.is_zero() {
-            tokio::time::sleep(steering.delay).await;
+            tokio::time::sleep(steering.delay).await; // the request asked for it
         }
         if steering.reset {
             return None;
