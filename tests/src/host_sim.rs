@@ -1,7 +1,6 @@
 //! Starts `host-sim`, the program a user has, on ports of the kernel's choice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,9 +33,12 @@ pub fn binary() -> Result<PathBuf> {
     }
     let path = crate::repository().join("target/release/host-sim");
     let built = modified(&path).with_context(|| format!("{} is missing: run `make build` first", path.display()))?;
-    for folder in ["host-sim", "filters/policy"] {
-        if let Some(source) = newer(&crate::repository().join(folder), built)? {
-            bail!("{} is older than {}: run `make build` first", path.display(), source.display());
+    // Cargo's own list of what went in.
+    let sources = std::fs::read_to_string(path.with_extension("d"))
+        .with_context(|| format!("{}.d: run `make build` first", path.display()))?;
+    for source in sources.split_once(": ").map_or("", |(_, list)| list).split_whitespace() {
+        if modified(Path::new(source)).is_ok_and(|changed| changed > built) {
+            bail!("{} is older than {source}: run `make build` first", path.display());
         }
     }
     Ok(path)
@@ -44,24 +46,6 @@ pub fn binary() -> Result<PathBuf> {
 
 fn modified(path: &Path) -> Result<std::time::SystemTime> {
     Ok(std::fs::metadata(path)?.modified()?)
-}
-
-/// A source file below `folder` that changed after `built`.
-fn newer(folder: &Path, built: std::time::SystemTime) -> Result<Option<PathBuf>> {
-    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
-        let path = entry?.path();
-        let found = if path.is_dir() {
-            // Tests beside the sources are not part of the program.
-            if path.file_name() == Some(OsStr::new("tests")) { None } else { newer(&path, built)? }
-        } else {
-            let source = path.extension().is_some_and(|e| e == "rs" || e == "toml" || e == "html");
-            (source && modified(&path)? > built).then_some(path)
-        };
-        if found.is_some() {
-            return Ok(found);
-        }
-    }
-    Ok(None)
 }
 
 /// How to run it.

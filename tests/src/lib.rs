@@ -7,6 +7,7 @@ pub mod case;
 pub mod certs;
 pub mod client;
 pub mod compare;
+pub mod documents;
 pub mod envoy;
 pub mod gateway;
 pub mod host_sim;
