@@ -6,14 +6,6 @@ use super::{Fault, InvalidRegex, Substitution};
 pub(super) enum Engine {}
 
 impl Engine {
-    pub(super) fn full(pattern: &str) -> Result<Engine, InvalidRegex> {
-        Err(InvalidRegex::new(Fault::NoEngine, pattern))
-    }
-
-    pub(super) fn search(pattern: &str) -> Result<Engine, InvalidRegex> {
-        Engine::full(pattern)
-    }
-
     pub(super) fn is_match(&self, _: &[u8]) -> bool {
         match *self {}
     }
@@ -21,12 +13,9 @@ impl Engine {
     pub(super) fn replace_all(&self, _: &[u8], _: &Substitution) -> Vec<u8> {
         match *self {}
     }
+}
 
-    pub(super) fn literal_prefix(&self) -> (&[u8], bool) {
-        match *self {}
-    }
-
-    pub(super) fn groups(&self) -> usize {
-        match *self {}
-    }
+/// Refuses.
+pub(super) fn compile(pattern: &str, _full: bool) -> Result<super::Compiled, InvalidRegex> {
+    Err(InvalidRegex::new(Fault::NoEngine, pattern))
 }

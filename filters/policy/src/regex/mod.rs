@@ -2,29 +2,51 @@
 //!
 //! The grammar is RE2's own (see [`syntax`]), not Rust's: what Envoy accepts is accepted, what it refuses is
 //! refused with the same words, and `.` takes one UTF-8 character, never a stray byte.
-//! The matcher is the lazy DFA of `regex-automata`, which is linear in the text. Nothing of it runs, and nothing
-//! is allocated, until a first pattern is compiled.
+//! The engine is the `regex` package, in wasm a part of it; both are linear in the text. Nothing of it runs, and
+//! nothing is allocated, until a first pattern is compiled.
 
 #[cfg(feature = "regex")]
 mod classes;
 #[cfg(feature = "regex")]
-mod engine;
+mod compile;
+#[cfg(all(feature = "regex", any(target_family = "wasm", test)))]
+mod lazy;
+#[cfg(all(feature = "regex", not(target_family = "wasm")))]
+mod native;
+#[cfg(feature = "regex")]
+mod replace;
 #[cfg(feature = "regex")]
 mod syntax;
 
 #[cfg(not(feature = "regex"))]
 mod absent;
 
-#[cfg(not(feature = "regex"))]
-use absent as engine;
-
 use std::fmt;
+use std::sync::Arc;
+
+#[cfg(not(feature = "regex"))]
+use absent::{Engine, compile};
+#[cfg(feature = "regex")]
+use compile::compile;
+#[cfg(all(feature = "regex", target_family = "wasm"))]
+use lazy::Engine;
+#[cfg(all(feature = "regex", not(target_family = "wasm")))]
+use native::Engine;
+
+/// What a pattern may grow to when compiled, in bytes. RE2's own budget inside Envoy is of this order.
+#[cfg(feature = "regex")]
+const COMPILED_LIMIT: usize = 1 << 20;
 
 /// A compiled pattern. Cheap to clone.
 #[derive(Clone)]
-pub struct Regex {
-    pattern: std::sync::Arc<str>,
-    engine: std::sync::Arc<engine::Engine>,
+pub struct Regex(Arc<Compiled>);
+
+struct Compiled {
+    pattern: String,
+    engine: Engine,
+    groups: usize,
+    /// The bytes every match starts with, and whether they are the only text that matches.
+    literal_prefix: (Vec<u8>, bool),
 }
 
 /// Why a pattern or a substitution was refused, with the piece of it that is to blame.
@@ -131,53 +153,49 @@ impl Regex {
     ///
     /// The pattern is parsed on its own before it is anchored, so `a)|(?:b` cannot climb out of the anchors.
     pub fn full(pattern: &str) -> Result<Regex, InvalidRegex> {
-        Regex::build(pattern, engine::Engine::full(pattern)?)
+        compile(pattern, true).map(Arc::new).map(Regex)
     }
 
     /// A pattern that may match anywhere, as in Envoy's `regex_rewrite`.
     pub fn search(pattern: &str) -> Result<Regex, InvalidRegex> {
-        Regex::build(pattern, engine::Engine::search(pattern)?)
-    }
-
-    fn build(pattern: &str, engine: engine::Engine) -> Result<Regex, InvalidRegex> {
-        Ok(Regex { pattern: pattern.into(), engine: std::sync::Arc::new(engine) })
+        compile(pattern, false).map(Arc::new).map(Regex)
     }
 
     /// Does the pattern match, in time linear in the text?
     pub fn is_match(&self, text: &[u8]) -> bool {
-        self.engine.is_match(text)
+        self.0.engine.is_match(text)
     }
 
     /// RE2's `GlobalReplace`: every match, left to right, no empty match right behind another match.
     pub fn replace_all(&self, text: &[u8], with: &Substitution) -> Vec<u8> {
-        self.engine.replace_all(text, with)
+        self.0.engine.replace_all(text, with)
     }
 
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
-        &self.pattern
+        &self.0.pattern
     }
 
     /// The bytes every match starts with, and whether they are the only text that matches.
     pub fn literal_prefix(&self) -> (&[u8], bool) {
-        self.engine.literal_prefix()
+        (&self.0.literal_prefix.0, self.0.literal_prefix.1)
     }
 
     /// How many capturing groups the pattern has, the whole match not counted.
     pub fn groups(&self) -> usize {
-        self.engine.groups()
+        self.0.groups
     }
 }
 
 impl fmt::Debug for Regex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Regex({:?})", self.pattern)
+        write!(f, "Regex({:?})", self.as_str())
     }
 }
 
 impl PartialEq for Regex {
     fn eq(&self, other: &Regex) -> bool {
-        self.pattern == other.pattern
+        self.as_str() == other.as_str()
     }
 }
 

@@ -360,7 +360,10 @@ impl<'p> Parser<'p> {
             let item = self.at;
             match self.peek() {
                 None => {
-                    return Err(InvalidRegex::new(Fault::MissingBracket, self.pattern.get(start..).unwrap_or_default()));
+                    return Err(InvalidRegex::new(
+                        Fault::MissingBracket,
+                        self.pattern.get(start..).unwrap_or_default(),
+                    ));
                 }
                 Some(']') if !first => {
                     self.next();

@@ -4,8 +4,22 @@
 use super::*;
 use crate::sentences;
 
+/// Outside wasm the wasm engine answers too, so every sentence holds for both.
+#[cfg(not(target_family = "wasm"))]
+fn lazily(pattern: &str, full: bool) -> lazy::Engine {
+    use regex_syntax::hir::{Hir, Look};
+    let hir = syntax::parse(pattern).unwrap().hir;
+    let anchored = || Hir::concat(vec![Hir::look(Look::Start), hir.clone(), Hir::look(Look::End)]);
+    lazy::Engine::build(pattern, &if full { anchored() } else { hir.clone() }, full).unwrap()
+}
+
 fn full(pattern: &str, yes: &[&[u8]], no: &[&[u8]]) {
     let regex = Regex::full(pattern).unwrap_or_else(|fault| panic!("{pattern}: {fault}"));
+    #[cfg(not(target_family = "wasm"))]
+    {
+        let lazy = lazily(pattern, true);
+        assert!(yes.iter().all(|text| lazy.is_match(text)) && !no.iter().any(|text| lazy.is_match(text)), "{pattern}");
+    }
     for text in yes {
         assert!(regex.is_match(text), "{pattern} should match {}", text.escape_ascii());
     }
@@ -23,6 +37,8 @@ fn replaced(pattern: &str, with: &str, text: &str, expected: &str) {
     let regex = Regex::search(pattern).unwrap();
     let with = Substitution::parse(with, &regex).unwrap();
     let out = regex.replace_all(text.as_bytes(), &with);
+    #[cfg(not(target_family = "wasm"))]
+    assert_eq!(lazily(pattern, false).replace_all(text.as_bytes(), &with), out, "{pattern} in {text}, as in wasm");
     assert_eq!(String::from_utf8_lossy(&out), expected, "{pattern} in {text}");
 }
 
