@@ -1,7 +1,5 @@
 //! Starts the real Envoy: the judge.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -21,22 +19,28 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 /// No Envoy, and `CI=true`; or `ENVOY_BIN` names no file.
 pub fn binary() -> Result<Option<PathBuf>> {
-    if let Some(path) = std::env::var_os("ENVOY_BIN") {
-        let path = PathBuf::from(path);
-        return if path.is_file() { Ok(Some(path)) } else { bail!("ENVOY_BIN={} is no file", path.display()) };
+    let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    let found =
+        find(std::env::var_os("ENVOY_BIN").map(PathBuf::from), crate::repository().join(".venv/bin/envoy"), ci)?;
+    if let Err(why) = &found {
+        eprintln!("SKIPPED: {why}");
     }
-    let path = crate::repository().join(".venv/bin/envoy");
-    if path.is_file() {
-        return Ok(Some(path));
+    Ok(found.ok())
+}
+
+/// The binary, or why a test may go without.
+fn find(named: Option<PathBuf>, installed: PathBuf, ci: bool) -> Result<Result<PathBuf, String>> {
+    match named {
+        Some(path) if path.is_file() => return Ok(Ok(path)),
+        Some(path) => bail!("ENVOY_BIN={} is no file", path.display()),
+        None if installed.is_file() => return Ok(Ok(installed)),
+        None => {}
     }
-    if std::env::var("CI").is_ok_and(|ci| ci == "true") {
-        bail!("no Envoy to judge with: {} is missing (`make test` installs it)", path.display());
-    }
-    eprintln!(
-        "SKIPPED: no Envoy to judge with: {} is missing (`make test` installs it), ENVOY_BIN is not set",
-        path.display()
+    let why = format!(
+        "no Envoy to judge with: {} is missing (`make test` installs it), ENVOY_BIN is not set",
+        installed.display()
     );
-    Ok(None)
+    if ci { bail!(why) } else { Ok(Err(why)) }
 }
 
 /// Starts Envoy on a bootstrap whose listeners and admin server ask for port 0, and waits until it is live. `folder` takes its files.
@@ -57,20 +61,8 @@ pub async fn start(binary: &Path, bootstrap: &Value, folder: &Path, workers: u16
     process.wait_for("the main loop", PATIENCE, started).await?;
     let admin = std::fs::read_to_string(address)?.trim().parse().context("the admin server's address")?;
     gateway::ready(&process, admin, PATIENCE).await?;
-    let listeners: Value = serde_json::from_str(&gateway::fetch(admin, "/listeners?format=json").await?)?;
-    Ok(Gateway { process, ports: ports(&listeners).context("/listeners")?, admin })
-}
-
-/// Istio names a listener by its port: `0.0.0.0_80`.
-fn ports(listeners: &Value) -> Option<BTreeMap<u16, SocketAddr>> {
-    let mut ports = BTreeMap::new();
-    for listener in listeners.get("listener_statuses").and_then(Value::as_array).into_iter().flatten() {
-        let port = listener.get("name")?.as_str()?.rsplit('_').next()?.parse().ok()?;
-        let address = listener.get("local_address")?.get("socket_address")?;
-        let at = format!("{}:{}", address.get("address")?.as_str()?, address.get("port_value")?);
-        ports.insert(port, at.parse().ok()?);
-    }
-    Some(ports)
+    let ports = gateway::listeners(admin).await?;
+    Ok(Gateway { process, ports, admin })
 }
 
 #[cfg(test)]
@@ -78,10 +70,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn envoy_says_where_it_listens() {
-        let listeners = serde_json::json!({"listener_statuses": [
-            {"name": "0.0.0.0_80", "local_address": {"socket_address": {"address": "127.0.0.1", "port_value": 4002}}}
-        ]});
-        assert_eq!(ports(&listeners), Some(BTreeMap::from([(80, ([127, 0, 0, 1], 4002).into())])));
+    fn a_missing_envoy_is_said_and_in_ci_it_is_a_failure() {
+        let (here, nowhere) = (PathBuf::from(file!()), PathBuf::from("/nonexistent/envoy"));
+        let here = crate::repository().join(here);
+        assert_eq!(find(Some(here.clone()), nowhere.clone(), true).unwrap(), Ok(here.clone()));
+        assert_eq!(find(None, here.clone(), true).unwrap(), Ok(here));
+        assert!(find(Some(nowhere.clone()), nowhere.clone(), false).is_err());
+        assert!(find(None, nowhere.clone(), true).is_err());
+        assert!(find(None, nowhere, false).unwrap().unwrap_err().contains("no Envoy"));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::case::Send;
 use crate::client::{self, Reply};
@@ -63,6 +63,44 @@ pub async fn ready(process: &Process, admin: SocketAddr, patience: Duration) -> 
             Ok(_) => return Ok(()),
             Err(e) if Instant::now() > deadline => bail!("not ready within {patience:?} ({e}):\n{}", process.tail()),
             Err(_) => tokio::time::sleep(Duration::from_millis(2)).await, // /ready is asked, never told
+        }
+    }
+}
+
+/// Where each Gateway server's port listens, by the admin server's word.
+///
+/// # Errors
+/// The page is not there, or says something else.
+pub async fn listeners(admin: SocketAddr) -> Result<BTreeMap<u16, SocketAddr>> {
+    let page = fetch(admin, "/listeners").await?;
+    ports(&page).with_context(|| format!("/listeners: {page}"))
+}
+
+/// Istio names a listener by its port, and the page has the name and the address: `0.0.0.0_80::127.0.0.1:41002`.
+fn ports(page: &str) -> Option<BTreeMap<u16, SocketAddr>> {
+    let port = |line: &str| {
+        let (name, address) = line.split_once("::")?;
+        Some((name.rsplit('_').next()?.parse().ok()?, address.trim().parse().ok()?))
+    };
+    page.lines().map(port).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_listeners_page_says_where_each_port_is() {
+        let rows = [
+            ("", Some(vec![])),
+            ("0.0.0.0_80::127.0.0.1:41002\n", Some(vec![(80, 41002)])),
+            ("0.0.0.0_80::127.0.0.1:1\n0.0.0.0_443::127.0.0.1:2\n", Some(vec![(80, 1), (443, 2)])),
+            ("something else\n", None),
+        ];
+        for (page, expected) in rows {
+            let expected =
+                expected.map(|rows| rows.into_iter().map(|(port, at)| (port, ([127, 0, 0, 1], at).into())).collect());
+            assert_eq!(ports(page), expected, "{page}");
         }
     }
 }

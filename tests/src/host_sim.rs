@@ -1,26 +1,18 @@
 //! Starts `host-sim`, the program a user has, on ports of the kernel's choice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use regex::Regex;
 
 use crate::gateway::{self, Gateway};
 use crate::process::Process;
 
 /// Starting takes milliseconds; a cold module compiles in a second or two.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-#[expect(clippy::expect_used, reason = "constant patterns; every start runs them")]
-static LINES: LazyLock<(Regex, Regex)> = LazyLock::new(|| {
-    let regex = |pattern: &str| Regex::new(pattern).expect("a constant pattern");
-    (regex(r"admin\b.*?(127\.0\.0\.1:[0-9]+)"), regex(r"port ([0-9]+)\b.*?(127\.0\.0\.1:[0-9]+)"))
-});
 
 /// The program under test: `HOST_SIM_BIN`, or `target/release/host-sim` as `make build` leaves it.
 ///
@@ -95,18 +87,14 @@ impl<'a> Run<'a> {
             .wait_for("the admin server's address", PATIENCE, |lines| lines.iter().find_map(|l| admin(l)))
             .await?;
         gateway::ready(&process, admin, PATIENCE).await?;
-        let ports: BTreeMap<u16, SocketAddr> = process.log().lines().filter_map(listener).collect();
+        let ports = gateway::listeners(admin).await?;
         Ok(Gateway { process, ports, admin })
     }
 }
 
+/// `admin on 127.0.0.1:15000`, whatever stands around it.
 fn admin(line: &str) -> Option<SocketAddr> {
-    LINES.0.captures(line)?.get(1)?.as_str().parse().ok()
-}
-
-fn listener(line: &str) -> Option<(u16, SocketAddr)> {
-    let found = LINES.1.captures(line)?;
-    Some((found.get(1)?.as_str().parse().ok()?, found.get(2)?.as_str().parse().ok()?))
+    line.split_once("admin on ")?.1.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -114,10 +102,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lines_of_a_start_say_where_everything_listens() {
-        assert_eq!(admin("admin on 127.0.0.1:41001"), Some(([127, 0, 0, 1], 41001).into()));
-        assert_eq!(listener("port 80 on 127.0.0.1:41002 (http)"), Some((80, ([127, 0, 0, 1], 41002).into())));
-        assert_eq!(listener("admin on 127.0.0.1:41001"), None);
-        assert_eq!(admin("port 80 on 127.0.0.1:41002"), None);
+    fn a_start_says_where_the_admin_server_is() {
+        let at = Some(([127, 0, 0, 1], 41001).into());
+        for (line, address) in
+            [("admin on 127.0.0.1:41001", at), ("port 80 on 127.0.0.1:41002", None), ("admin on fire", None)]
+        {
+            assert_eq!(admin(line), address, "{line}");
+        }
     }
 }

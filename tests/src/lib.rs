@@ -13,10 +13,12 @@ pub mod gateway;
 pub mod host_sim;
 pub mod latin1;
 pub mod origins;
+pub mod pair;
 pub mod process;
 pub mod record;
 pub mod recorded;
 pub mod replay;
+pub mod scenario;
 pub mod scoreboard;
 
 use std::path::{Path, PathBuf};

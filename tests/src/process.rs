@@ -92,7 +92,7 @@ impl Process {
     #[must_use]
     pub fn tail(&self) -> String {
         let lines = self.log.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().skip(lines.len().saturating_sub(12)).cloned().collect::<Vec<_>>().join("\n")
+        lines.iter().skip(lines.len().saturating_sub(30)).cloned().collect::<Vec<_>>().join("\n")
     }
 
     /// Asks the program to end (SIGTERM) and waits for it.

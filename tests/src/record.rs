@@ -7,6 +7,7 @@ use regex::Regex;
 
 use crate::case::{Headers, Outcome, Seen};
 use crate::client::Response;
+use crate::replay::Bodies;
 
 /// The header by which the origins' records find their exchange. Never part of a record.
 pub const KEY: &str = "x-origin-key";
@@ -60,11 +61,11 @@ pub fn headers(lines: &Headers) -> Headers {
     kept
 }
 
-/// A response as a record has it: the body only when the gateway wrote it itself.
+/// A response as a record has it.
 #[must_use]
-pub fn response(got: &Response) -> Outcome {
+pub fn response(got: &Response, bodies: Bodies) -> Outcome {
     let by_origin = got.headers.iter().any(|(name, _)| name == "x-origin");
-    let body = (!by_origin).then(|| got.body.clone());
+    let body = (bodies == Bodies::All || !by_origin).then(|| got.body.clone());
     Outcome::Response { status: got.status, headers: headers(&got.headers), body }
 }
 

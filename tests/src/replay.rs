@@ -113,10 +113,11 @@ impl Replay {
     pub async fn exchanges(&self, case: &Case, exchanges: &[Exchange], gateway: &Gateway) -> Vec<Scored> {
         let mut scored = Vec::new();
         for exchange in exchanges {
-            let difference = match ask(&exchange.send, &gateway.ports, &self.origins, &self.certificates).await {
-                Ok(got) => compare::difference(&exchange.expect, &got),
-                Err(e) => Some(format!("{e:#}")),
-            };
+            let difference =
+                match ask(&exchange.send, &gateway.ports, &self.origins, &self.certificates, Bodies::Own).await {
+                    Ok(got) => compare::difference(&exchange.expect, &got),
+                    Err(e) => Some(format!("{e:#}")),
+                };
             scored.push(Scored::new(case, &title(&exchange.send), difference));
         }
         scored
@@ -174,6 +175,7 @@ pub async fn ask(
     ports: &BTreeMap<u16, SocketAddr>,
     origins: &Origins,
     certificates: &Certificates,
+    bodies: Bodies,
 ) -> Result<Answer> {
     let Some(to) = ports.get(&send.port).copied() else {
         return Ok(Answer { outcome: Outcome::NoListener, upstreams: Vec::new(), ms: None });
@@ -196,12 +198,21 @@ pub async fn ask(
         tokio::time::sleep(Duration::from_millis(send.settle_ms)).await; // part of the case: mirrors answer nobody
     }
     let upstreams = origins.take(&key).into_iter().map(record::seen).collect();
-    Ok(Answer { outcome: outcome(reply), upstreams, ms: (ms >= NOTABLE_MS).then_some(ms) })
+    Ok(Answer { outcome: outcome(reply, bodies), upstreams, ms: (ms >= NOTABLE_MS).then_some(ms) })
 }
 
-fn outcome(reply: Reply) -> Outcome {
+/// Which bodies are written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bodies {
+    /// Those the gateway wrote itself, as in the corpus.
+    Own,
+    /// All: two gateways in front of the same origins are compared byte for byte.
+    All,
+}
+
+fn outcome(reply: Reply, bodies: Bodies) -> Outcome {
     match reply {
-        Reply::Response(response) => record::response(&response),
+        Reply::Response(response) => record::response(&response, bodies),
         Reply::Closed => Outcome::Closed,
         Reply::TlsError => Outcome::TlsError,
         Reply::Timeout => Outcome::Timeout,
