@@ -8,11 +8,13 @@ mod manifest;
 mod problem;
 mod read;
 mod resource;
+mod translate;
 mod validate;
 
 pub use problem::{Position, Problem};
 pub use read::read;
 pub use resource::Resources;
+pub use translate::{Backend, EchoBackend, ListenerPort, ORIGIN, Options, PluginRef, Translation, translate};
 
 /// A file, or standard input, as text.
 #[derive(Clone, Debug, Default)]

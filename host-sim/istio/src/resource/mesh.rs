@@ -227,3 +227,40 @@ impl MeshConfig {
         "cluster.local"
     }
 }
+
+impl HeaderSwitch {
+    pub(crate) fn is_disabled(&self) -> bool {
+        self.disabled == Some(true)
+    }
+
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.enabled == Some(true)
+    }
+}
+
+impl ConnectionSettings {
+    /// With Envoy's advice for edges under what is said, when the profile is EDGE.
+    pub(crate) fn with_profile(&self) -> Self {
+        let seconds = |seconds: i64| Some(Duration(seconds * 1_000_000_000));
+        let mut settings = self.clone();
+        if settings.profile != ConnectionProfile::Edge {
+            return settings;
+        }
+        settings.listener_per_connection_buffer_limit_bytes = settings.listener_per_connection_buffer_limit_bytes.or(Some(32_768));
+        settings.http_idle_timeout = settings.http_idle_timeout.or(seconds(3600));
+        settings.http_stream_idle_timeout = settings.http_stream_idle_timeout.or(seconds(300));
+        settings.http_request_timeout = settings.http_request_timeout.or(seconds(300));
+        settings.http_request_headers_timeout = settings.http_request_headers_timeout.or(seconds(60));
+        settings.http_max_concurrent_streams = settings.http_max_concurrent_streams.or(Some(100));
+        settings.http2_initial_stream_window_size = settings.http2_initial_stream_window_size.or(Some(65_536));
+        settings.http2_initial_connection_window_size = settings.http2_initial_connection_window_size.or(Some(1_048_576));
+        if settings.http_headers_with_underscores_action == UnderscoresAction::Unspecified {
+            settings.http_headers_with_underscores_action = UnderscoresAction::RejectRequest;
+        }
+        settings.http_merge_slashes = settings.http_merge_slashes.or(Some(true));
+        if settings.http_path_with_escaped_slashes_action == EscapedSlashesAction::Unspecified {
+            settings.http_path_with_escaped_slashes_action = EscapedSlashesAction::UnescapeAndRedirect;
+        }
+        settings
+    }
+}

@@ -11,6 +11,7 @@ pub(crate) mod object;
 pub(crate) mod policy;
 pub(crate) mod protocol;
 pub(crate) mod service_entry;
+pub(crate) mod status;
 pub(crate) mod virtual_service;
 
 use std::collections::BTreeSet;

@@ -171,7 +171,7 @@ messages! {
     /// Cross-origin rules.
     struct CorsPolicy {
         allow_origin: Vec<String> = "allowOrigin",
-        allow_origins: Option<Vec<StringMatch>> = "allowOrigins",
+        allow_origins: Vec<StringMatch> = "allowOrigins",
         allow_methods: Vec<String> = "allowMethods",
         allow_headers: Vec<String> = "allowHeaders",
         expose_headers: Vec<String> = "exposeHeaders",

@@ -11,11 +11,17 @@ pub(crate) fn regex(pattern: &str, place: &str) -> Result<(), String> {
     if pattern.len() > MAX_LENGTH {
         return Err(format!("{place:?}: regex is too large, max length allowed is {MAX_LENGTH}"));
     }
-    Ok(())
+    match policy::regex::Regex::search(pattern) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("{place:?}: {error}; Istio uses RE2 style regex-based match (https://github.com/google/re2/wiki/Syntax)")),
+    }
 }
 
 /// Says what is wrong with a substitution (`\1` …) for `pattern`.
 pub(crate) fn substitution(pattern: &str, with: &str) -> Result<(), String> {
-    let _ = (pattern, with);
-    Ok(())
+    let Ok(regex) = policy::regex::Regex::search(pattern) else { return Ok(()) };
+    match policy::regex::Substitution::parse(with, &regex) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("the substitution {with:?} does not fit the pattern: {error}; Envoy refuses it")),
+    }
 }

@@ -3,31 +3,13 @@
 use super::{Check, name, pattern};
 use crate::{
     problem::Problem,
-    resource::virtual_service::{HttpRetry, HttpRoute, Percent, VirtualService},
+    resource::{
+        status::{grpc_code, is_http_status},
+        virtual_service::{HttpRetry, HttpRoute, Percent, VirtualService},
+    },
 };
 
 const CORS_METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*"];
-
-/// Names gRPC gives its status codes.
-pub(crate) const GRPC_STATUSES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 const RETRY_ON: [&str; 16] = [
     "5xx",
@@ -52,7 +34,7 @@ impl Check<'_, VirtualService> {
     pub(super) fn cors(&mut self, path: &str, route: &HttpRoute) {
         let Some(policy) = &route.cors_policy else { return };
         let path = format!("{path}.corsPolicy");
-        for (i, origin) in policy.allow_origins.iter().flatten().enumerate() {
+        for (i, origin) in policy.allow_origins.iter().enumerate() {
             let path = format!("{path}.allowOrigins[{i}]");
             self.one_kind(&path, origin);
             let value = origin.exact.as_ref().or(origin.prefix.as_ref()).or(origin.regex.as_ref());
@@ -92,7 +74,7 @@ impl Check<'_, VirtualService> {
             if let Some(status) = abort.http_status {
                 self.http_status(&format!("{path}.httpStatus"), i64::from(status));
             }
-            if let Some(status) = abort.grpc_status.as_ref().filter(|status| !GRPC_STATUSES.contains(&status.as_str())) {
+            if let Some(status) = abort.grpc_status.as_ref().filter(|status| grpc_code(status).is_none()) {
                 self.refuse(&format!("{path}.grpcStatus"), format!("gRPC status {status:?} is not supported, for example 'NOT_FOUND' is"));
             }
             if kinds.iter().all(|set| !set) {
@@ -161,14 +143,9 @@ pub(crate) fn check_retry(retries: &HttpRetry) -> Vec<String> {
     if retries.attempts == 0 && says_more {
         reasons.push("http retry policy configured when attempts are set to 0 (disabled)".to_owned());
     }
-    let unknown = |word: &&str| !RETRY_ON.contains(word) && word.parse().is_ok_and(is_http_status) == false;
+    let unknown = |word: &&str| !RETRY_ON.contains(word) && !word.parse().is_ok_and(is_http_status);
     if !retries.retry_on.is_empty() {
         reasons.extend(retries.retry_on.split(',').filter(unknown).map(|word| format!("{word:?} is not a valid retryOn policy")));
     }
     reasons
-}
-
-/// Codes that Go's `http.StatusText` has a name for.
-pub(crate) fn is_http_status(code: u32) -> bool {
-    matches!(code, 100..=103 | 200..=208 | 226 | 300..=305 | 307 | 308 | 400..=418 | 421..=426 | 428 | 429 | 431 | 451 | 500..=508 | 510 | 511)
 }

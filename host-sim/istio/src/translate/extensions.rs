@@ -1,0 +1,219 @@
+//! WasmPlugins and TrafficExtensions: which apply to a listener, and in which order they stand in its chain.
+
+use std::collections::BTreeMap;
+
+use xds::{
+    Any, AsyncDataSource, DataSource, EnvironmentVariables, FailurePolicy, HttpFilter, HttpFilterConfig, VmConfig, Wasm, WasmPluginConfig,
+    string_value_any,
+};
+
+use super::{Context, PluginRef, node::Node};
+use crate::{
+    manifest::{decode::Free, node::Value},
+    problem::Problem,
+    resource::{
+        Resources,
+        extension::{
+            EnvSource, FailStrategy, Phase, PluginPhase, PluginType, PullPolicy, TargetRef, TrafficSelector, VmConfig as Env, WasmConfig,
+            WorkloadMode, selector_labels,
+        },
+        object::{Metadata, Origin},
+    },
+};
+
+/// An extension of either kind, as istiod's one list holds it.
+#[derive(Clone, Debug)]
+pub(crate) struct Extension {
+    pub(crate) metadata: Metadata,
+    origin: Origin,
+    pub(crate) phase: Phase,
+    priority: Option<i32>,
+    matches: Vec<TrafficSelector>,
+    pub(crate) module: WasmConfig,
+}
+
+/// Order of the phases in a chain.
+const PHASES: [Phase; 4] = [Phase::Authn, Phase::Authz, Phase::Stats, Phase::Unspecified];
+
+/// Extensions that apply to the workload, by phase, then highest priority first, those without one last; ties by age and name. What Istio would do
+/// and we do not becomes a problem.
+pub(crate) fn of_workload(resources: &Resources, node: &Node, problems: &mut Vec<Problem>) -> Vec<Extension> {
+    let mut all: Vec<_> = plugins(resources, node, problems).into_iter().chain(traffic_extensions(resources, node, problems)).collect();
+    let home = |extension: &Extension| extension.metadata.namespace != node.namespace;
+    let age = |extension: &Extension| {
+        let metadata = &extension.metadata;
+        (metadata.creation_timestamp.clone(), metadata.name.clone(), metadata.namespace.clone())
+    };
+    all.sort_by_cached_key(|extension| (home(extension), age(extension)));
+    let phase = |extension: &Extension| PHASES.iter().position(|phase| *phase == extension.phase);
+    all.sort_by_key(|extension| (phase(extension), std::cmp::Reverse(i64::from(extension.priority.unwrap_or(i32::MIN)))));
+    all
+}
+
+fn plugins(resources: &Resources, node: &Node, problems: &mut Vec<Problem>) -> Vec<Extension> {
+    let mut found = Vec::new();
+    for object in resources.wasm_plugins.iter().filter(|object| node.is_reached_from(&object.metadata.namespace)) {
+        let spec = object.spec.clone();
+        let targets: Vec<TargetRef> = spec.target_ref.into_iter().chain(spec.target_refs).collect();
+        if !attaches(node, selector_labels(spec.selector.as_ref()), &targets) {
+            continue;
+        }
+        if spec.kind == PluginType::Network {
+            problems.push(object.problem("spec.type", "network plugins are not supported: only HTTP plugins run here"));
+            continue;
+        }
+        found.push(Extension {
+            metadata: object.metadata.clone(),
+            origin: object.origin.clone(),
+            phase: match spec.phase {
+                PluginPhase::Unspecified => Phase::Unspecified,
+                PluginPhase::Authn => Phase::Authn,
+                PluginPhase::Authz => Phase::Authz,
+                PluginPhase::Stats => Phase::Stats,
+            },
+            priority: spec.priority,
+            matches: spec.matches,
+            module: WasmConfig {
+                url: spec.url,
+                sha256: spec.sha256,
+                image_pull_policy: spec.image_pull_policy,
+                image_pull_secret: spec.image_pull_secret,
+                verification_key: spec.verification_key,
+                plugin_config: spec.plugin_config,
+                plugin_name: spec.plugin_name,
+                fail_strategy: spec.fail_strategy,
+                vm_config: spec.vm_config,
+                kind: spec.kind,
+            },
+        });
+    }
+    found
+}
+
+fn traffic_extensions(resources: &Resources, node: &Node, problems: &mut Vec<Problem>) -> Vec<Extension> {
+    let mut found = Vec::new();
+    for object in resources.traffic_extensions.iter().filter(|object| node.is_reached_from(&object.metadata.namespace)) {
+        let spec = object.spec.clone();
+        if !attaches(node, selector_labels(spec.selector.as_ref()), &spec.target_refs) {
+            continue;
+        }
+        match spec.wasm {
+            Some(module) if module.kind != PluginType::Network => found.push(Extension {
+                metadata: object.metadata.clone(),
+                origin: object.origin.clone(),
+                phase: spec.phase,
+                priority: spec.priority,
+                matches: spec.matches,
+                module,
+            }),
+            Some(_) => problems.push(object.problem("spec.wasm.type", "network plugins are not supported: only HTTP plugins run here")),
+            None => problems.push(object.problem("spec.lua", "Lua extensions are not supported: only proxy-wasm modules run here")),
+        }
+    }
+    found
+}
+
+/// A target that is not a workload (a Gateway API gateway, a Service) is never this one.
+fn attaches(node: &Node, selector: Option<&BTreeMap<String, String>>, targets: &[TargetRef]) -> bool {
+    targets.is_empty() && node.is_selected_by(selector)
+}
+
+/// The chain's extensions on the listener of `port`.
+pub(crate) fn http_filters(context: &Context<'_>, port: u32) -> Vec<HttpFilter> {
+    context.extensions.iter().filter(|extension| extension.sees(port)).map(Extension::http_filter).collect()
+}
+
+/// What the binary must find a module for.
+pub(crate) fn plugin_refs(context: &Context<'_>) -> Vec<PluginRef> {
+    let reference = |extension: &Extension| PluginRef {
+        name: extension.name(),
+        filter: extension.filter_name(),
+        url: extension.module.url.clone(),
+        sha256: Some(extension.module.sha256.clone()).filter(|digest| !digest.is_empty()),
+        file: extension.origin.file.to_string(),
+        line: extension.origin.root.locate("spec.url").line,
+    };
+    context.extensions.iter().map(reference).collect()
+}
+
+impl Extension {
+    /// `namespace.name`, Envoy's name of the plugin.
+    fn name(&self) -> String {
+        format!("{}.{}", self.metadata.namespace, self.metadata.name)
+    }
+
+    /// The name of its filter in the chain.
+    pub(crate) fn filter_name(&self) -> String {
+        format!("extensions.istio.io/trafficextension/{}", self.name())
+    }
+
+    /// A gateway's listeners are clients; any of the selectors is enough.
+    fn sees(&self, port: u32) -> bool {
+        let fits = |selector: &TrafficSelector| {
+            selector.mode != WorkloadMode::Server && (selector.ports.is_empty() || selector.ports.iter().any(|own| own.number == port))
+        };
+        self.matches.is_empty() || self.matches.iter().any(fits)
+    }
+
+    fn http_filter(&self) -> HttpFilter {
+        let module = &self.module;
+        let plugin = WasmPluginConfig {
+            name: self.name(),
+            root_id: module.plugin_name.clone(),
+            configuration: module.plugin_config.as_ref().and_then(configuration),
+            failure_policy: match module.fail_strategy {
+                FailStrategy::FailClose => FailurePolicy::FailClosed,
+                FailStrategy::FailOpen => FailurePolicy::FailOpen,
+                FailStrategy::FailReload => FailurePolicy::FailReload,
+            },
+            vm_config: Some(VmConfig {
+                runtime: "envoy.wasm.runtime.v8".to_owned(),
+                code: Some(code(&module.url)),
+                environment_variables: Some(self.environment()),
+                ..VmConfig::default()
+            }),
+            ..WasmPluginConfig::default()
+        };
+        HttpFilter {
+            name: self.filter_name(),
+            typed_config: Some(HttpFilterConfig::Wasm(Box::new(Wasm { config: Some(plugin) }))),
+            ..HttpFilter::default()
+        }
+    }
+
+    fn environment(&self) -> EnvironmentVariables {
+        let module = &self.module;
+        let mut variables = EnvironmentVariables::default();
+        let mut set = |name: &str, value: &str| drop(variables.key_values.insert(name.to_owned(), value.to_owned()));
+        if !module.image_pull_secret.is_empty() {
+            set("ISTIO_META_WASM_IMAGE_PULL_SECRET", &format!("kubernetes://{}/{}", self.metadata.namespace, module.image_pull_secret));
+        }
+        match module.image_pull_policy {
+            PullPolicy::Unspecified => {}
+            PullPolicy::IfNotPresent => set("ISTIO_META_WASM_IMAGE_PULL_POLICY", "IfNotPresent"),
+            PullPolicy::Always => set("ISTIO_META_WASM_IMAGE_PULL_POLICY", "Always"),
+        }
+        set("ISTIO_META_WASM_PLUGIN_RESOURCE_VERSION", "");
+        let env: &[_] = module.vm_config.as_ref().map_or(&[], |Env { env }| env);
+        for variable in env.iter().filter(|variable| variable.value_from == EnvSource::Inline) {
+            set(&variable.name, variable.value.as_deref().unwrap_or_default());
+        }
+        variables.host_env_keys =
+            env.iter().filter(|variable| variable.value_from == EnvSource::Host).map(|variable| variable.name.clone()).collect();
+        variables
+    }
+}
+
+/// The JSON text of `pluginConfig`; an empty one gives the module no bytes at all.
+fn configuration(config: &Free) -> Option<Any> {
+    match &config.0.value {
+        Value::Map(entries) if !entries.is_empty() => Some(string_value_any(config.0.json().to_string())),
+        _ => None,
+    }
+}
+
+/// A file stays one; everything else is what the binary resolves by name.
+fn code(url: &str) -> AsyncDataSource {
+    let filename = url.strip_prefix("file://").unwrap_or(url);
+    AsyncDataSource { local: Some(DataSource { filename: Some(filename.to_owned()), ..DataSource::default() }), ..AsyncDataSource::default() }
+}

@@ -1,0 +1,228 @@
+//! From resources to an Envoy bootstrap, as istiod does it for an ingress gateway.
+
+mod clusters;
+mod connection_manager;
+mod destination_rules;
+mod extensions;
+mod gateways;
+mod listeners;
+mod node;
+mod options;
+mod origin;
+mod registry;
+mod routes;
+mod rules;
+mod secrets;
+mod security;
+mod server_tls;
+mod tcp;
+mod visibility;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use xds::{Bootstrap, StaticResources};
+
+pub use self::{
+    options::{Backend, Options},
+    origin::ORIGIN,
+};
+use self::{
+    destination_rules::{DestinationRules, MergedRule},
+    extensions::Extension,
+    gateways::MergedGateways,
+    node::Node,
+    registry::{Registry, Service},
+    rules::BoundVirtualService,
+};
+use crate::{
+    problem::Problem,
+    resource::{
+        Resources,
+        mesh::{ProxyConfig, ProxyHeaders},
+        virtual_service::Destination,
+    },
+};
+
+/// What a gateway is to run.
+#[derive(Clone, Debug, Default)]
+pub struct Translation {
+    /// Envoy's configuration: static listeners with their route tables, clusters with their endpoints, secrets.
+    pub bootstrap: Bootstrap,
+    /// The listeners by the Gateway ports they serve.
+    pub listeners: Vec<ListenerPort>,
+    /// Modules to be found, one per plugin that selects the gateway, in chain order.
+    pub plugins: Vec<PluginRef>,
+    /// Echo backends that stand in for services whose endpoints nobody knows, when asked for.
+    pub echo: Vec<EchoBackend>,
+    /// What Istio ignores, warns about, or leaves out, each with its place.
+    pub warnings: Vec<Problem>,
+    /// Kinds among the manifests that say nothing about routing.
+    pub unused: Vec<String>,
+}
+
+/// A listener and the port of the Gateway servers it stands for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListenerPort {
+    /// Name of the listener in the bootstrap, `0.0.0.0_80`.
+    pub listener: String,
+    /// The port that Gateways name; the listener's address carries it.
+    pub server_port: u32,
+    /// The port inside the pod, when the Service in front of the gateway maps it; names of listeners and route tables carry this one.
+    pub port: u32,
+}
+
+/// A plugin and where its module should come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PluginRef {
+    /// `namespace.name`, the plugin's name in Envoy.
+    pub name: String,
+    /// The name of its filter in the chain; the filter's `code.local.filename` is to become the module's path.
+    pub filter: String,
+    /// As in the manifest.
+    pub url: String,
+    /// Expected digest of the module, 64 hexadecimal digits.
+    pub sha256: Option<String>,
+    /// The manifest.
+    pub file: String,
+    /// The line of its url.
+    pub line: u64,
+}
+
+/// A backend to embed, and the clusters it belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EchoBackend {
+    /// Of the Deployment, else `service-subset`, else the service: what the backend calls itself.
+    pub name: String,
+    /// Full name of the service.
+    pub host: String,
+    /// Labels it stands for.
+    pub labels: BTreeMap<String, String>,
+    /// Clusters whose load assignment it belongs into.
+    pub clusters: Vec<String>,
+}
+
+/// Everything a translation step looks things up in.
+pub(crate) struct Context<'a> {
+    pub(crate) resources: &'a Resources,
+    pub(crate) options: &'a Options,
+    pub(crate) node: &'a Node,
+    pub(crate) gateways: MergedGateways<'a>,
+    pub(crate) registry: Registry,
+    pub(crate) rules: DestinationRules<'a>,
+    pub(crate) virtual_services: Vec<BoundVirtualService<'a>>,
+    pub(crate) extensions: Vec<Extension>,
+}
+
+/// Translates valid resources.
+///
+/// # Errors
+/// Everything the manifests ask for that this gateway does not do, and contradictions between them, each with its place.
+pub fn translate(resources: &Resources, options: &Options) -> Result<Translation, Vec<Problem>> {
+    let mut warnings = resources.warnings.clone();
+    let mut problems = Vec::new();
+    let node = Node::new(resources, options)?;
+    security::check(resources, &node, options, &mut problems, &mut warnings);
+    let context = Context {
+        resources,
+        options,
+        node: &node,
+        gateways: MergedGateways::new(resources, &node, &mut warnings),
+        registry: Registry::new(resources, &node.namespace),
+        rules: DestinationRules::new(resources),
+        virtual_services: rules::bound_virtual_services(resources, &mut warnings),
+        extensions: extensions::of_workload(resources, &node, &mut problems),
+    };
+    let tables = routes::tables(&context);
+    let mut made = listeners::all(&context, &tables);
+    let used = used_clusters(&made.listeners);
+    let mut about_clusters = Vec::new();
+    let clusters = clusters::all(&context, &used, &mut about_clusters);
+    problems.append(&mut made.problems);
+    problems.append(&mut about_clusters);
+    warnings.append(&mut made.warnings);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let echo = if options.echo { clusters::echo_backends(&context, &used) } else { Vec::new() };
+    let plugins = extensions::plugin_refs(&context);
+    let static_resources = StaticResources { listeners: made.listeners, clusters, secrets: made.secrets };
+    Ok(Translation {
+        bootstrap: Bootstrap { static_resources: Some(static_resources), ..Bootstrap::default() },
+        listeners: made.ports,
+        plugins,
+        echo,
+        warnings,
+        unused: resources.unused.iter().cloned().collect(),
+    })
+}
+
+impl<'a> Context<'a> {
+    /// VirtualServices bound to a Gateway and visible here: private and exported ones first, then public ones, each by age.
+    pub(crate) fn virtual_services_of<'c>(&'c self, gateway: &'c str) -> impl Iterator<Item = &'c BoundVirtualService<'a>> {
+        let namespace = &self.node.namespace;
+        let bound = move |service: &&BoundVirtualService<'_>| {
+            service.gateways.iter().any(|name| name == gateway) && service.is_visible_in(namespace)
+        };
+        let rank = move |service: &BoundVirtualService<'_>| match (service.is_public(), service.object.metadata.namespace == *namespace) {
+            (false, true) => 0,
+            (false, false) => 1,
+            (true, _) => 2,
+        };
+        (0..3).flat_map(move |wanted| self.virtual_services.iter().filter(bound).filter(move |service| rank(service) == wanted))
+    }
+
+    /// The DestinationRule that holds for a service.
+    pub(crate) fn rule_for(&self, service: &Service) -> Option<&MergedRule<'a>> {
+        self.rules.get(service, &self.node.namespace, &self.node.labels)
+    }
+
+    /// The cluster a destination means: its port, else the service's only one, else the listener's.
+    pub(crate) fn cluster_name(&self, destination: &Destination, listener_port: u32) -> String {
+        let service = self.registry.get(&destination.host);
+        let only_port = service.and_then(|service| match service.ports.as_slice() {
+            [only] => Some(only.number),
+            _ => None,
+        });
+        let port = destination.port.as_ref().map(|port| port.number).or(only_port).unwrap_or(listener_port);
+        let external = service.map(|service| service.external_name.as_str()).filter(|name| !name.is_empty());
+        clusters::cluster_name(port, &destination.subset, external.unwrap_or(&destination.host))
+    }
+
+    /// Proxy defaults of the mesh.
+    pub(crate) fn proxy_config(&self) -> Option<&'a ProxyConfig> {
+        self.resources.mesh.default_config.as_ref()
+    }
+
+    /// Which headers the gateway adds.
+    pub(crate) fn proxy_headers(&self) -> Option<&'a ProxyHeaders> {
+        self.proxy_config().and_then(|config| config.proxy_headers.as_ref())
+    }
+}
+
+/// Envoy's form of a duration; negative ones do not pass validation.
+pub(crate) fn duration(duration: crate::manifest::duration::Duration) -> xds::Duration {
+    xds::Duration(std::time::Duration::from_nanos(u64::try_from(duration.0).unwrap_or(0)))
+}
+
+/// Names of the clusters that listeners send anything to.
+fn used_clusters(listeners: &[xds::Listener]) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    for filter in listeners.iter().flat_map(|listener| &listener.filter_chains).flat_map(|chain| &chain.filters) {
+        match &filter.typed_config {
+            Some(xds::NetworkFilterConfig::TcpProxy(proxy)) => {
+                used.extend(proxy.cluster.clone());
+                used.extend(proxy.weighted_clusters.iter().flat_map(|weighted| &weighted.clusters).map(|cluster| cluster.name.clone()));
+            }
+            Some(xds::NetworkFilterConfig::HttpConnectionManager(manager)) => {
+                let hosts = manager.route_config.iter().flat_map(|table| &table.virtual_hosts);
+                for action in hosts.flat_map(|host| &host.routes).filter_map(|route| route.route.as_ref()) {
+                    used.extend(action.cluster.clone());
+                    used.extend(action.weighted_clusters.iter().flat_map(|weighted| &weighted.clusters).map(|cluster| cluster.name.clone()));
+                    used.extend(action.request_mirror_policies.iter().map(|mirror| mirror.cluster.clone()));
+                }
+            }
+            _ => {}
+        }
+    }
+    used
+}

@@ -1,0 +1,225 @@
+//! Where the endpoints of a service are, in the order of trust: EndpointSlice, Endpoints, WorkloadEntry for Kubernetes; the entry's own list,
+//! then pods and WorkloadEntries by label, then its host name for a ServiceEntry.
+
+use std::collections::BTreeMap;
+
+use super::{Discovery, Service};
+use crate::resource::{
+    Resources,
+    kubernetes::{self, EndpointConditions, EndpointPort, ObjectReference},
+    object::Object,
+    service_entry::{Resolution, ServiceEntry, ServicePort, WorkloadEntry},
+};
+
+/// One address for one port of a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// IP address, host name, or path of a socket when `port` is 0.
+    pub(crate) address: String,
+    pub(crate) port: u32,
+    /// Which port of the service it answers for.
+    pub(crate) port_name: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// At least 1.
+    pub(crate) weight: u32,
+    pub(crate) health: Health,
+    /// `region/zone/subzone`.
+    pub(crate) locality: String,
+}
+
+/// What the orchestrator says of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// Nobody checks (ServiceEntry).
+    #[default]
+    Unknown,
+    Ready,
+    NotReady,
+}
+
+/// Endpoints of a Kubernetes service; `None` when the manifests do not say.
+pub(super) fn of_service(resources: &Resources, service: &Object<kubernetes::Service>) -> Option<Vec<Endpoint>> {
+    let named = |name: &str| name == service.metadata.name;
+    let same_namespace = |namespace: &str| namespace == service.metadata.namespace;
+    let slices: Vec<_> = resources
+        .endpoint_slices
+        .iter()
+        .filter(|slice| same_namespace(&slice.metadata.namespace))
+        .filter(|slice| slice.metadata.labels.get("kubernetes.io/service-name").is_some_and(|name| named(name)))
+        .collect();
+    let mut found: Vec<_> = slices.iter().flat_map(|slice| of_slice(resources, slice)).collect();
+    let mut known = !slices.is_empty();
+    if !known {
+        let lists = || resources.endpoints.iter().filter(|list| same_namespace(&list.metadata.namespace) && named(&list.metadata.name));
+        known = lists().next().is_some();
+        found = lists().flat_map(|list| of_endpoints(resources, list)).collect();
+    }
+    let workloads: Vec<_> = selected_workload_entries(resources, &service.metadata.namespace, &service.spec.selector).collect();
+    known |= !workloads.is_empty();
+    found.extend(workloads.iter().flat_map(|entry| of_workload_entry_behind_service(entry, service)));
+    known.then_some(found)
+}
+
+fn of_slice(resources: &Resources, slice: &Object<kubernetes::EndpointSlice>) -> Vec<Endpoint> {
+    let mut found = Vec::new();
+    if slice.spec.address_type == "FQDN" {
+        return found;
+    }
+    for endpoint in &slice.spec.endpoints {
+        let Some(health) = health(endpoint.conditions.as_ref()) else { continue };
+        for address in &endpoint.addresses {
+            let labels = pod_labels(resources, endpoint.target_ref.as_ref(), address, &slice.metadata.namespace);
+            found.extend(slice.spec.ports.iter().filter_map(|port| at(address, port, &labels, health)));
+        }
+    }
+    found
+}
+
+/// `None` for an endpoint that is shutting down, which istiod leaves out.
+fn health(conditions: Option<&EndpointConditions>) -> Option<Health> {
+    let Some(conditions) = conditions else { return Some(Health::Ready) };
+    match (conditions.ready.unwrap_or(true), conditions.terminating.unwrap_or(true)) {
+        (true, _) => Some(Health::Ready),
+        (false, true) => None,
+        (false, false) => Some(Health::NotReady),
+    }
+}
+
+fn of_endpoints(resources: &Resources, list: &Object<kubernetes::Endpoints>) -> Vec<Endpoint> {
+    let mut found = Vec::new();
+    for subset in &list.spec.subsets {
+        let ready = subset.addresses.iter().map(|address| (address, Health::Ready));
+        let not_ready = subset.not_ready_addresses.iter().map(|address| (address, Health::NotReady));
+        for (address, health) in ready.chain(not_ready) {
+            let labels = pod_labels(resources, address.target_ref.as_ref(), &address.ip, &list.metadata.namespace);
+            found.extend(subset.ports.iter().filter_map(|port| at(&address.ip, port, &labels, health)));
+        }
+    }
+    found
+}
+
+fn at(address: &str, port: &EndpointPort, labels: &BTreeMap<String, String>, health: Health) -> Option<Endpoint> {
+    Some(Endpoint {
+        address: address.to_owned(),
+        port: port.port?,
+        port_name: port.name.clone(),
+        labels: labels.clone(),
+        weight: 1,
+        health,
+        locality: String::new(),
+    })
+}
+
+/// Labels of the pod an endpoint names, else of the pod with its address.
+fn pod_labels(resources: &Resources, target: Option<&ObjectReference>, address: &str, namespace: &str) -> BTreeMap<String, String> {
+    let named = target.filter(|target| target.kind == "Pod" || target.kind.is_empty()).and_then(|target| {
+        let home = if target.namespace.is_empty() { namespace } else { &target.namespace };
+        resources.pods.iter().find(|pod| pod.metadata.name == target.name && pod.metadata.namespace == home)
+    });
+    let pod = named.or_else(|| resources.pods.iter().find(|pod| pod.spec.ip == address));
+    pod.map(|pod| pod.metadata.labels.clone()).unwrap_or_default()
+}
+
+/// Endpoints of one host of a ServiceEntry.
+pub(super) fn of_entry(resources: &Resources, entry: &Object<ServiceEntry>, host: &str) -> Vec<Endpoint> {
+    let spec = &entry.spec;
+    let by_name = matches!(spec.resolution, Resolution::Dns | Resolution::DnsRoundRobin);
+    if let Some(selector) = &spec.workload_selector {
+        let namespace = &entry.metadata.namespace;
+        let workloads = selected_workload_entries(resources, namespace, &selector.labels).map(|workload| with_metadata_labels(workload));
+        let pods = resources
+            .pods
+            .iter()
+            .filter(|pod| pod.metadata.namespace == *namespace && !pod.spec.ip.is_empty())
+            .filter(|pod| is_subset(&selector.labels, &pod.metadata.labels))
+            .map(|pod| WorkloadEntry { address: pod.spec.ip.clone(), labels: pod.metadata.labels.clone(), ..WorkloadEntry::default() });
+        return workloads.chain(pods).flat_map(|workload| of_workload_entry(&workload, &spec.ports)).collect();
+    }
+    if spec.endpoints.is_empty() && by_name {
+        let itself = WorkloadEntry { address: host.to_owned(), ..WorkloadEntry::default() };
+        return of_workload_entry(&itself, &spec.ports);
+    }
+    spec.endpoints.iter().flat_map(|endpoint| of_workload_entry(endpoint, &spec.ports)).collect()
+}
+
+fn with_metadata_labels(workload: &Object<WorkloadEntry>) -> WorkloadEntry {
+    let mut spec = workload.spec.clone();
+    spec.labels.extend(workload.metadata.labels.clone());
+    spec
+}
+
+/// A port by the endpoint's own map, else the service's target port, else its number; a socket has none.
+fn of_workload_entry(workload: &WorkloadEntry, ports: &[ServicePort]) -> Vec<Endpoint> {
+    let socket = workload.address.strip_prefix("unix://");
+    let port_of = |port: &ServicePort| match (socket, workload.ports.get(&port.name), port.target_port) {
+        (Some(_), _, _) => 0,
+        (None, Some(own), _) if *own > 0 => *own,
+        (None, _, target) if target > 0 => target,
+        _ => port.number,
+    };
+    let endpoint = |port: &ServicePort| Endpoint {
+        address: socket.unwrap_or(&workload.address).to_owned(),
+        port: port_of(port),
+        port_name: port.name.clone(),
+        labels: workload.labels.clone(),
+        weight: workload.weight.max(1),
+        health: Health::Unknown,
+        locality: workload.locality.clone(),
+    };
+    ports.iter().map(endpoint).collect()
+}
+
+fn selected_workload_entries<'a>(
+    resources: &'a Resources,
+    namespace: &'a str,
+    selector: &'a BTreeMap<String, String>,
+) -> impl Iterator<Item = &'a Object<WorkloadEntry>> {
+    let here = move |entry: &&Object<WorkloadEntry>| entry.metadata.namespace == namespace && !selector.is_empty();
+    resources.workload_entries.iter().filter(here).filter(move |entry| is_subset(selector, &with_metadata_labels(entry).labels))
+}
+
+fn of_workload_entry_behind_service(entry: &Object<WorkloadEntry>, service: &Object<kubernetes::Service>) -> Vec<Endpoint> {
+    use crate::manifest::decode::NumberOrName;
+    let ports: Vec<ServicePort> = service
+        .spec
+        .ports
+        .iter()
+        .map(|port| ServicePort {
+            number: port.port,
+            name: port.name.clone(),
+            protocol: port.protocol.clone(),
+            target_port: match &port.target_port {
+                Some(NumberOrName::Number(number)) => u32::try_from(*number).unwrap_or(0),
+                _ => 0,
+            },
+        })
+        .collect();
+    of_workload_entry(&with_metadata_labels(entry), &ports)
+}
+
+/// Every label of `inner` is in `outer`.
+pub(crate) fn is_subset(inner: &BTreeMap<String, String>, outer: &BTreeMap<String, String>) -> bool {
+    inner.iter().all(|(key, value)| outer.get(key) == Some(value))
+}
+
+/// Services of one host and namespace share their endpoints, whichever of them ends up in the table.
+pub(super) fn share_between_twins(services: &mut [Service]) {
+    for i in 0..services.len() {
+        let Some(service) = services.get(i) else { continue };
+        let twin = |other: &&Service| {
+            other.host == service.host && other.namespace == service.namespace && !other.is_kubernetes && other.resolution == Discovery::Listed
+        };
+        if service.is_kubernetes || service.resolution != Discovery::Listed || services.iter().filter(twin).count() < 2 {
+            continue;
+        }
+        let mut shared: Vec<Endpoint> = Vec::new();
+        for endpoint in services.iter().filter(twin).flat_map(|other| &other.endpoints) {
+            if !shared.contains(endpoint) {
+                shared.push(endpoint.clone());
+            }
+        }
+        if let Some(service) = services.get_mut(i) {
+            service.endpoints = shared;
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Route tables: for each route name the virtual hosts that its servers and the VirtualServices bound to them make.
+
+mod action;
+mod cors;
+mod fault;
+mod hash;
+mod headers;
+mod matching;
+mod redirect;
+mod retry;
+
+use std::collections::BTreeMap;
+
+use xds::{Decorator, Route, RouteConfiguration, TlsRequirementType, VirtualHost};
+
+use super::{
+    Context,
+    gateways::BoundServer,
+    rules::{BoundVirtualService, Place, Rule},
+};
+use crate::resource::{
+    host,
+    mesh::HeaderSwitch,
+    virtual_service::{Destination, HttpMatch},
+};
+
+/// Istio raises Envoy's limit of 4 KiB.
+const MAX_DIRECT_RESPONSE_BODY: u32 = 1024 * 1024;
+
+/// The route tables of all HTTP servers, by name.
+pub(crate) fn tables(context: &Context<'_>) -> BTreeMap<String, RouteConfiguration> {
+    let tables = context.gateways.by_route_name.iter().filter(|(name, _)| !name.is_empty());
+    tables.map(|(name, servers)| (name.clone(), table(context, name, servers))).collect()
+}
+
+fn table(context: &Context<'_>, name: &str, servers: &[BoundServer<'_>]) -> RouteConfiguration {
+    let mut hosts = Hosts::default();
+    for server in servers {
+        hosts.add_server(context, server);
+    }
+    let fallback_port = servers.first().map_or(0, |bound| bound.server.port.number);
+    RouteConfiguration {
+        name: name.to_owned(),
+        virtual_hosts: hosts.finish(fallback_port),
+        validate_clusters: Some(false),
+        ignore_port_in_host_matching: true,
+        max_direct_response_body_size_bytes: Some(MAX_DIRECT_RESPONSE_BODY),
+        ..RouteConfiguration::default()
+    }
+}
+
+/// Virtual hosts under construction. Routes of one VirtualService are one run, shared by all hosts that it binds.
+#[derive(Default)]
+struct Hosts {
+    hosts: Vec<Host>,
+    runs: Vec<Vec<Route>>,
+    /// The run of a VirtualService on a Gateway, by their names.
+    known: BTreeMap<(String, String), usize>,
+}
+
+struct Host {
+    domain: String,
+    port: u32,
+    runs: Vec<usize>,
+    require_tls: bool,
+    /// The upstream is told which attempt it sees.
+    count_attempts: bool,
+}
+
+impl Hosts {
+    fn add_server(&mut self, context: &Context<'_>, bound: &BoundServer<'_>) {
+        let redirects = bound.server.tls.as_ref().is_some_and(|tls| tls.https_redirect);
+        let port = bound.server.port.number;
+        let gateway = bound.gateway.full_name();
+        for service in context.virtual_services_of(&gateway) {
+            let own = host::hosts_for_namespace(&bound.hosts, &service.object.metadata.namespace);
+            let shared = host::intersection(&own, &service.hosts);
+            if shared.is_empty() {
+                continue;
+            }
+            let maker = VirtualServiceRoutes { context, service, gateway: &gateway, port, is_tls: bound.server.tls.is_some() };
+            let Some(run) = self.run(&maker) else { continue };
+            for host in shared {
+                let host = self.host(context, &host.to_lowercase(), port);
+                host.runs.push(run);
+                host.require_tls |= redirects;
+            }
+        }
+        if redirects {
+            for host in &bound.hosts {
+                self.host(context, &host.to_lowercase(), port).require_tls = true;
+            }
+        }
+    }
+
+    /// `None` when no rule applies here.
+    fn run(&mut self, maker: &VirtualServiceRoutes<'_, '_>) -> Option<usize> {
+        let key = (maker.gateway.to_owned(), maker.service.object.full_name());
+        if let Some(run) = self.known.get(&key) {
+            return Some(*run);
+        }
+        let routes = maker.build();
+        if routes.is_empty() {
+            return None;
+        }
+        self.known.insert(key, self.runs.len());
+        self.runs.push(routes);
+        Some(self.runs.len() - 1)
+    }
+
+    fn host(&mut self, context: &Context<'_>, domain: &str, port: u32) -> &mut Host {
+        let index = self.hosts.iter().position(|host| host.domain == domain).unwrap_or(self.hosts.len());
+        if index == self.hosts.len() {
+            let headers = context.proxy_headers();
+            let count_attempts = !headers.and_then(|headers| headers.attempt_count.as_ref()).is_some_and(HeaderSwitch::is_disabled);
+            self.hosts.push(Host { domain: domain.to_owned(), port, runs: Vec::new(), require_tls: false, count_attempts });
+        }
+        // The index is in range: it was found or just filled.
+        #[allow(clippy::indexing_slicing)]
+        &mut self.hosts[index]
+    }
+
+    /// Hosts with the same routes become one virtual host under the most specific name; the rest are sorted by name.
+    fn finish(mut self, fallback_port: u32) -> Vec<VirtualHost> {
+        if self.hosts.is_empty() {
+            return vec![VirtualHost { name: host_port("blackhole", fallback_port), domains: vec!["*".into()], ..VirtualHost::default() }];
+        }
+        self.hosts.sort_by(|a, b| host::more_specific(&a.domain, &b.domain));
+        let mut groups: Vec<(Host, Vec<String>)> = Vec::new();
+        for host in self.hosts {
+            let same_routes = groups.iter_mut().rev().find(|(first, _)| first.runs == host.runs);
+            match same_routes.filter(|(first, _)| first.require_tls == host.require_tls) {
+                Some((_, domains)) => domains.push(host.domain),
+                None => {
+                    let domains = vec![host.domain.clone()];
+                    groups.push((host, domains));
+                }
+            }
+        }
+        let runs = &self.runs;
+        let virtual_host = |(host, domains): (Host, Vec<String>)| VirtualHost {
+            name: host_port(&host.domain, host.port),
+            domains,
+            routes: catch_alls_last(host.runs.iter().filter_map(|run| runs.get(*run)).flatten().cloned().collect()),
+            require_tls: if host.require_tls { TlsRequirementType::All } else { TlsRequirementType::None },
+            include_request_attempt_count: host.count_attempts,
+            ..VirtualHost::default()
+        };
+        let mut finished: Vec<_> = groups.into_iter().map(virtual_host).collect();
+        finished.sort_by(|a, b| a.name.cmp(&b.name));
+        finished
+    }
+}
+
+/// `host:port`, an IPv6 address in brackets.
+fn host_port(host: &str, port: u32) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// Routes that take everything go to the end, in their order.
+fn catch_alls_last(routes: Vec<Route>) -> Vec<Route> {
+    let (last, mut first): (Vec<_>, Vec<_>) = routes.into_iter().partition(is_catch_all);
+    first.extend(last);
+    first
+}
+
+/// `prefix: /` or regex `.*` without any other condition.
+fn is_catch_all(route: &Route) -> bool {
+    let matched = &route.r#match;
+    let any_path = matched.prefix.as_deref() == Some("/") || matched.safe_regex.as_ref().is_some_and(|regex| regex.regex == ".*");
+    any_path && matched.headers.is_empty() && matched.query_parameters.is_empty() && matched.dynamic_metadata.is_empty()
+}
+
+/// The routes of one VirtualService on one port of one gateway.
+struct VirtualServiceRoutes<'a, 'c> {
+    context: &'c Context<'a>,
+    service: &'c BoundVirtualService<'a>,
+    gateway: &'c str,
+    port: u32,
+    is_tls: bool,
+}
+
+impl VirtualServiceRoutes<'_, '_> {
+    /// One route per match entry, up to and including the first that takes everything: nothing after it could be reached.
+    fn build(&self) -> Vec<Route> {
+        let mut routes: Vec<Route> = Vec::new();
+        for rule in &self.service.http {
+            if rule.route.matches.is_empty() {
+                routes.push(self.route(rule, None, rule.place));
+                return routes;
+            }
+            for (matched, place) in rule.route.matches.iter().zip(&rule.match_places) {
+                if !self.applies(matched) {
+                    continue;
+                }
+                let route = self.route(rule, Some(matched), *place);
+                let last = is_catch_all(&route);
+                routes.push(route);
+                if last {
+                    return routes;
+                }
+            }
+        }
+        routes
+    }
+
+    /// Conditions on where the route is for rather than on the request: port, gateway, source workload.
+    fn applies(&self, matched: &HttpMatch) -> bool {
+        let node = &self.context.node;
+        if matched.port != 0 && matched.port != self.port {
+            return false;
+        }
+        if !matched.gateways.is_empty() {
+            return matched.gateways.iter().any(|gateway| gateway == self.gateway);
+        }
+        super::registry::is_subset(&matched.source_labels, &node.labels)
+            && (matched.source_namespace.is_empty() || matched.source_namespace == node.namespace)
+    }
+
+    fn route(&self, rule: &Rule<'_>, matched: Option<&HttpMatch>, place: Place<'_>) -> Route {
+        let http = &rule.route;
+        let mut route = Route {
+            name: match matched.filter(|matched| !matched.name.is_empty()) {
+                Some(matched) => format!("{}.{}", http.name, matched.name),
+                None => http.name.clone(),
+            },
+            r#match: matching::route_match(matched),
+            metadata: Some(super::origin::metadata(rule, place)),
+            stat_prefix: matched.map(|matched| matched.stat_prefix.clone()).unwrap_or_default(),
+            ..Route::default()
+        };
+        let operations = http.headers.as_ref().map(headers::Operations::new).unwrap_or_default();
+        operations.request.apply(&mut route.request_headers_to_add, &mut route.request_headers_to_remove);
+        operations.response.apply(&mut route.response_headers_to_add, &mut route.response_headers_to_remove);
+        if let Some(redirect) = &http.redirect {
+            route.redirect = redirect::action(redirect, self.port, self.is_tls);
+        } else if let Some(response) = &http.direct_response {
+            route.direct_response = Some(redirect::direct_response(response));
+        } else {
+            self.forward(&mut route, http, operations.authority);
+        }
+        route.decorator = Some(Decorator { operation: self.operation(&route), ..Decorator::default() });
+        if let Some(fault) = &http.fault {
+            route.typed_per_filter_config.insert("envoy.filters.http.fault".into(), fault::config(fault));
+        }
+        if let Some(policy) = &http.cors_policy {
+            route.typed_per_filter_config.insert("envoy.filters.http.cors".into(), cors::config(policy));
+        }
+        route
+    }
+
+    /// The name that traces show: `host:port/path` of the one destination, else of the VirtualService.
+    fn operation(&self, route: &Route) -> String {
+        let matched = &route.r#match;
+        let path = match (&matched.prefix, &matched.path, &matched.safe_regex) {
+            (Some(prefix), _, _) => format!("{prefix}*"),
+            (_, Some(path), _) => path.clone(),
+            (_, _, Some(regex)) => regex.regex.clone(),
+            _ => "/*".to_owned(),
+        };
+        let cluster = route.route.as_ref().and_then(|action| action.cluster.as_deref()).unwrap_or_default();
+        let parts: Vec<_> = cluster.split('|').collect();
+        match parts.as_slice() {
+            [_, port, _, host] => format!("{host}:{port}{path}"),
+            _ => format!("{}:{}{path}", self.service.object.metadata.name, self.port),
+        }
+    }
+
+    /// `outbound|port|subset|host`; the port is the destination's, else the service's only one, else the listener's.
+    fn cluster(&self, destination: &Destination) -> String {
+        self.context.cluster_name(destination, self.port)
+    }
+}

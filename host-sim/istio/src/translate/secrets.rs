@@ -1,0 +1,68 @@
+//! Secrets as Envoy's static secrets, under the names istiod serves them by.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use xds::{CertificateValidationContext, DataSource, Secret, TlsCertificate};
+
+use super::Context;
+use crate::resource::{kubernetes, object::Object};
+
+const KUBERNETES: &str = "kubernetes://";
+const CA_SUFFIX: &str = "-cacert";
+
+/// Istio's name for a credential: `kubernetes://name` unless it says its type.
+pub(crate) fn resource_name(credential: &str) -> String {
+    if credential.contains("://") { credential.to_owned() } else { format!("{KUBERNETES}{credential}") }
+}
+
+/// The name of the CA that goes with a credential.
+pub(crate) fn ca_resource_name(credential: &str) -> String {
+    resource_name(&format!("{credential}{CA_SUFFIX}"))
+}
+
+/// The static secret of that resource name; `None` when no manifest has it or it lacks the keys.
+pub(crate) fn find(context: &Context<'_>, name: &str) -> Option<Secret> {
+    let short = name.strip_prefix(KUBERNETES).or_else(|| name.strip_prefix("kubernetes-gateway://"))?;
+    let (namespace, short) = short.split_once('/').unwrap_or((&context.node.namespace, short));
+    let named = |wanted: &str| {
+        context.resources.secrets.iter().find(|secret| secret.metadata.name == wanted && secret.metadata.namespace == namespace)
+    };
+    let mut secret = match short.strip_suffix(CA_SUFFIX) {
+        None => pair(named(short)?)?,
+        Some(stripped) => authority(named(short).or_else(|| named(stripped))?)?,
+    };
+    name.clone_into(&mut secret.name);
+    Some(secret)
+}
+
+fn pair(secret: &Object<kubernetes::Secret>) -> Option<Secret> {
+    let keys = [("cert", "key"), ("tls.crt", "tls.key")];
+    let (certificate, key) = keys.iter().find_map(|(certificate, key)| Some((value(secret, certificate)?, value(secret, key)?)))?;
+    let certificate =
+        TlsCertificate { certificate_chain: Some(inline(certificate)), private_key: Some(inline(key)), ..TlsCertificate::default() };
+    Some(Secret { tls_certificate: Some(certificate), ..Secret::default() })
+}
+
+fn authority(secret: &Object<kubernetes::Secret>) -> Option<Secret> {
+    let keys = [("cacert", "crl"), ("ca.crt", "ca.crl")];
+    let (trusted, crl) = keys.iter().find_map(|(ca, crl)| Some((value(secret, ca)?, value(secret, crl))))?;
+    let validation = CertificateValidationContext {
+        trusted_ca: Some(inline(trusted)),
+        crl: crl.map(inline),
+        ..CertificateValidationContext::default()
+    };
+    Some(Secret { validation_context: Some(validation), ..Secret::default() })
+}
+
+/// A non-empty value, decoded.
+fn value(secret: &Object<kubernetes::Secret>, key: &str) -> Option<String> {
+    if let Some(text) = secret.spec.string_data.get(key) {
+        return Some(text.clone()).filter(|text| !text.is_empty());
+    }
+    let encoded: String = secret.spec.data.get(key)?.split_whitespace().collect();
+    let bytes = BASE64_STANDARD.decode(encoded).ok()?;
+    String::from_utf8(bytes).ok().filter(|text| !text.is_empty())
+}
+
+fn inline(text: String) -> DataSource {
+    DataSource { inline_string: Some(text), ..DataSource::default() }
+}
