@@ -43,16 +43,17 @@ fn find(named: Option<PathBuf>, installed: PathBuf, ci: bool) -> Result<Result<P
     if ci { bail!(why) } else { Ok(Err(why)) }
 }
 
-/// Starts Envoy on a bootstrap whose listeners and admin server ask for port 0, and waits until it is live. `folder` takes its files.
+/// Starts Envoy on a bootstrap whose listeners and admin server ask for port 0, and waits until it is live.
 ///
 /// # Errors
 /// Envoy refused the bootstrap or did not get live; the message has the end of its log.
-pub async fn start(binary: &Path, bootstrap: &Value, folder: &Path, workers: u16) -> Result<Gateway> {
-    let file = folder.join("envoy.json");
+pub async fn start(binary: &Path, bootstrap: &Value, workers: u16) -> Result<Gateway> {
+    let folder = tempfile::tempdir()?; // read at the start, never again
+    let file = folder.path().join("envoy.json");
     std::fs::write(&file, serde_json::to_vec_pretty(bootstrap)?)?;
     let mut command = Command::new(binary);
     command.arg("-c").arg(&file).args(["--disable-hot-restart", "--concurrency", &workers.to_string()]);
-    let address = folder.join("admin-address");
+    let address = folder.path().join("admin-address");
     command.arg("--admin-address-path").arg(&address);
     command.args(["--log-level", "warning", "--component-log-level", "main:info", "--drain-time-s", "1"]);
     let process = Process::start(&mut command)?;

@@ -78,6 +78,7 @@ impl<'a> Run<'a> {
     /// It ended (manifests refused, say) or did not get ready; the message has its words.
     pub async fn start(self) -> Result<Gateway> {
         let mut command = Command::new(self.binary);
+        command.current_dir(crate::repository()); // arguments name files of the repository
         command.args(&self.arguments).args(["--admin", "127.0.0.1:0"]);
         for port in &self.ports {
             command.args(["--port-map", &format!("{port}=0")]);

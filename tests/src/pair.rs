@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::case::{Answer, Send};
 use crate::certs::Certificates;
@@ -45,7 +44,6 @@ pub struct Pair {
     pub host_sim: Gateway,
     origins: Origins,
     certificates: Certificates,
-    _folder: TempDir,
 }
 
 /// How a configuration was refused.
@@ -80,19 +78,12 @@ impl Setup {
         let program = host_sim::binary()?;
         let origins = self.origins()?;
         let flags = self.flags(&origins)?;
-        let folder = tempfile::tempdir()?;
-        let envoy = match envoy::binary()? {
-            None => None,
-            Some(binary) => {
-                let bootstrap = self.bootstrap(&program, &flags)?;
-                Some(match envoy::start(&binary, &bootstrap, folder.path(), self.workers).await {
-                    Ok(gateway) => gateway.process.log(),
-                    Err(e) => format!("{e:#}"),
-                })
-            }
+        let envoy = match self.envoy(&flags).await {
+            Ok(envoy) => envoy.map(|gateway| gateway.process.log()),
+            Err(e) => Some(format!("{e:#}")),
         };
         let mut command = Command::new(&program);
-        command.arg("run").args(&flags).args(["--admin", "127.0.0.1:0"]);
+        command.current_dir(crate::repository()).arg("run").args(&flags).args(["--admin", "127.0.0.1:0"]);
         for file in &self.manifests {
             command.arg("-f").arg(file);
         }
@@ -111,26 +102,33 @@ impl Setup {
     pub async fn start(&self) -> Result<Pair> {
         let origins = self.origins()?;
         let flags = self.flags(&origins)?;
+        let (envoy, host_sim) = (self.envoy(&flags).await?, self.host_sim(&flags).await?);
+        Ok(Pair { envoy, host_sim, origins, certificates: Certificates::fresh()? })
+    }
+
+    /// Starts `host-sim run` alone, with these arguments instead of the setup's own.
+    ///
+    /// # Errors
+    /// It refuses to start; the message has its words.
+    pub async fn host_sim(&self, flags: &[String]) -> Result<Gateway> {
         let program = host_sim::binary()?;
-        let folder = tempfile::tempdir()?;
-        let envoy = match envoy::binary()? {
-            None => None,
-            Some(binary) => {
-                let bootstrap = self.bootstrap(&program, &flags)?;
-                Some(
-                    envoy::start(&binary, &bootstrap, folder.path(), self.workers)
-                        .await
-                        .context("Envoy, given what host-sim printed")?,
-                )
-            }
-        };
         let files: Vec<&Path> = self.manifests.iter().map(PathBuf::as_path).collect();
         let mut run = Run::manifests(&program, &files).with(flags).with(["--workers", &self.workers.to_string()]);
         for port in &self.ports {
             run = run.port(*port);
         }
-        let host_sim = run.start().await.context("host-sim run")?;
-        Ok(Pair { envoy, host_sim, origins, certificates: Certificates::fresh()?, _folder: folder })
+        run.start().await.context("host-sim run")
+    }
+
+    /// Starts Envoy alone, on what `host-sim envoy` prints with these arguments; nothing on a machine without Envoy.
+    ///
+    /// # Errors
+    /// It refuses to start; the message has its words.
+    pub async fn envoy(&self, flags: &[String]) -> Result<Option<Gateway>> {
+        let Some(binary) = envoy::binary()? else { return Ok(None) };
+        let bootstrap = self.bootstrap(&host_sim::binary()?, flags)?;
+        let gateway = envoy::start(&binary, &bootstrap, self.workers).await;
+        gateway.map(Some).context("Envoy, given what host-sim printed")
     }
 
     /// What `host-sim envoy` prints for these manifests, all listeners on ports of the kernel's choice.
@@ -139,7 +137,7 @@ impl Setup {
     /// It prints no JSON; the message has its words.
     pub fn bootstrap(&self, program: &Path, flags: &[String]) -> Result<Value> {
         let mut command = Command::new(program);
-        command.arg("envoy").args(flags).args(["--admin", "127.0.0.1:0"]);
+        command.current_dir(crate::repository()).arg("envoy").args(flags).args(["--admin", "127.0.0.1:0"]);
         for file in &self.manifests {
             command.arg("-f").arg(file);
         }

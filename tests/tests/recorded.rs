@@ -140,8 +140,7 @@ fn envoy_with_the_recorded_translations_answers_as_recorded() {
             let Some(case) = cases.get(&translation.case) else { continue };
             let Verdict::Served(exchanges) = &case.verdict else { panic!("{} was refused", case.name) };
             let bootstrap = translation.bootstrap(plain, replay.certificates()).unwrap();
-            let folder = tempfile::tempdir().unwrap();
-            let gateway = envoy::start(&binary, &bootstrap, folder.path(), 1).await.unwrap();
+            let gateway = envoy::start(&binary, &bootstrap, 1).await.unwrap();
             all.extend(replay.exchanges(case, exchanges, &gateway).await);
         }
         all
