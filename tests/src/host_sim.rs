@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -19,6 +20,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// # Errors
 /// It is not there, or older than the sources: a test must not judge yesterday's program.
 pub fn binary() -> Result<PathBuf> {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(path) = FOUND.get() {
+        return Ok(path.clone());
+    }
+    let path = find()?;
+    Ok(FOUND.get_or_init(|| path).clone())
+}
+
+fn find() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("HOST_SIM_BIN") {
         let path = PathBuf::from(path);
         return if path.is_file() { Ok(path) } else { bail!("HOST_SIM_BIN={} is no file", path.display()) };

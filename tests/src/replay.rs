@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -17,8 +17,9 @@ use crate::certs::Certificates;
 use crate::client::{self, Reply};
 use crate::compare;
 use crate::gateway::Gateway;
-use crate::host_sim::Run;
+use crate::host_sim;
 use crate::origins::Origins;
+use crate::pair::Setup;
 use crate::process::Process;
 use crate::record;
 use crate::scoreboard::Scored;
@@ -34,20 +35,30 @@ const NOTABLE_MS: u64 = 90;
 /// Manifests that are not refused by then are served.
 const REFUSAL: Duration = Duration::from_secs(3);
 
+/// Who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Through {
+    /// `host-sim run`: both halves, Istio's and Envoy's.
+    #[default]
+    HostSim,
+    /// The real Envoy on what `host-sim envoy` prints: Istio's half alone.
+    Envoy,
+}
+
 /// What a replay needs besides the cases.
 pub struct Replay {
-    host_sim: PathBuf,
+    through: Through,
     origins: Origins,
     certificates: Certificates,
 }
 
 impl Replay {
-    /// Starts the recorded origins and makes certificates. `host_sim` is the program under test.
+    /// Starts the recorded origins and makes certificates.
     ///
     /// # Errors
     /// The origins' addresses cannot be had.
-    pub fn new(host_sim: PathBuf) -> Result<Self> {
-        Ok(Self { host_sim, origins: Origins::recorded()?, certificates: Certificates::fresh()? })
+    pub fn new(through: Through) -> Result<Self> {
+        Ok(Self { through, origins: Origins::recorded()?, certificates: Certificates::fresh()? })
     }
 
     /// Replays all cases, `side_by_side` at a time, each in a process of its own. An answer that was wrong in nothing but its duration is asked
@@ -82,7 +93,7 @@ impl Replay {
         scores.into_iter().flat_map(|(_, scored)| scored).collect()
     }
 
-    /// Replays one case against `host-sim`.
+    /// Replays one case.
     pub async fn case(&self, case: &Case) -> Vec<Scored> {
         match &case.verdict {
             Verdict::Refused(words) => {
@@ -101,11 +112,17 @@ impl Replay {
     async fn served(&self, case: &Case, exchanges: &[Exchange]) -> Result<Vec<Scored>> {
         let folder = tempfile::tempdir()?;
         let file = self.manifests(case, folder.path())?;
-        let mut run = Run::manifests(&self.host_sim, &[&file]).with(["--no-echo", "--labels", LABELS]);
-        for exchange in exchanges {
-            run = run.port(exchange.send.port);
-        }
-        let gateway = run.start().await?;
+        let setup = Setup {
+            manifests: vec![file],
+            flags: ["--no-echo", "--labels", LABELS].map(str::to_owned).into(),
+            ports: exchanges.iter().map(|x| x.send.port).collect(),
+            workers: 2,
+            ..Setup::default()
+        };
+        let gateway = match self.through {
+            Through::HostSim => setup.host_sim(&setup.flags).await?,
+            Through::Envoy => setup.envoy(&setup.flags).await?.context("no Envoy")?,
+        };
         Ok(self.exchanges(case, exchanges, &gateway).await)
     }
 
@@ -133,7 +150,7 @@ impl Replay {
     async fn refusal(&self, case: &Case) -> Result<Option<String>> {
         let folder = tempfile::tempdir()?;
         let file = self.manifests(case, folder.path())?;
-        let mut command = Command::new(&self.host_sim);
+        let mut command = Command::new(host_sim::binary()?);
         command.args(["run", "--admin", "127.0.0.1:0", "--port-map", "80=0", "-f"]).arg(&file);
         let mut process = Process::start(&mut command)?;
         let Ok(status) = process.ended(REFUSAL).await else { return Ok(Some("accepted".into())) };

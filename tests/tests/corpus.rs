@@ -11,15 +11,15 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use tests::replay::{Replay, SIDE_BY_SIDE};
+use tests::replay::{Replay, SIDE_BY_SIDE, Through};
 use tests::scoreboard::{Floors, Scoreboard, Scored};
-use tests::{case, corpus, host_sim};
+use tests::{case, corpus};
 
 #[test]
 fn host_sim_answers_as_recorded() {
     let cases = case::files().unwrap().iter().flat_map(|file| case::load(file).unwrap()).collect();
     let start = Instant::now();
-    let replay = Rc::new(Replay::new(host_sim::binary().unwrap()).unwrap());
+    let replay = Rc::new(Replay::new(Through::HostSim).unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let scored = runtime.block_on(replay.all(cases, SIDE_BY_SIDE));
     let board = Scoreboard::of(&scored);

@@ -16,7 +16,7 @@ use tests::case::{self, Answer, Case, Exchange, Outcome, Seen, Verdict};
 use tests::compare;
 use tests::envoy;
 use tests::recorded::Translation;
-use tests::replay::Replay;
+use tests::replay::{Replay, Through};
 use tests::scoreboard::{Scoreboard, Scored};
 
 fn cases() -> Vec<Case> {
@@ -131,7 +131,7 @@ fn envoy_with_the_recorded_translations_answers_as_recorded() {
     let plain = translations.iter().find_map(|t| t.plain_listener().ok()).unwrap();
     let cases: HashMap<String, Case> =
         cases().into_iter().map(|case| (format!("{} | {}", case.area, case.name), case)).collect();
-    let replay = Rc::new(Replay::new(binary.clone()).unwrap());
+    let replay = Rc::new(Replay::new(Through::Envoy).unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let scored: Vec<Scored> = runtime.block_on(async {
         let mut all = Vec::new();

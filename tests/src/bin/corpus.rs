@@ -9,8 +9,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::Parser;
 use tests::case::{self, Case};
-use tests::host_sim;
-use tests::replay::Replay;
+use tests::replay::{Replay, Through};
 use tests::scoreboard::{Scoreboard, Scored};
 
 /// Replays recorded cases against host-sim and counts the answers that are equal to Istio's and Envoy's.
@@ -27,6 +26,9 @@ struct Arguments {
     /// Differences to print for each area.
     #[arg(short = 'v', default_value_t = 3)]
     shown: usize,
+    /// Who answers: `envoy` is the real Envoy on what `host-sim envoy` prints, which judges the translation alone.
+    #[arg(long, default_value = "host-sim")]
+    through: Through,
     /// Cases at a time.
     #[arg(long, default_value_t = tests::replay::SIDE_BY_SIDE)]
     jobs: usize,
@@ -39,7 +41,7 @@ fn main() -> Result<ExitCode> {
         bail!("no case is called that");
     }
     let start = Instant::now();
-    let replay = Rc::new(Replay::new(host_sim::binary()?)?);
+    let replay = Rc::new(Replay::new(arguments.through)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let scored = runtime.block_on(replay.all(cases, arguments.jobs));
     print_differences(&scored, arguments.shown);
