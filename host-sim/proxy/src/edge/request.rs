@@ -1,0 +1,275 @@
+//! A request's head, from what the codec read to what filters and routes see.
+//!
+//! Source: Envoy's `http/conn_manager_impl.cc` (`decodeHeaders`) and `http/conn_manager_utility.cc` (`mutateRequestHeaders`).
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+
+use super::config::{EdgeConfig, StripPort, Underscores};
+use super::connection::{ConnectionInfo, Protocol};
+use super::path::PathVerdict;
+use super::{hop, request_id, xfcc};
+use crate::headers::{self, HeaderList, Side};
+use crate::local_reply::{Flag, LocalReply};
+
+/// What was found out about a request on its way in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admitted {
+    /// The client we believe: the peer, or an entry of `x-forwarded-for` behind trusted hops.
+    pub client: IpAddr,
+    /// It came from an internal address, so its `x-envoy-*` headers were believed.
+    pub internal: bool,
+}
+
+/// Removed from every external request.
+const EXTERNAL: [&str; 18] = [
+    "x-envoy-retriable-status-codes",
+    "x-envoy-retriable-header-names",
+    "x-envoy-retry-on",
+    "x-envoy-retry-grpc-on",
+    "x-envoy-max-retries",
+    "x-envoy-upstream-alt-stat-name",
+    "x-envoy-upstream-rq-timeout-ms",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-rq-timeout-alt-response",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-force-trace",
+    "x-envoy-ip-tags",
+    "x-envoy-original-url",
+    "x-envoy-original-path",
+    "x-envoy-original-host",
+    "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-upstream-stream-duration-ms",
+    "x-envoy-is-timeout-retry",
+];
+
+/// Removed as well when we are the edge.
+const AT_THE_EDGE: [&str; 3] =
+    ["x-envoy-decorator-operation", "x-envoy-downstream-service-cluster", "x-envoy-downstream-service-node"];
+
+/// Brings a request's head into the form filters and routes see, or answers it.
+///
+/// `random` is 128 bits for the request id. An answer given here closes an HTTP/1 connection when it is a 400.
+pub fn request(
+    headers: &mut HeaderList,
+    connection: &ConnectionInfo,
+    config: &EdgeConfig,
+    random: u128,
+) -> Result<Admitted, LocalReply> {
+    codec(headers, connection, config)?;
+    if !headers::has(headers, ":authority") {
+        return Err(LocalReply::new(400, "missing_host_header"));
+    }
+    path(headers, config)?;
+    authority(headers, connection, config);
+    hop_by_hop(headers);
+    let admitted = forwarded_for(headers, connection, config);
+    scheme(headers, connection);
+    internal_headers(headers, config, admitted.internal);
+    let edge = !admitted.internal && config.use_remote_address;
+    if let Some(agent) = &config.add_user_agent {
+        headers::set_slot(headers, "x-envoy-downstream-service-cluster", agent.clone());
+        if headers::get(headers, "user-agent").is_none_or(Bytes::is_empty) {
+            headers::set_slot(headers, "user-agent", agent.clone());
+        }
+    }
+    if !config.via.is_empty() {
+        append_via(headers, config);
+    }
+    if edge {
+        headers::set_slot(headers, "x-envoy-external-address", Bytes::from(admitted.client.to_string()));
+    }
+    if config.generate_request_id {
+        let force = edge && !config.preserve_external_request_id;
+        if force || headers::get(headers, "x-request-id").is_none_or(Bytes::is_empty) {
+            headers::set_slot(headers, "x-request-id", request_id::uuid(random));
+        }
+    }
+    xfcc::apply(headers, config.client_cert, connection.tls.as_deref());
+    Ok(admitted)
+}
+
+/// What Envoy's HTTP/1 codec does between reading a head and handing it on, as far as it shows in the headers.
+fn codec(headers: &mut HeaderList, connection: &ConnectionInfo, config: &EdgeConfig) -> Result<(), LocalReply> {
+    headers::join_slots(headers, Side::Request);
+    let bad = |details: &'static str| {
+        LocalReply::new(400, details).body("Bad Request").flag(Flag::DownstreamProtocolError)
+    };
+    match config.underscores {
+        Underscores::Allow => {}
+        Underscores::Drop => headers.retain(|(name, _)| !name.contains(&b'_')),
+        Underscores::Reject if headers.iter().any(|(name, _)| name.contains(&b'_')) => {
+            return Err(bad("http1.unexpected_underscore"));
+        }
+        Underscores::Reject => {}
+    }
+    if connection.protocol == Protocol::Http2 {
+        return Ok(());
+    }
+    if connection.protocol == Protocol::Http10 {
+        http_10(headers, config)?;
+    }
+    let https = headers::get(headers, ":scheme").is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"));
+    if https && connection.tls.is_none() {
+        let reply = LocalReply::new(403, "http1.https_url_on_plaintext_connection");
+        return Err(reply.body("Forbidden").flag(Flag::DownstreamProtocolError));
+    }
+    hop::sanitize_connection(headers).map_err(|_| bad("http1.connection_header_rejected"))
+}
+
+fn http_10(headers: &mut HeaderList, config: &EdgeConfig) -> Result<(), LocalReply> {
+    if !config.accept_http_10 {
+        let reply = LocalReply::new(426, "low_version");
+        return Err(reply.body("Upgrade Required").flag(Flag::DownstreamProtocolError));
+    }
+    if !headers::has(headers, ":authority") && !config.default_host_for_http_10.is_empty() {
+        headers::put(headers, Bytes::from_static(b":authority"), config.default_host_for_http_10.clone());
+    }
+    Ok(())
+}
+
+fn path(headers: &mut HeaderList, config: &EdgeConfig) -> Result<(), LocalReply> {
+    let connect = headers::get(headers, ":method").is_some_and(|method| method == "CONNECT");
+    let Some(target) = headers::get(headers, ":path").filter(|target| !target.is_empty()).cloned() else {
+        return if connect { Ok(()) } else { Err(LocalReply::new(404, "missing_path_rejected")) };
+    };
+    if target.first() != Some(&b'/') {
+        return Err(LocalReply::new(404, "absolute_path_rejected"));
+    }
+    match config.path.apply(&target) {
+        PathVerdict::Unchanged => Ok(()),
+        PathVerdict::Changed(target) => {
+            headers::set_slot(headers, ":path", target);
+            Ok(())
+        }
+        PathVerdict::Redirect(target) if !crate::local_reply::is_grpc(headers) => {
+            Err(LocalReply::new(307, "path_normalization_redirect").header("location", target))
+        }
+        PathVerdict::Redirect(_) | PathVerdict::Reject => Err(LocalReply::path_normalization_failed()),
+    }
+}
+
+fn authority(headers: &mut HeaderList, connection: &ConnectionInfo, config: &EdgeConfig) {
+    if config.strip_port == StripPort::Never && !config.strip_trailing_host_dot {
+        return;
+    }
+    let Some(authority) = headers::get(headers, ":authority").cloned() else { return };
+    let (mut host, mut port) = split_port(&authority);
+    if config.strip_trailing_host_dot {
+        host = host.strip_suffix(b".").unwrap_or(host);
+    }
+    let own = connection.local.port().to_string();
+    let strip = match config.strip_port {
+        StripPort::Never => false,
+        StripPort::Matching => port == Some(own.as_bytes()),
+        StripPort::Any => true,
+    };
+    if strip {
+        port = None;
+    }
+    let mut new = host.to_vec();
+    if let Some(port) = port {
+        new.push(b':');
+        new.extend_from_slice(port);
+    }
+    headers::set_slot(headers, ":authority", Bytes::from(new));
+}
+
+/// Host and port of an authority, brackets of an IPv6 address respected.
+pub(crate) fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let after_bracket = authority.iter().rposition(|&b| b == b']').unwrap_or_default();
+    let colon = authority.iter().rposition(|&b| b == b':').filter(|at| *at >= after_bracket);
+    let Some((host, port)) = colon.and_then(|at| authority.split_at_checked(at)) else { return (authority, None) };
+    (host, port.get(1..))
+}
+
+fn hop_by_hop(headers: &mut HeaderList) {
+    if hop::upgrade(headers).is_some() {
+        if !headers::has(headers, "transfer-encoding") && !headers::has(headers, "content-length") {
+            headers::set_slot(headers, "content-length", Bytes::from_static(b"0"));
+        }
+    } else {
+        headers.retain(|(name, _)| name != "connection" && name != "upgrade");
+        hop::sanitize_te(headers);
+    }
+    headers.retain(|(name, _)| {
+        !matches!(name.as_ref(), b"x-envoy-internal" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding")
+    });
+}
+
+fn forwarded_for(headers: &mut HeaderList, connection: &ConnectionInfo, config: &EdgeConfig) -> Admitted {
+    let peer = connection.remote.ip();
+    let is_internal = |address: IpAddr| config.internal.iter().any(|range| range.contains(&address));
+    if !config.use_remote_address {
+        let (client, single) = from_the_right(headers, config.xff_num_trusted_hops).unwrap_or((peer, false));
+        if !headers::has(headers, "x-forwarded-proto") {
+            forwarded_proto(headers, connection);
+        }
+        return Admitted { client, internal: single && is_internal(client) };
+    }
+    let first_hop = !headers::has(headers, "x-forwarded-for");
+    let behind = config.xff_num_trusted_hops.checked_sub(1);
+    let client = behind.and_then(|hops| from_the_right(headers, hops)).map_or(peer, |(client, _)| client);
+    if !config.skip_xff_append {
+        let address = if peer.is_loopback() { connection.node_address } else { peer };
+        let address = Bytes::from(address.to_string());
+        let value = headers::get(headers, "x-forwarded-for").map_or_else(|| address.clone(), |old| headers::joined(old, &address));
+        headers::set_slot(headers, "x-forwarded-for", value);
+    }
+    if config.xff_num_trusted_hops == 0 || !headers::has(headers, "x-forwarded-proto") {
+        forwarded_proto(headers, connection);
+    }
+    if config.append_x_forwarded_port && (config.xff_num_trusted_hops == 0 || !headers::has(headers, "x-forwarded-port")) {
+        headers::set_slot(headers, "x-forwarded-port", Bytes::from(connection.local.port().to_string()));
+    }
+    Admitted { client, internal: first_hop && is_internal(client) }
+}
+
+fn forwarded_proto(headers: &mut HeaderList, connection: &ConnectionInfo) {
+    headers::set_slot(headers, "x-forwarded-proto", Bytes::from_static(own_scheme(connection)));
+}
+
+fn own_scheme(connection: &ConnectionInfo) -> &'static [u8] {
+    if connection.tls.is_some() { b"https" } else { b"http" }
+}
+
+/// The entry of `x-forwarded-for` with `hops` entries to its right, and whether it is the only one.
+fn from_the_right(headers: &[(Bytes, Bytes)], hops: usize) -> Option<(IpAddr, bool)> {
+    let value = headers::get(headers, "x-forwarded-for")?;
+    let entry = value.rsplit(|&b| b == b',').nth(hops)?;
+    let text = std::str::from_utf8(entry.trim_ascii()).ok()?;
+    Some((text.parse().ok()?, !value.contains(&b',')))
+}
+
+/// Kept if the client sent one; else what `x-forwarded-proto` says, if that is a scheme; else the connection's own.
+fn scheme(headers: &mut HeaderList, connection: &ConnectionInfo) {
+    if headers::has(headers, ":scheme") {
+        return;
+    }
+    let believed = headers::get(headers, "x-forwarded-proto").filter(|proto| *proto == "http" || *proto == "https").cloned();
+    let scheme = believed.unwrap_or_else(|| Bytes::from_static(own_scheme(connection)));
+    headers::put(headers, Bytes::from_static(b":scheme"), scheme);
+}
+
+fn internal_headers(headers: &mut HeaderList, config: &EdgeConfig, internal: bool) {
+    if internal {
+        headers::set_slot(headers, "x-envoy-internal", Bytes::from_static(b"true"));
+        return;
+    }
+    let listed = |list: &[&str], name: &[u8]| list.iter().any(|known| known.as_bytes() == name);
+    headers.retain(|(name, _)| {
+        let stripped = name.starts_with(b"x-envoy-")
+            && (listed(&EXTERNAL, name) || (config.use_remote_address && listed(&AT_THE_EDGE, name)));
+        !stripped && !config.internal_only_headers.contains(name)
+    });
+}
+
+/// `via: a, b`
+pub(super) fn append_via(headers: &mut HeaderList, config: &EdgeConfig) {
+    let value = match headers::get(headers, "via").filter(|old| !old.is_empty()) {
+        Some(old) => Bytes::from([old.as_ref(), b", ", config.via.as_ref()].concat()),
+        None => config.via.clone(),
+    };
+    headers::set_slot(headers, "via", value);
+}

@@ -1,0 +1,52 @@
+//! An answer's head, from what filters made of it to what the client gets.
+//!
+//! Source: Envoy's `http/conn_manager_impl.cc` (`encodeHeaders`) and `mutateResponseHeaders`.
+
+use bytes::Bytes;
+
+use super::config::{EdgeConfig, ServerHeader};
+use super::hop;
+use super::request::append_via;
+use crate::headers::{self, HeaderList, Side};
+
+/// What Envoy's codec does to an upstream's head before the router sees it.
+pub fn from_upstream(response: &mut HeaderList) {
+    headers::join_slots(response, Side::Response);
+}
+
+/// Finishes an answer's head; the framing headers (`connection`, `transfer-encoding`) are the codec's.
+///
+/// `date` is the value for an answer without one. `request` is absent for an answer to a head that could not be read.
+pub fn response(response: &mut HeaderList, request: Option<&[(Bytes, Bytes)]>, config: &EdgeConfig, date: &Bytes) {
+    if !headers::has(response, "date") {
+        headers::set_slot(response, "date", date.clone());
+    }
+    let server = match config.server_header {
+        ServerHeader::Overwrite => true,
+        ServerHeader::AppendIfAbsent => !headers::has(response, "server"),
+        ServerHeader::PassThrough => false,
+    };
+    if server {
+        headers::set_slot(response, "server", config.server_name.clone());
+    }
+    let upgraded = request.is_some_and(|request| hop::upgrade(request).is_some()) && hop::upgrade(response).is_some();
+    if upgraded {
+        let informational = headers::get(response, ":status").is_some_and(|status| status.starts_with(b"1"));
+        let framed = headers::has(response, "transfer-encoding") || headers::has(response, "content-length");
+        if !framed && !informational {
+            headers::set_slot(response, "content-length", Bytes::from_static(b"0"));
+        }
+    } else {
+        response.retain(|(name, _)| name != "connection" && name != "upgrade");
+    }
+    response.retain(|(name, _)| !matches!(name.as_ref(), b"transfer-encoding" | b"keep-alive" | b"proxy-connection"));
+    let id = request.filter(|request| {
+        config.always_set_request_id_in_response || headers::has(request, "x-envoy-force-trace")
+    });
+    if let Some(id) = id.and_then(|request| headers::get(request, "x-request-id")) {
+        headers::set_slot(response, "x-request-id", id.clone());
+    }
+    if !config.via.is_empty() {
+        append_via(response, config);
+    }
+}
