@@ -16,7 +16,6 @@ mod xfcc;
 pub use config::{CertDetails, ClientCert, EdgeConfig, InvalidEdge, ServerHeader, StripPort, Underscores};
 pub use connection::{ConnectionInfo, PeerCertificate, Protocol, TlsInfo};
 pub use path::{EscapedSlashes, PathRules, PathVerdict};
-pub(crate) use request::split_port;
-pub use request::{Admitted, request};
+pub use request::{Admitted, codec, request};
 pub use request_id::uuid;
 pub use response::{from_upstream, response};

@@ -50,14 +50,14 @@ const AT_THE_EDGE: [&str; 3] =
 
 /// Brings a request's head into the form filters and routes see, or answers it.
 ///
-/// `random` is 128 bits for the request id. An answer given here closes an HTTP/1 connection when it is a 400.
+/// [`codec`]'s part is done before. `random` is 128 bits for the request id. An answer given here closes an HTTP/1 connection when it
+/// is a 400.
 pub fn request(
     headers: &mut HeaderList,
     connection: &ConnectionInfo,
     config: &EdgeConfig,
     random: u128,
 ) -> Result<Admitted, LocalReply> {
-    codec(headers, connection, config)?;
     if !headers::has(headers, ":authority") {
         return Err(LocalReply::new(400, "missing_host_header"));
     }
@@ -91,7 +91,9 @@ pub fn request(
 }
 
 /// What Envoy's HTTP/1 codec does between reading a head and handing it on, as far as it shows in the headers.
-fn codec(headers: &mut HeaderList, connection: &ConnectionInfo, config: &EdgeConfig) -> Result<(), LocalReply> {
+///
+/// Whoever reads heads byte by byte does this itself; it is here for those who get them ready-made.
+pub fn codec(headers: &mut HeaderList, connection: &ConnectionInfo, config: &EdgeConfig) -> Result<(), LocalReply> {
     headers::join_slots(headers, Side::Request);
     let bad = |details: &'static str| {
         LocalReply::new(400, details).body("Bad Request").flag(Flag::DownstreamProtocolError)
