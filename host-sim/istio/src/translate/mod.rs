@@ -12,6 +12,7 @@ mod origin;
 mod registry;
 mod routes;
 mod rules;
+mod runtime;
 mod secrets;
 mod security;
 mod server_tls;
@@ -145,9 +146,10 @@ pub fn translate(resources: &Resources, options: &Options) -> Result<Translation
     }
     let echo = if options.echo { clusters::echo_backends(&context, &used) } else { Vec::new() };
     let plugins = extensions::plugin_refs(&context);
+    let layered_runtime = Some(runtime::layers(&context));
     let static_resources = StaticResources { listeners: made.listeners, clusters, secrets: made.secrets };
     Ok(Translation {
-        bootstrap: Bootstrap { static_resources: Some(static_resources), ..Bootstrap::default() },
+        bootstrap: Bootstrap { static_resources: Some(static_resources), layered_runtime, ..Bootstrap::default() },
         listeners: made.ports,
         plugins,
         echo,
