@@ -153,18 +153,19 @@ impl Setup {
 }
 
 impl Pair {
-    /// One request to each: Envoy's answer (if there is one here) and host-sim's, bodies included.
+    /// One request to each: Envoy's answer (if there is one here) and host-sim's, bodies included. `sees` requests are waited for at the origins.
     ///
     /// # Errors
     /// A request that cannot be sent at all.
-    pub async fn ask(&self, send: &Send) -> Result<(Option<Answer>, Answer)> {
-        let ask = async |gateway: &Gateway| {
-            replay::ask(send, &gateway.ports, &self.origins, &self.certificates, Bodies::All).await
+    pub async fn ask(&self, send: &Send, sees: usize) -> Result<(Option<Answer>, Answer)> {
+        let ask = async |gateway: &Gateway, sees: usize| {
+            replay::ask(send, &gateway.ports, &self.origins, &self.certificates, Bodies::All, sees).await
         };
         let envoy = match &self.envoy {
             None => None,
-            Some(gateway) => Some(ask(gateway).await?),
+            Some(gateway) => Some(ask(gateway, sees).await?),
         };
-        Ok((envoy, ask(&self.host_sim).await?))
+        let sees = envoy.as_ref().map_or(sees, |envoy| envoy.upstreams.len());
+        Ok((envoy, ask(&self.host_sim, sees).await?))
     }
 }

@@ -32,6 +32,8 @@ pub const SIDE_BY_SIDE: usize = 4;
 
 /// An answer that takes this long is written down with its duration.
 const NOTABLE_MS: u64 = 90;
+/// A mirror may reach its origin after the answer has reached the client.
+const LATE: Duration = Duration::from_millis(300);
 /// Manifests that are not refused by then are served.
 const REFUSAL: Duration = Duration::from_secs(3);
 
@@ -130,11 +132,19 @@ impl Replay {
     pub async fn exchanges(&self, case: &Case, exchanges: &[Exchange], gateway: &Gateway) -> Vec<Scored> {
         let mut scored = Vec::new();
         for exchange in exchanges {
-            let difference =
-                match ask(&exchange.send, &gateway.ports, &self.origins, &self.certificates, Bodies::Own).await {
-                    Ok(got) => compare::difference(&exchange.expect, &got),
-                    Err(e) => Some(format!("{e:#}")),
-                };
+            let difference = match ask(
+                &exchange.send,
+                &gateway.ports,
+                &self.origins,
+                &self.certificates,
+                Bodies::Own,
+                exchange.expect.upstreams.len(),
+            )
+            .await
+            {
+                Ok(got) => compare::difference(&exchange.expect, &got),
+                Err(e) => Some(format!("{e:#}")),
+            };
             scored.push(Scored::new(case, &title(&exchange.send), difference));
         }
         scored
@@ -183,7 +193,7 @@ pub fn title(send: &Send) -> String {
     format!("{} {}{repeated} [{}]", send.method, short(&send.path), headers.join(", "))
 }
 
-/// Sends one request of a case and writes down what came of it, in the corpus's form.
+/// Sends one request of a case and writes down what came of it, in the corpus's form. `sees` requests are waited for at the origins, a little.
 ///
 /// # Errors
 /// A request that cannot be sent at all.
@@ -193,6 +203,7 @@ pub async fn ask(
     origins: &Origins,
     certificates: &Certificates,
     bodies: Bodies,
+    sees: usize,
 ) -> Result<Answer> {
     let Some(to) = ports.get(&send.port).copied() else {
         return Ok(Answer { outcome: Outcome::NoListener, upstreams: Vec::new(), ms: None });
@@ -214,6 +225,7 @@ pub async fn ask(
     if send.settle_ms > 0 {
         tokio::time::sleep(Duration::from_millis(send.settle_ms)).await; // part of the case: mirrors answer nobody
     }
+    origins.wait_for(&key, sees, LATE).await;
     let upstreams = origins.take(&key).into_iter().map(record::seen).collect();
     Ok(Answer { outcome: outcome(reply, bodies), upstreams, ms: (ms >= NOTABLE_MS).then_some(ms) })
 }

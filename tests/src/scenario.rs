@@ -145,7 +145,7 @@ impl Scenario {
 impl Step {
     async fn check(&self, pair: &Pair, report: &mut Report) -> Result<()> {
         let title = title(&self.send);
-        let (envoy, host_sim) = pair.ask(&self.send).await?;
+        let (envoy, host_sim) = pair.ask(&self.send, self.expect.sees()).await?;
         let judged = [("Envoy", envoy.as_ref()), ("host-sim", Some(&host_sim))];
         for (who, answer) in judged {
             let missed = answer.and_then(|answer| self.expect.missed_by(answer));

@@ -59,6 +59,11 @@ enum Count {
 }
 
 impl Expectation {
+    /// How many requests the origins are expected to see.
+    pub(super) fn sees(&self) -> usize {
+        self.origins.as_ref().map_or(usize::from(self.upstream.is_some()), Vec::len)
+    }
+
     /// The first thing that is not as expected.
     pub(super) fn missed_by(&self, answer: &Answer) -> Option<String> {
         self.outcome(&answer.outcome).or_else(|| self.upstreams(&answer.upstreams))
