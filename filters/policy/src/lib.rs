@@ -10,20 +10,30 @@
 mod sentences;
 
 pub mod cidr;
+pub mod config;
 pub mod cookie;
+pub mod dice;
+pub mod exchange;
 pub mod hash;
 pub mod header;
+pub mod header_match;
+pub mod header_ops;
 pub mod index;
+pub mod key;
 pub mod matcher;
+pub mod metrics;
 pub mod path;
 pub mod query;
 pub mod redirect;
 pub mod regex;
+pub mod reply;
 pub mod rewrite;
+pub mod rules;
 pub mod split;
 pub mod strict;
 pub mod template;
 pub mod text;
 
+pub use exchange::Exchange;
 pub use index::Index;
 pub use matcher::{Miss, Request, RequestMatcher};

@@ -21,13 +21,15 @@ pub struct Request<'a, K, V> {
     pub strict_path: &'a [u8],
     /// Who connected; a condition on addresses fails while this is unknown.
     pub client: Option<IpAddr>,
+    /// The name of the route Envoy chose, where a key asks for it.
+    pub route: Option<&'a [u8]>,
 }
 
 impl<'a, K: AsRef<[u8]>, V: AsRef<[u8]>> Request<'a, K, V> {
     /// Reads the target from `:path`; no strict view, no client.
     pub fn new(headers: &'a [(K, V)]) -> Request<'a, K, V> {
         let (path, query) = split_target(header::first(headers, ":path").unwrap_or_default());
-        Request { headers, path, query, strict_path: path, client: None }
+        Request { headers, path, query, strict_path: path, client: None, route: None }
     }
 
     /// The first copy of a header; the name in lower case.
