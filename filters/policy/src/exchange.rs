@@ -174,6 +174,17 @@ impl<'a> Exchange<'a> {
         self.counts.push(counter);
     }
 
+    /// Leaves something for the access log; what is said twice stands side by side.
+    pub fn attribute(&mut self, name: &'static str, value: &[u8]) {
+        match self.attributes.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, all)) => {
+                all.push(b',');
+                all.extend_from_slice(value);
+            }
+            None => self.attributes.push((name, value.to_vec())),
+        }
+    }
+
     fn touch(&mut self, name: &[u8]) {
         if name == b":path" {
             self.strict = None;

@@ -10,9 +10,11 @@ use crate::config::reply::Response;
 use crate::config::{InPlace, Invalid, each, names, read};
 use crate::exchange::{Exchange, Signals};
 use crate::metrics::{Counter, Metrics};
+use crate::module::{Module, Outcome};
 use crate::redirect::{Redirect, RedirectCode, RedirectPath};
 use crate::reply::Reply;
 use crate::rules::{Asks, Rule, Rules};
+use crate::world::World;
 
 objects!(Config, RuleConfig, RedirectConfig);
 
@@ -90,18 +92,13 @@ enum Does {
 }
 
 impl HeaderMatch {
-    /// Reads a configuration whole, or says what is wrong with it.
-    pub fn parse(text: &[u8], metrics: &mut Metrics) -> Result<HeaderMatch, Invalid> {
-        HeaderMatch::compile(&read(text)?, metrics)
-    }
-
     /// From the wire's form.
     pub fn compile(config: &Config, metrics: &mut Metrics) -> Result<HeaderMatch, Invalid> {
         let names = names(config.rules.iter().map(|rule| Some(rule.name.as_str())))?;
         let mut entries = Vec::new();
         let rules = each(config.rules.iter().zip(names).collect::<Vec<_>>().iter(), |place, (wire, name)| {
             entries.extend(matching::entries(&wire.r#match, place)?);
-            let matched = metrics.counter("header-match", name, "matched");
+            let matched = metrics.counter(HeaderMatch::NAME, name, "matched");
             let action = Action { does: wire.does()?, carries_on: wire.r#continue, matched };
             Ok(Rule { name: name.clone(), key: key::key(&wire.key)?, action })
         })
@@ -116,13 +113,8 @@ impl HeaderMatch {
         Ok(HeaderMatch { rules, signals })
     }
 
-    /// What has to be known of a request.
-    pub fn asks(&self) -> Asks {
-        self.rules.asks()
-    }
-
     /// Applies the rules; a reply ends the request.
-    pub fn decide(&self, exchange: &mut Exchange<'_>) -> Option<Reply> {
+    fn apply(&self, exchange: &mut Exchange<'_>) -> Option<Reply> {
         exchange.strip(&self.signals);
         let matched = exchange.ask(self.rules.strict(), |request, dice| {
             let mut matched = Vec::new();
@@ -136,7 +128,7 @@ impl HeaderMatch {
         });
         for rule in matched.into_iter().filter_map(|place| self.rules.get(place)) {
             exchange.count(rule.action.matched);
-            exchange.attributes.push(("sluice.header-match", rule.name.clone().into_bytes()));
+            exchange.attribute("sluice.header-match", rule.name.as_bytes());
             match &rule.action.does {
                 Does::Headers(headers) => {
                     exchange.apply(&headers.request);
@@ -147,6 +139,22 @@ impl HeaderMatch {
             }
         }
         None
+    }
+}
+
+impl Module for HeaderMatch {
+    const NAME: &'static str = "header-match";
+
+    fn parse(text: &[u8], metrics: &mut Metrics) -> Result<HeaderMatch, Invalid> {
+        HeaderMatch::compile(&read(text)?, metrics)
+    }
+
+    fn asks(&self) -> Asks {
+        self.rules.asks()
+    }
+
+    fn decide(&self, exchange: &mut Exchange<'_>, _: &mut dyn World) -> Outcome {
+        Outcome { delay: None, reply: self.apply(exchange) }
     }
 }
 

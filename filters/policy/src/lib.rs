@@ -22,6 +22,7 @@ pub mod index;
 pub mod key;
 pub mod matcher;
 pub mod metrics;
+pub mod module;
 pub mod path;
 pub mod query;
 pub mod redirect;
@@ -33,7 +34,10 @@ pub mod split;
 pub mod strict;
 pub mod template;
 pub mod text;
+pub mod world;
 
 pub use exchange::Exchange;
 pub use index::Index;
 pub use matcher::{Miss, Request, RequestMatcher};
+pub use module::{Module, Outcome};
+pub use world::World;

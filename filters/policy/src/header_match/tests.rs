@@ -16,7 +16,7 @@ fn configured(config: &str) -> HeaderMatch {
 fn run(config: &str, more: &[(&str, &str)]) -> (Vec<String>, Option<String>) {
     let headers = REQUEST.iter().chain(more).map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
     let mut exchange = Exchange::new(headers, Dice::new(3)).with_facts("10.0.0.1".parse().ok(), None);
-    let reply = configured(config).decide(&mut exchange);
+    let reply = configured(config).apply(&mut exchange);
     let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
     let mut said: Vec<String> = exchange
         .changes()
@@ -156,7 +156,7 @@ sentences! {
     fn bytes_beyond_utf8_match_like_any_other() {
         let headers = vec![(&b":path"[..], &b"/"[..]), (b"x", b"caf\xe9")];
         let config = r#"{"rules": [{"name": "r", "match": [{"headers": {"x": {"prefix": "caf"}}}], "directResponse": {"status": 200}}]}"#;
-        assert!(configured(config).decide(&mut Exchange::new(headers, Dice::new(1))).is_some());
+        assert!(configured(config).apply(&mut Exchange::new(headers, Dice::new(1))).is_some());
     }
 
     fn what_is_wrong_is_said_with_its_place() {

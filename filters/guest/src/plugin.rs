@@ -1,0 +1,186 @@
+//! A plugin in one worker: its configuration, its counters, the requests it holds.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use policy::dice::Dice;
+use policy::exchange::Exchange;
+use policy::metrics::Metrics;
+use policy::reply::Reply;
+use policy::{Module, World};
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::ContextType;
+
+use crate::abi::{self, Level};
+use crate::clock;
+use crate::counters::{self, Counters};
+use crate::log::Throttle;
+use crate::request::{Request, respond};
+use crate::waiting::Waiting;
+
+/// The root context.
+pub struct Plugin<M: Module>(Rc<RefCell<Worker<M>>>);
+
+/// What the streams of a worker share.
+pub(crate) struct Worker<M> {
+    /// The last configuration that was good.
+    pub(crate) policy: Option<Rc<M>>,
+    counters: Counters,
+    waiting: Waiting,
+    throttle: Throttle,
+    dice: Dice,
+    ticking: u32,
+    since: Instant,
+}
+
+impl<M: Module> Plugin<M> {
+    /// Without a configuration yet.
+    #[allow(clippy::disallowed_methods, reason = "the point that the worker's clock counts from")]
+    pub(crate) fn new() -> Plugin<M> {
+        Plugin(Rc::new(RefCell::new(Worker {
+            policy: None,
+            counters: Counters::default(),
+            waiting: Waiting::default(),
+            throttle: Throttle::default(),
+            dice: Dice::new(0),
+            ticking: 0,
+            since: Instant::now(),
+        })))
+    }
+}
+
+impl<M: Module + 'static> Context for Plugin<M> {}
+
+impl<M: Module + 'static> RootContext for Plugin<M> {
+    fn on_configure(&mut self, size: usize) -> bool {
+        let Ok(mut worker) = self.0.try_borrow_mut() else { return false };
+        worker.dice = Dice::new(u64::from_le_bytes(abi::random()));
+        let text = if size == 0 { Ok(Vec::new()) } else { abi::plugin_configuration(size) };
+        match text {
+            Ok(text) => worker.configure(&text),
+            Err(abi::Refused(status)) => {
+                abi::log(
+                    Level::Error,
+                    &format!("{}: the proxy does not give the configuration (status {status})", M::NAME),
+                );
+                false
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        if let Ok(mut worker) = self.0.try_borrow_mut() {
+            worker.tick();
+        }
+    }
+
+    fn create_http_context(&self, context: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Request { context, worker: Rc::clone(&self.0), response: Vec::new() }))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+impl<M: Module> Worker<M> {
+    /// Takes the configuration whole, or keeps the one there is.
+    fn configure(&mut self, text: &[u8]) -> bool {
+        let mut metrics = Metrics::default();
+        match M::parse(text, &mut metrics) {
+            Ok(policy) => {
+                self.policy = Some(Rc::new(policy));
+                self.counters = Counters::new(metrics.names().to_vec());
+                true
+            }
+            Err(invalid) => {
+                let kept = if self.policy.is_some() { "; the previous configuration stays in force" } else { "" };
+                abi::log(Level::Error, &format!("{}: configuration refused: {invalid}{kept}", M::NAME));
+                if let Ok(id) = abi::define_counter(&format!("sluice.{}.config_errors", M::NAME)) {
+                    // A proxy without metrics goes without.
+                    let _ = abi::increment(id, 1);
+                }
+                false
+            }
+        }
+    }
+
+    /// Fresh dice for a request.
+    pub(crate) fn dice(&mut self) -> Dice {
+        Dice::new(self.dice.roll())
+    }
+
+    /// What decisions may ask.
+    pub(crate) fn world(&self) -> impl World + use<M> {
+        Outside { since: self.since }
+    }
+
+    /// Counts and logs what a decision left behind.
+    pub(crate) fn report(&mut self, exchange: &Exchange<'_>) {
+        if self.counters.count(&exchange.counts) {
+            self.wake();
+        }
+        if !exchange.warnings.is_empty() {
+            let now = clock::monotonic(self.since);
+            for warning in &exchange.warnings {
+                self.throttle.warn(M::NAME, warning, now);
+            }
+        }
+    }
+
+    /// Holds a request until its time.
+    pub(crate) fn hold(&mut self, context: u32, delay: Duration, reply: Option<Reply>) {
+        let delay = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+        self.waiting.hold(context, clock::monotonic(self.since).saturating_add(delay), reply);
+        self.wake();
+    }
+
+    /// The stream is over, however it ended.
+    pub(crate) fn forget(&mut self, context: u32) {
+        self.waiting.forget(context);
+    }
+
+    fn tick(&mut self) {
+        let now = if self.waiting.len() > 0 { clock::monotonic(self.since) } else { 0 };
+        while let Some(held) = self.waiting.due(now) {
+            // A stream the proxy no longer knows has ended meanwhile.
+            if abi::act_on(held.context).is_ok() {
+                match held.reply {
+                    Some(reply) => respond(&reply),
+                    None => drop(abi::resume_request()),
+                }
+            }
+        }
+        let counting = self.counters.tick();
+        self.tick_every(if self.waiting.len() > 0 {
+            1
+        } else if counting {
+            counters::PERIOD
+        } else {
+            0
+        });
+    }
+
+    fn wake(&mut self) {
+        self.tick_every(if self.waiting.len() > 0 { 1 } else { counters::PERIOD });
+    }
+
+    /// Asks for another period only when it is another.
+    fn tick_every(&mut self, millis: u32) {
+        if self.ticking != millis && abi::tick_every(millis).is_ok() {
+            self.ticking = millis;
+        }
+    }
+}
+
+/// The proxy, as decisions see it.
+struct Outside {
+    since: Instant,
+}
+
+impl World for Outside {
+    fn monotonic(&mut self) -> u64 {
+        clock::monotonic(self.since)
+    }
+}

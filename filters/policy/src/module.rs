@@ -1,0 +1,46 @@
+//! What a module is to whoever runs it: a configuration that was valid, and one decision per request.
+
+use std::time::Duration;
+
+use crate::config::Invalid;
+use crate::exchange::Exchange;
+use crate::metrics::Metrics;
+use crate::reply::Reply;
+use crate::rules::Asks;
+use crate::world::World;
+
+/// One of the modules.
+pub trait Module: Sized {
+    /// As in `sluice.<name>…` and the log.
+    const NAME: &'static str;
+
+    /// Reads a configuration whole, or says what is wrong with it.
+    fn parse(text: &[u8], metrics: &mut Metrics) -> Result<Self, Invalid>;
+
+    /// What has to be known of a request.
+    fn asks(&self) -> Asks;
+
+    /// Decides about a request; changes to it are made in the exchange.
+    fn decide(&self, exchange: &mut Exchange<'_>, world: &mut dyn World) -> Outcome;
+}
+
+/// What becomes of a request, beside the changes in its exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outcome {
+    /// Hold it for so long first.
+    pub delay: Option<Duration>,
+    /// Then answer so; without a reply it goes on.
+    pub reply: Option<Reply>,
+}
+
+impl Outcome {
+    /// It goes on.
+    pub fn go_on() -> Outcome {
+        Outcome::default()
+    }
+
+    /// It is answered.
+    pub fn answer(reply: Reply) -> Outcome {
+        Outcome { delay: None, reply: Some(reply) }
+    }
+}
