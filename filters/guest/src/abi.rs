@@ -218,6 +218,7 @@ pub(crate) fn resume_request() -> Result<(), Refused> {
 
 /// Random bytes of the proxy; unguessable where its WASI is.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
+    #[cfg_attr(not(target_os = "wasi"), expect(unused_mut, reason = "only WASI fills it"))]
     let mut bytes = [0; N];
     #[cfg(target_os = "wasi")]
     // SAFETY: the array outlives the call. A refusal leaves zeros.

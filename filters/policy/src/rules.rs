@@ -29,7 +29,7 @@ impl Share {
         // Not a number fails both comparisons.
         let fits = (0.0..=100.0).contains(&value);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1,000,000, checked above")]
-        fits.then(|| Share((value * 10_000.0) as u32))
+        fits.then_some(Share((value * 10_000.0) as u32))
     }
 
     /// Is this request in the share? By `key` where there is one, else as the dice fall.
