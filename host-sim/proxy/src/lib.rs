@@ -4,3 +4,4 @@ pub mod edge;
 pub mod header_ops;
 pub mod headers;
 pub mod local_reply;
+pub mod stats;
