@@ -9,6 +9,7 @@ mod clock;
 mod command;
 mod facts;
 mod format;
+mod mutations;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -16,6 +17,7 @@ use thiserror::Error;
 
 pub use facts::{Facts, StreamInfo, Upstream};
 pub use format::{Format, InvalidFormat, Missing};
+pub use mutations::HeaderMutations;
 
 use crate::edge::ConnectionInfo;
 use crate::headers::{self, HeaderList, Side};
@@ -58,6 +60,9 @@ pub enum InvalidHeaderOps {
     /// An empty name, or one with a byte no header name may hold.
     #[error("\"{0}\" is not a header's name")]
     Name(String),
+    /// A kind of mutation nobody here does.
+    #[error("{0} is not supported")]
+    Unsupported(&'static str),
     /// The value's format.
     #[error("header \"{name}\": {reason}")]
     Value {

@@ -56,7 +56,7 @@ impl Fraction {
 }
 
 /// What a request shows a route's conditions.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Shown<'a> {
     /// Headers, path, query.
     pub request: policy::Request<'a, bytes::Bytes, bytes::Bytes>,
