@@ -1,0 +1,101 @@
+//! Attributes: what `proxy_get_property` finds, and what `proxy_set_property` leaves.
+//!
+//! A path is segments joined by NUL. Envoy looks among its attributes, then among what modules have set, then for the plugin's own names.
+
+use bytes::Bytes;
+
+use crate::{
+    abi::{MapType, Status},
+    context::Target,
+    headers::{self, HeaderList},
+    property::Value,
+    state::State,
+};
+
+/// The bytes of the attribute at `path`.
+pub(crate) fn find(state: &State, path: &[u8]) -> Result<Bytes, Status> {
+    // A NUL at the very end adds no segment, and no path at all is a value without bytes.
+    let path = path.strip_suffix(b"\0").unwrap_or(path);
+    if path.is_empty() {
+        return Err(Status::SerializationFailure);
+    }
+    let segments: Vec<&[u8]> = path.split(|byte| *byte == 0).collect();
+    lookup(state, &segments).ok_or(Status::NotFound)?.serialize()
+}
+
+fn lookup(state: &State, path: &[&[u8]]) -> Option<Value> {
+    let (root, rest) = path.split_first()?;
+    match *root {
+        b"request" | b"response" => {
+            if let Some(found) = message_attribute(state, root, rest) {
+                return found;
+            }
+        }
+        b"plugin_name" if state.target() != Target::Vm => return leaf(rest, &state.plugin.name),
+        b"plugin_root_id" => return leaf(rest, &state.plugin.root_id),
+        b"plugin_vm_id" => return leaf(rest, &state.plugin.vm_id),
+        _ => {}
+    }
+    let stream = state.stream()?;
+    if let Some(value) = stream.info.attribute(path) {
+        return Some(value);
+    }
+    if !rest.is_empty() {
+        return None;
+    }
+    let key = [b"wasm.", *root].concat();
+    stream.info.filter_state(&key).map(Value::Bytes)
+}
+
+fn leaf(rest: &[&[u8]], text: &str) -> Option<Value> {
+    rest.is_empty().then(|| Value::text(text))
+}
+
+/// What heads and trailers say. `None` leaves the answer to the gateway; `Some(None)` is "not found".
+///
+/// Envoy reads them through pointers that are gone once the callback said "continue": so `request.path` is not found in a response callback, and is back in the log.
+fn message_attribute(state: &State, root: &[u8], rest: &[&[u8]]) -> Option<Option<Value>> {
+    let stream = state.stream()?;
+    let (field, below) = rest.split_first()?;
+    let (map, header): (MapType, &[u8]) = match (root, *field) {
+        (b"request", b"path") => (MapType::RequestHeaders, b":path"),
+        (b"request", b"host") => (MapType::RequestHeaders, b":authority"),
+        (b"request", b"scheme") => (MapType::RequestHeaders, b":scheme"),
+        (b"request", b"method") => (MapType::RequestHeaders, b":method"),
+        (b"request", b"referer") => (MapType::RequestHeaders, b"referer"),
+        (b"request", b"useragent") => (MapType::RequestHeaders, b"user-agent"),
+        (b"request", b"id") => (MapType::RequestHeaders, b"x-request-id"),
+        (b"request", b"url_path") => return Some(path_of(stream.readable(MapType::RequestHeaders)).map(|(path, _)| Value::Bytes(path))),
+        (b"request", b"query") => return Some(path_of(stream.readable(MapType::RequestHeaders)).map(|(_, query)| Value::Bytes(query))),
+        (b"request", b"headers") => return Some(header_of(stream.readable(MapType::RequestHeaders), below)),
+        (b"response", b"headers") => return Some(header_of(stream.readable(MapType::ResponseHeaders), below)),
+        (b"response", b"trailers") => return Some(header_of(stream.readable(MapType::ResponseTrailers), below)),
+        _ => return None,
+    };
+    let found = stream.readable(map).and_then(|headers| headers::first(headers, header)).filter(|_| below.is_empty());
+    Some(found.cloned().map(Value::Bytes))
+}
+
+/// Path and query of the target, empty where there are none.
+fn path_of(headers: Option<&HeaderList>) -> Option<(Bytes, Bytes)> {
+    let target = headers::first(headers?, b":path").cloned().unwrap_or_default();
+    let Some(mark) = target.iter().position(|byte| *byte == b'?') else { return Some((target, Bytes::new())) };
+    let query = target.slice(mark + 1..);
+    let end = query.iter().position(|byte| *byte == b'#').unwrap_or(query.len());
+    Some((target.slice(..mark), query.slice(..end)))
+}
+
+/// `request.headers` is a map whose keys are found in any case. The whole of it cannot be had, not even when it is missing.
+fn header_of(headers: Option<&HeaderList>, below: &[&[u8]]) -> Option<Value> {
+    let [name] = below else { return if below.is_empty() { Some(Value::Opaque) } else { None } };
+    let name = name.to_ascii_lowercase();
+    let copies: Vec<&[u8]> = headers?.iter().filter(|(key, _)| *key == name).map(|(_, value)| value.as_ref()).collect();
+    if copies.is_empty() { None } else { Some(Value::Bytes(Bytes::from(copies.join(&b","[..])))) }
+}
+
+/// Sets what later filters of the stream, and the log, find under `path`.
+pub(crate) fn set(state: &mut State, path: &[u8], value: &[u8]) -> Result<(), Status> {
+    let stream = state.stream().ok_or(Status::NotFound)?;
+    stream.info.set_filter_state(&[b"wasm.", path].concat(), Bytes::copy_from_slice(value));
+    Ok(())
+}

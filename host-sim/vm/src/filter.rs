@@ -1,0 +1,256 @@
+//! The filter callbacks: a piece of a stream goes in, a verdict and what goes on come out.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{
+    abi::Direction,
+    context::{Shutdown, Target},
+    death::Place,
+    failure::Casualty,
+    headers::HeaderList,
+    outcome::{Event, Hold, LocalReply, Outcome, Released, StreamId, Verdict},
+    plugin::Fidelity,
+    state::{Deferred, State},
+    trap::Trap,
+    vm::Vm,
+};
+
+/// What a call asked for the stream it was made for.
+#[derive(Default)]
+pub(crate) struct Own {
+    reply: Option<LocalReply>,
+    close: bool,
+    resume_request: bool,
+    resume_response: bool,
+}
+
+impl Own {
+    fn resumes(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::Request => self.resume_request,
+            Direction::Response => self.resume_response,
+        }
+    }
+}
+
+/// Which callback is concluded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Headers,
+    Body,
+    Trailers,
+}
+
+impl Vm {
+    /// The request's head. `end_of_stream`: nothing follows it.
+    pub fn on_request_headers(&mut self, stream: StreamId, headers: HeaderList, end_of_stream: bool) -> Outcome {
+        self.on_headers(stream, Direction::Request, headers, end_of_stream)
+    }
+
+    /// A piece of the request's body; the last may be empty.
+    pub fn on_request_body(&mut self, stream: StreamId, data: Bytes, end_of_stream: bool) -> Outcome {
+        self.on_body(stream, Direction::Request, data, end_of_stream)
+    }
+
+    /// The request's trailers.
+    pub fn on_request_trailers(&mut self, stream: StreamId, trailers: HeaderList) -> Outcome {
+        self.on_trailers(stream, Direction::Request, trailers)
+    }
+
+    /// The response's head, be it the origin's or a local reply's.
+    pub fn on_response_headers(&mut self, stream: StreamId, headers: HeaderList, end_of_stream: bool) -> Outcome {
+        self.on_headers(stream, Direction::Response, headers, end_of_stream)
+    }
+
+    /// A piece of the response's body; the last may be empty.
+    pub fn on_response_body(&mut self, stream: StreamId, data: Bytes, end_of_stream: bool) -> Outcome {
+        self.on_body(stream, Direction::Response, data, end_of_stream)
+    }
+
+    /// The response's trailers.
+    pub fn on_response_trailers(&mut self, stream: StreamId, trailers: HeaderList) -> Outcome {
+        self.on_trailers(stream, Direction::Response, trailers)
+    }
+
+    fn on_headers(&mut self, id: StreamId, direction: Direction, headers: HeaderList, end_of_stream: bool) -> Outcome {
+        let piece = |headers| Released { headers: Some(headers), ..Released::default() };
+        let context = match self.find(id, direction) {
+            Place::Live(context) => context,
+            Place::Gone(verdict) => return Outcome { verdict, released: self.without_vm(id, direction, piece(headers)) },
+        };
+        let restartable = self.plugin.fidelity == Fidelity::Hardened;
+        let count = u32::try_from(headers.len()).unwrap_or(u32::MAX);
+        let Some(instance) = self.alive_mut() else { return Outcome { verdict: Verdict::Continue, released: piece(headers) } };
+        let Some(stream) = instance.state_mut().streams.get_mut(&context) else { return Outcome { verdict: Verdict::Continue, released: piece(headers) } };
+        let half = stream.half(direction);
+        half.original = restartable.then(|| (headers.clone(), end_of_stream));
+        half.headers.fill(headers);
+        stream.end_of_stream = end_of_stream;
+        let called = instance.create(context).and_then(|()| instance.call_on_headers(context, direction, count, end_of_stream));
+        self.conclude(id, context, direction, Stage::Headers, called)
+    }
+
+    fn on_body(&mut self, id: StreamId, direction: Direction, data: Bytes, end_of_stream: bool) -> Outcome {
+        let piece = |body| Released { body, ..Released::default() };
+        let context = match self.find(id, direction) {
+            Place::Live(context) => context,
+            Place::Gone(verdict) => return Outcome { verdict, released: self.without_vm(id, direction, piece(data)) },
+        };
+        let Some(instance) = self.alive_mut() else { return Outcome { verdict: Verdict::Continue, released: piece(data) } };
+        let Some(stream) = instance.state_mut().streams.get_mut(&context) else { return Outcome { verdict: Verdict::Continue, released: piece(data) } };
+        let half = stream.half(direction);
+        match &mut half.body {
+            Some(body) if half.buffering => body.extend_from_slice(&data),
+            body => *body = Some(BytesMut::from(data)),
+        }
+        let size = u32::try_from(half.body.as_ref().map_or(0, BytesMut::len)).unwrap_or(u32::MAX);
+        stream.end_of_stream = end_of_stream;
+        let target = Target::Stream(context);
+        let params = (context, size, u32::from(end_of_stream));
+        let called = instance.create(context).and_then(|()| match direction {
+            Direction::Request => instance.call(target, "proxy_on_request_body", |exports| exports.on_request_body.as_ref(), params),
+            Direction::Response => instance.call(target, "proxy_on_response_body", |exports| exports.on_response_body.as_ref(), params),
+        });
+        self.conclude(id, context, direction, Stage::Body, called)
+    }
+
+    fn on_trailers(&mut self, id: StreamId, direction: Direction, trailers: HeaderList) -> Outcome {
+        let piece = |trailers| Released { trailers: Some(trailers), ..Released::default() };
+        let context = match self.find(id, direction) {
+            Place::Live(context) => context,
+            Place::Gone(verdict) => return Outcome { verdict, released: self.without_vm(id, direction, piece(trailers)) },
+        };
+        let count = u32::try_from(trailers.len()).unwrap_or(u32::MAX);
+        let Some(instance) = self.alive_mut() else { return Outcome { verdict: Verdict::Continue, released: piece(trailers) } };
+        let Some(stream) = instance.state_mut().streams.get_mut(&context) else { return Outcome { verdict: Verdict::Continue, released: piece(trailers) } };
+        stream.half(direction).trailers.fill(trailers);
+        let target = Target::Stream(context);
+        let called = instance.create(context).and_then(|()| match direction {
+            Direction::Request => instance.call(target, "proxy_on_request_trailers", |exports| exports.on_request_trailers.as_ref(), (context, count)),
+            Direction::Response => instance.call(target, "proxy_on_response_trailers", |exports| exports.on_response_trailers.as_ref(), (context, count)),
+        });
+        self.conclude(id, context, direction, Stage::Trailers, called)
+    }
+
+    /// A stream whose request this filter never saw is not shown its response.
+    fn find(&mut self, id: StreamId, direction: Direction) -> Place {
+        let place = self.place(id);
+        if let Place::Live(context) = place
+            && direction == Direction::Response
+            && self.live(context).is_none_or(|stream| !stream.created && !stream.moved)
+        {
+            return Place::Gone(Verdict::Continue);
+        }
+        place
+    }
+
+    fn conclude(&mut self, id: StreamId, context: u32, direction: Direction, stage: Stage, called: Result<Option<u32>, Trap>) -> Outcome {
+        let answer = match called {
+            Ok(answer) => answer.unwrap_or_default(),
+            Err(trap) => return self.casualty(id, direction, trap),
+        };
+        let mut own = self.after_call(Some(id));
+        let fallback = || Outcome { verdict: Verdict::Continue, released: Released::default() };
+        let Some(state) = self.alive_mut().map(|instance| instance.state_mut()) else { return fallback() };
+        let verdict = verdict(state, stage, answer);
+        let Some(stream) = state.streams.get_mut(&context) else { return fallback() };
+        if own.close {
+            return Outcome { verdict: Verdict::Reset, released: stream.let_go(direction) };
+        }
+        if let Some(reply) = own.reply.take().filter(|_| !stream.replied) {
+            stream.replied = true;
+            return Outcome { verdict: Verdict::Reply(reply), released: stream.let_go(direction) };
+        }
+        if let Verdict::Pause(hold) = verdict
+            && !own.resumes(direction)
+        {
+            let half = stream.half(direction);
+            half.hold(hold);
+            return Outcome { verdict, released: Released::default() };
+        }
+        if own.resumes(direction) && stage == Stage::Headers {
+            return Outcome { verdict: Verdict::Continue, released: stream.let_go(direction) };
+        }
+        Outcome { verdict: Verdict::Continue, released: stream.go_on(direction, stage == Stage::Headers, stage == Stage::Trailers) }
+    }
+
+    /// The VM died in this stream's callback.
+    fn casualty(&mut self, id: StreamId, direction: Direction, trap: Trap) -> Outcome {
+        self.die(trap, Some(id));
+        let pass = self.failure.culprit() == Casualty::PassThrough;
+        let released = match self.stranded.get_mut(&id) {
+            Some(stream) => {
+                stream.failed = !pass;
+                stream.let_go(direction)
+            }
+            None => Released::default(),
+        };
+        self.restart_waiting();
+        Outcome { verdict: if pass { Verdict::Continue } else { Verdict::Fail }, released }
+    }
+
+    /// Does what the last call asked for: as events, but for the stream it was made for.
+    pub(crate) fn after_call(&mut self, own_stream: Option<StreamId>) -> Own {
+        let mut own = Own::default();
+        let crate::vm::Running::Alive(instance) = &mut self.running else { return own };
+        let state = instance.state_mut();
+        if state.deferred.is_empty() && state.callouts.events.is_empty() && !state.tick_changed && state.root.shutdown != Shutdown::Finished {
+            return own;
+        }
+        self.events.append(&mut state.callouts.events);
+        if std::mem::take(&mut state.tick_changed) {
+            self.events.push(Event::TickPeriod(state.tick_period()));
+        }
+        for deferred in std::mem::take(&mut state.deferred) {
+            let (Deferred::Continue(context, _) | Deferred::Reply(context, _) | Deferred::Close(context)) = &deferred;
+            let Some(stream) = state.streams.get_mut(context) else { continue };
+            let handle = stream.handle;
+            let is_own = own_stream == Some(handle);
+            match deferred {
+                Deferred::Continue(_, Direction::Request) if is_own && stream.request.paused.is_none() => own.resume_request = true,
+                Deferred::Continue(_, Direction::Response) if is_own && stream.response.paused.is_none() => own.resume_response = true,
+                Deferred::Continue(_, direction) if stream.half(direction).paused.is_some() => {
+                    let released = stream.let_go(direction);
+                    self.events.push(Event::Resume { stream: handle, direction, released });
+                }
+                Deferred::Continue(..) => {}
+                Deferred::Reply(_, reply) if is_own => drop(own.reply.get_or_insert(reply)),
+                Deferred::Reply(_, reply) if !stream.replied => {
+                    stream.replied = true;
+                    let direction = if stream.request.paused.is_some() { Direction::Request } else { Direction::Response };
+                    let released = stream.let_go(direction);
+                    self.events.push(Event::Reply { stream: handle, reply, released });
+                }
+                Deferred::Reply(..) => {}
+                Deferred::Close(_) if is_own => own.close = true,
+                Deferred::Close(_) => self.events.push(Event::Reset { stream: handle }),
+            }
+        }
+        if state.root.shutdown == Shutdown::Finished {
+            self.delete_root();
+        }
+        own
+    }
+}
+
+/// What a callback's number means, Envoy's way.
+fn verdict(state: &State, stage: Stage, answer: u32) -> Verdict {
+    let stop = state.stop_iteration;
+    let headers_only = state.plugin.allow_on_headers_stop_iteration;
+    let hold = match (stage, answer) {
+        (Stage::Headers, _) if stop => Hold::All,
+        // 2 would be "continue and end the stream": Envoy does not know it here.
+        (Stage::Headers, 0 | 2) => return Verdict::Continue,
+        (Stage::Headers, 1) if headers_only => Hold::HeadersOnly,
+        (Stage::Headers, 3) => Hold::AllAndBuffer,
+        (Stage::Headers, _) => Hold::All,
+        (Stage::Body, _) if stop => Hold::BodyNoBuffer,
+        (Stage::Body, 0) => return Verdict::Continue,
+        (Stage::Body, 1) => Hold::BodyAndBuffer,
+        (Stage::Body, 2) => Hold::BodyAndWatermark,
+        (Stage::Body, _) => Hold::BodyNoBuffer,
+        (Stage::Trailers, 0) if !stop => return Verdict::Continue,
+        (Stage::Trailers, _) => Hold::Trailers,
+    };
+    Verdict::Pause(hold)
+}

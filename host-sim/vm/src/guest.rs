@@ -1,0 +1,116 @@
+//! A hostcall's view of the module that made it: its memory, its allocator, and the host's state.
+
+use wasmtime::{AsContextMut, Caller};
+
+use crate::{
+    abi::Status,
+    context::Target,
+    state::{Phase, State},
+};
+
+/// The module, in the middle of a hostcall.
+pub(crate) struct Guest<'a> {
+    caller: Caller<'a, State>,
+}
+
+/// Why a hostcall ends early: with a result code, or with a trap of the module it re-entered.
+#[derive(Debug)]
+pub(crate) enum Exit {
+    Status(Status),
+    Trap(wasmtime::Error),
+}
+
+impl From<Status> for Exit {
+    fn from(status: Status) -> Exit {
+        Exit::Status(status)
+    }
+}
+
+/// What a hostcall answers; `Ok` is the result code 0.
+pub(crate) type Answer = Result<(), Exit>;
+
+/// A pointer into 32-bit memory as an index.
+pub(crate) fn index(pointer: u32) -> usize {
+    // No host this runs on has pointers shorter than 32 bits.
+    pointer as usize
+}
+
+/// The bytes a pointer and a length name.
+pub(crate) fn slice(memory: &[u8], pointer: u32, len: u32) -> Result<&[u8], Status> {
+    let start = index(pointer);
+    memory.get(start..start + index(len)).ok_or(Status::InvalidMemoryAccess)
+}
+
+fn slice_mut(memory: &mut [u8], pointer: u32, len: usize) -> Result<&mut [u8], Status> {
+    let start = index(pointer);
+    memory.get_mut(start..start.saturating_add(len)).ok_or(Status::InvalidMemoryAccess)
+}
+
+pub(crate) fn put(memory: &mut [u8], pointer: u32, bytes: &[u8]) -> Result<(), Status> {
+    slice_mut(memory, pointer, bytes.len())?.copy_from_slice(bytes);
+    Ok(())
+}
+
+/// A size in the guest's 32 bits. Nothing larger than its memory is ever handed to it.
+pub(crate) fn word(size: usize) -> Result<u32, Status> {
+    u32::try_from(size).map_err(|_| Status::InvalidMemoryAccess)
+}
+
+impl<'a> Guest<'a> {
+    pub(crate) fn new(caller: Caller<'a, State>) -> Guest<'a> {
+        Guest { caller }
+    }
+
+    pub(crate) fn state(&mut self) -> &mut State {
+        self.caller.data_mut()
+    }
+
+    /// The memory and the state, to work with both.
+    pub(crate) fn split(&mut self) -> (&mut [u8], &mut State) {
+        match self.caller.data().memory {
+            Some(memory) => memory.data_and_store_mut(&mut self.caller),
+            // Only while the module's start function runs, which has no business with the host.
+            None => (&mut [], self.caller.data_mut()),
+        }
+    }
+
+    pub(crate) fn memory(&mut self) -> &mut [u8] {
+        self.split().0
+    }
+
+    pub(crate) fn write(&mut self, pointer: u32, bytes: &[u8]) -> Answer {
+        Ok(put(self.memory(), pointer, bytes)?)
+    }
+
+    pub(crate) fn write_u32(&mut self, pointer: u32, value: u32) -> Answer {
+        self.write(pointer, &value.to_le_bytes())
+    }
+
+    /// Memory from the module's allocator, which may move and grow the memory. It sees no context and may call next to nothing meanwhile.
+    pub(crate) fn allocate(&mut self, size: u32) -> Result<u32, Exit> {
+        let state = self.caller.data_mut();
+        let Some(malloc) = state.malloc.clone() else { return Err(Status::InvalidMemoryAccess.into()) };
+        let before = (state.phase, state.current, state.effective);
+        (state.phase, state.current, state.effective) = (Phase::Allocating, Target::Vm, 0);
+        let pointer = malloc.call(self.caller.as_context_mut(), size).map_err(Exit::Trap)?;
+        let state = self.caller.data_mut();
+        (state.phase, state.current, state.effective) = before;
+        if pointer == 0 {
+            return Err(Status::InvalidMemoryAccess.into());
+        }
+        slice(self.memory(), pointer, size)?;
+        Ok(pointer)
+    }
+
+    /// Hands bytes to the module: copied into memory of its own, pointer and size written where it asked.
+    /// Nothing is a null pointer and size 0.
+    pub(crate) fn give(&mut self, bytes: &[u8], pointer_to: u32, size_to: u32) -> Answer {
+        let size = word(bytes.len())?;
+        let pointer = if size == 0 { 0 } else { self.allocate(size)? };
+        let memory = self.memory();
+        put(memory, pointer, bytes)?;
+        put(memory, pointer_to, &pointer.to_le_bytes())?;
+        put(memory, size_to, &size.to_le_bytes())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,260 @@
+//! One VM: a module instantiated, initialised, started and configured.
+
+use std::{rc::Rc, time::Duration};
+
+use wasmtime::{Store, TypedFunc, UpdateDeadline, WasmParams, WasmResults};
+
+use crate::{
+    abi::Direction,
+    callout::Callouts,
+    context::{Root, Target},
+    deadline::{Deadline, Verdict, thread_cpu_time},
+    exports::{Exports, OnHeaders},
+    log_gate::{LogGate, LogLine},
+    module::Module,
+    plugin::PluginConfig,
+    shared::Shared,
+    state::{Bounds, MetricIds, Phase, ROOT, State, Streams},
+    trap::Trap,
+    world::World,
+};
+
+/// Why a plugin does not start. Envoy refuses the configuration for each of these.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// The module cannot be instantiated: it wants more memory at once than it may have, or its start function trapped.
+    #[error("Failed to create new Wasm instance: {reason}{}", said(.log))]
+    Instantiate {
+        /// Why.
+        reason: String,
+        /// What the module logged.
+        log: Vec<LogLine>,
+    },
+    /// A call trapped.
+    #[error("{trap}{}", said(.log))]
+    Trapped {
+        /// Which, and why.
+        trap: Trap,
+        /// What the module logged.
+        log: Vec<LogLine>,
+    },
+    /// `proxy_on_vm_start` answered false.
+    #[error("the module refused to start: proxy_on_vm_start returned false{}", said(.log))]
+    StartRefused {
+        /// What the module logged.
+        log: Vec<LogLine>,
+    },
+    /// `proxy_on_configure` answered false.
+    #[error("the module refused its configuration: proxy_on_configure returned false{}", said(.log))]
+    ConfigureRefused {
+        /// What the module logged.
+        log: Vec<LogLine>,
+    },
+}
+
+impl StartError {
+    /// What the module logged before it failed.
+    pub fn log(&self) -> &[LogLine] {
+        match self {
+            StartError::Instantiate { log, .. } | StartError::Trapped { log, .. } | StartError::StartRefused { log } | StartError::ConfigureRefused { log } => log,
+        }
+    }
+}
+
+fn said(log: &[LogLine]) -> String {
+    log.iter().map(|line| format!("\n  module: [{}] {}", line.level.as_str(), line.text)).collect()
+}
+
+/// What a VM is made from.
+pub(crate) struct Setup<'a> {
+    pub(crate) module: &'a Module,
+    pub(crate) plugin: Rc<PluginConfig>,
+    pub(crate) shared: Shared,
+    pub(crate) number: u32,
+}
+
+/// A VM that has been configured, or is on its way there.
+pub(crate) struct Instance {
+    store: Store<State>,
+    exports: Exports,
+    deadline: Duration,
+}
+
+impl Instance {
+    /// Brings a VM up. If that fails the world comes back.
+    pub(crate) fn start(setup: Setup<'_>, world: Box<dyn World>) -> Result<Instance, (StartError, Box<dyn World>)> {
+        let limits = setup.plugin.limits;
+        let mut store = Store::new(setup.module.engine(), state(&setup, world));
+        store.limiter(|state| &mut state.bounds);
+        store.epoch_deadline_callback(|mut store| match store.data_mut().deadline.slice_over(thread_cpu_time()) {
+            Verdict::GoOn(ticks) => Ok(UpdateDeadline::Continue(ticks)),
+            Verdict::Cut => Ok(UpdateDeadline::Interrupt),
+        });
+        let ticks = store.data_mut().deadline.start(limits.start_deadline);
+        store.set_epoch_deadline(ticks);
+        let instance = setup.module.ready(&setup.plugin).and_then(|ready| ready.instantiate(&mut store));
+        let instance = match instance {
+            Ok(instance) => instance,
+            Err(error) => {
+                let mut state = store.into_data();
+                let reason = if state.bounds.refused { format!("it needs more than the {} bytes of memory it may have", limits.memory) } else { format!("{error:#}") };
+                let log = state.log.end_capture();
+                return Err((StartError::Instantiate { reason, log }, state.world));
+            }
+        };
+        let exports = Exports::resolve(&instance, &mut store, setup.module.abi_version(), &setup.plugin);
+        let memory = instance.get_memory(&mut store, "memory");
+        let state = store.data_mut();
+        (state.memory, state.malloc) = (memory, exports.malloc.clone());
+        let mut vm = Instance { store, exports, deadline: limits.start_deadline };
+        match vm.bring_up() {
+            Ok(()) => {
+                vm.state_mut().log.end_capture();
+                vm.deadline = limits.deadline;
+                Ok(vm)
+            }
+            Err(failed) => {
+                let mut state = vm.store.into_data();
+                let log = state.log.end_capture();
+                let error = match failed {
+                    BringUp::Trapped(trap) => StartError::Trapped { trap, log },
+                    BringUp::StartRefused => StartError::StartRefused { log },
+                    BringUp::ConfigureRefused => StartError::ConfigureRefused { log },
+                };
+                Err((error, state.world))
+            }
+        }
+    }
+
+    fn bring_up(&mut self) -> Result<(), BringUp> {
+        self.initialise()?;
+        let plugin = self.state().plugin.clone();
+        self.state_mut().root.configuration_in_view = true;
+        self.call(Target::Root, "proxy_on_context_create", |exports| exports.on_context_create.as_ref(), (ROOT, 0))?;
+        self.state_mut().root.configuration_in_view = false;
+        let size = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let started = self.call(Target::Root, "proxy_on_vm_start", |exports| exports.on_vm_start.as_ref(), (ROOT, size(&plugin.vm_configuration)))?;
+        if started == Some(0) {
+            return Err(BringUp::StartRefused);
+        }
+        self.state_mut().root.configuration_in_view = true;
+        let configured = self.call(Target::Root, "proxy_on_configure", |exports| exports.on_configure.as_ref(), (ROOT, size(&plugin.configuration)))?;
+        self.state_mut().root.configuration_in_view = false;
+        if configured == Some(0) { Err(BringUp::ConfigureRefused) } else { Ok(()) }
+    }
+
+    /// A reactor's `_initialize`, then its `main`; or a command's `_start`.
+    fn initialise(&mut self) -> Result<(), Trap> {
+        self.call(Target::Vm, "_initialize", |exports| exports.initialize.as_ref(), ())?;
+        if self.exports.main.is_some() {
+            self.call(Target::Vm, "main", |exports| exports.main.as_ref(), (0, 0))?;
+        } else {
+            self.call(Target::Vm, "__main_void", |exports| exports.main_void.as_ref(), ())?;
+        }
+        self.call(Target::Vm, "_start", |exports| exports.start.as_ref(), ())?;
+        self.state_mut().phase = Phase::Open;
+        Ok(())
+    }
+
+    /// Calls an export for a context; `None` if there is no such export. After a trap the VM must not be entered again.
+    pub(crate) fn call<P: WasmParams, R: WasmResults>(
+        &mut self,
+        target: Target,
+        name: &'static str,
+        export: impl Fn(&Exports) -> Option<&TypedFunc<P, R>>,
+        params: P,
+    ) -> Result<Option<R>, Trap> {
+        let Some(function) = export(&self.exports) else { return Ok(None) };
+        let state = self.store.data_mut();
+        (state.current, state.effective, state.stop_iteration) = (target, 0, false);
+        let ticks = state.deadline.start(self.deadline);
+        self.store.set_epoch_deadline(ticks);
+        match function.call(&mut self.store, params) {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) => {
+                let state = self.store.data();
+                Err(Trap::from_error(name, &error, state.deadline.passed, state.bounds.refused))
+            }
+        }
+    }
+
+    /// Tells the module of a stream, the first time.
+    pub(crate) fn create(&mut self, context: u32) -> Result<(), Trap> {
+        match self.state_mut().streams.get_mut(&context) {
+            Some(stream) if !stream.created => stream.created = true,
+            _ => return Ok(()),
+        }
+        self.call(Target::Stream(context), "proxy_on_context_create", |exports| exports.on_context_create.as_ref(), (context, ROOT)).map(drop)
+    }
+
+    /// The headers callback of either half, in the form of the module's version.
+    pub(crate) fn call_on_headers(&mut self, context: u32, direction: Direction, count: u32, end_of_stream: bool) -> Result<Option<u32>, Trap> {
+        let (name, callback) = match direction {
+            Direction::Request => ("proxy_on_request_headers", &self.exports.on_request_headers),
+            Direction::Response => ("proxy_on_response_headers", &self.exports.on_response_headers),
+        };
+        let target = Target::Stream(context);
+        match callback {
+            None => Ok(None),
+            Some(OnHeaders::V01(_)) => self.call(target, name, |exports| exports.on_headers(direction).and_then(OnHeaders::v01), (context, count)),
+            Some(OnHeaders::V02(_)) => self.call(target, name, |exports| exports.on_headers(direction).and_then(OnHeaders::v02), (context, count, u32::from(end_of_stream))),
+        }
+    }
+
+    pub(crate) fn exports(&self) -> &Exports {
+        &self.exports
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        self.store.data()
+    }
+
+    pub(crate) fn state_mut(&mut self) -> &mut State {
+        self.store.data_mut()
+    }
+
+    /// Ends the VM and gives back what the host remembered.
+    pub(crate) fn into_state(self) -> State {
+        self.store.into_data()
+    }
+}
+
+enum BringUp {
+    Trapped(Trap),
+    StartRefused,
+    ConfigureRefused,
+}
+
+impl From<Trap> for BringUp {
+    fn from(trap: Trap) -> BringUp {
+        BringUp::Trapped(trap)
+    }
+}
+
+fn state(setup: &Setup<'_>, world: Box<dyn World>) -> State {
+    let limits = setup.plugin.limits;
+    State {
+        instance: setup.number,
+        plugin: setup.plugin.clone(),
+        shared: setup.shared.clone(),
+        world,
+        abi: setup.module.abi_version(),
+        memory: None,
+        malloc: None,
+        phase: Phase::Initialising,
+        current: Target::Vm,
+        effective: 0,
+        root: Root::default(),
+        streams: Streams::default(),
+        next_context: ROOT + 1,
+        stop_iteration: false,
+        deferred: Vec::new(),
+        metrics: MetricIds::default(),
+        callouts: Callouts::new(limits.callouts),
+        tick_period_millis: 0,
+        tick_changed: false,
+        log: LogGate::new(&limits),
+        bounds: Bounds { memory: limits.memory, in_use: 0, refused: false },
+        deadline: Deadline::default(),
+    }
+}

@@ -1,0 +1,249 @@
+//! A plugin on one worker: the VM that runs it, and what becomes of streams when the VM dies.
+
+use std::{collections::HashMap, rc::Rc, time::Duration};
+
+use crate::{
+    abi::Direction,
+    context::{Shutdown, Stream, Target},
+    exports::Callback,
+    failure::{FailureState, Gate, ReloadStats},
+    instance::{Instance, Setup, StartError},
+    module::Module,
+    outcome::{Admission, Event, LogMaps, Released, StreamId},
+    plugin::PluginConfig,
+    shared::Shared,
+    state::ROOT,
+    trap::Trap,
+    world::{StreamInfo, World},
+};
+
+/// One plugin on one worker thread. See the crate's documentation for how to drive it.
+pub struct Vm {
+    pub(crate) module: Module,
+    pub(crate) plugin: Rc<PluginConfig>,
+    pub(crate) shared: Shared,
+    pub(crate) running: Running,
+    pub(crate) failure: FailureState,
+    pub(crate) reloads: ReloadStats,
+    /// How many VMs there have been.
+    pub(crate) instances: u32,
+    /// Streams whose VM died, by the id the gateway has.
+    pub(crate) stranded: HashMap<StreamId, Stream>,
+    /// Where streams are that went on in a fresh VM.
+    pub(crate) moved: HashMap<StreamId, StreamId>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) last_trap: Option<Trap>,
+}
+
+pub(crate) enum Running {
+    Alive(Box<Instance>),
+    /// Only the world is left.
+    Dead(Box<dyn World>),
+    /// Never seen from outside: a fresh VM is being made.
+    Between,
+}
+
+impl Vm {
+    /// Loads, starts and configures the plugin as Envoy does for a worker.
+    pub fn start(module: &Module, plugin: PluginConfig, shared: &Shared, world: Box<dyn World>) -> Result<Vm, StartError> {
+        let plugin = Rc::new(plugin);
+        let setup = Setup { module, plugin: plugin.clone(), shared: shared.clone(), number: 1 };
+        let mut instance = Instance::start(setup, world).map_err(|(error, _)| error)?;
+        let now = Duration::from_nanos(instance.state_mut().world.monotonic());
+        let mut vm = Vm {
+            module: module.clone(),
+            failure: FailureState::new(plugin.failure, plugin.fidelity, now),
+            plugin,
+            shared: shared.clone(),
+            running: Running::Alive(Box::new(instance)),
+            reloads: ReloadStats::default(),
+            instances: 1,
+            stranded: HashMap::new(),
+            moved: HashMap::new(),
+            events: Vec::new(),
+            last_trap: None,
+        };
+        vm.after_call(None);
+        Ok(vm)
+    }
+
+    /// What the gateway configured.
+    pub fn plugin(&self) -> &PluginConfig {
+        &self.plugin
+    }
+
+    /// Is this callback exported and allowed? A dead VM answers for the module.
+    pub fn has(&self, callback: Callback) -> bool {
+        match &self.running {
+            Running::Alive(instance) => instance.exports().has(callback),
+            Running::Dead(_) | Running::Between => self.module.exports(callback),
+        }
+    }
+
+    /// Is there a VM to enter?
+    pub fn is_alive(&self) -> bool {
+        matches!(self.running, Running::Alive(_))
+    }
+
+    /// What killed the last VM that died.
+    pub fn last_trap(&self) -> Option<&Trap> {
+        self.last_trap.as_ref()
+    }
+
+    /// How often the VM was replaced, and why not.
+    pub fn reload_stats(&self) -> ReloadStats {
+        self.reloads
+    }
+
+    /// Bytes of linear memory of the VM; 0 when it is dead.
+    pub fn memory_bytes(&self) -> usize {
+        self.alive().map_or(0, |instance| instance.state().bounds.in_use)
+    }
+
+    /// Bytes of body held for one half of a stream.
+    pub fn buffered(&self, stream: StreamId, direction: Direction) -> usize {
+        let held = |stream: &Stream| match direction {
+            Direction::Request => stream.request.buffered(),
+            Direction::Response => stream.response.buffered(),
+        };
+        match self.context_of(stream) {
+            Some(context) => self.alive().and_then(|instance| instance.state().streams.get(&context)).map_or(0, held),
+            None => self.stranded.get(&stream).map_or(0, held),
+        }
+    }
+
+    /// The tick the module asked for.
+    pub fn tick_period(&self) -> Option<Duration> {
+        self.alive().and_then(|instance| instance.state().tick_period())
+    }
+
+    /// What is to be done besides the outcome of the last entry, in order. To be called after every entry, the first after [`Vm::start`].
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Asks the policy about a new request, and gives it an id. Envoy does this for every filter of the chain as the request arrives.
+    /// The module hears of it with the first headers, or with the log.
+    pub fn create_stream(&mut self, info: Rc<dyn StreamInfo>) -> Admission {
+        match self.admit() {
+            Gate::Enter => {}
+            Gate::Bypass => return Admission::Bypass,
+            Gate::Refuse | Gate::Reload => return Admission::Fail,
+        }
+        let Running::Alive(instance) = &mut self.running else { return Admission::Fail };
+        let state = instance.state_mut();
+        let id = StreamId { instance: state.instance, context: state.allocate_context() };
+        state.streams.insert(id.context, Stream::new(id, info));
+        Admission::Stream(id)
+    }
+
+    /// The finished stream is logged: before [`Vm::on_done`], for every filter that got an id, reached or not. The maps come back.
+    pub fn on_log(&mut self, stream: StreamId, maps: LogMaps) -> LogMaps {
+        let Some(context) = self.context_of(stream) else { return maps };
+        if let Some(stream) = self.live(context) {
+            stream.log = Some(maps);
+        }
+        self.enter(Some(stream), |instance| {
+            instance.create(context)?;
+            instance.call(Target::Stream(context), "proxy_on_log", |exports| exports.on_log.as_ref(), context)
+        });
+        let stream = match self.context_of(stream) {
+            Some(context) => self.live(context),
+            None => self.stranded.get_mut(&stream),
+        };
+        stream.and_then(|stream| stream.log.take()).unwrap_or_default()
+    }
+
+    /// The stream is over: `proxy_on_done`, `proxy_on_delete`, and its id is forgotten.
+    pub fn on_done(&mut self, stream: StreamId) {
+        if let Some(context) = self.context_of(stream) {
+            if self.live(context).is_some_and(|stream| stream.created) {
+                let target = Target::Stream(context);
+                self.enter(Some(stream), |instance| {
+                    instance.call(target, "proxy_on_done", |exports| exports.on_done.as_ref(), context)?;
+                    instance.call(target, "proxy_on_delete", |exports| exports.on_delete.as_ref(), context)
+                });
+            }
+            if let Running::Alive(instance) = &mut self.running {
+                instance.state_mut().streams.remove(&context);
+            }
+        }
+        self.stranded.remove(&stream);
+        self.moved.remove(&stream);
+    }
+
+    /// Takes back what is held of a stream that will not go on, for its access log.
+    pub fn reclaim(&mut self, stream: StreamId, direction: Direction) -> Released {
+        let stream = match self.context_of(stream) {
+            Some(context) => self.live(context),
+            None => self.stranded.get_mut(&stream),
+        };
+        stream.map(|stream| stream.let_go(direction)).unwrap_or_default()
+    }
+
+    /// The configuration goes away: `proxy_on_done` for the plugin, and `proxy_on_delete` unless the module answers that it is not done yet.
+    /// Then this says false, and true is to be had from [`Vm::is_shut_down`] once the module has called `proxy_done`.
+    pub fn shut_down(&mut self) -> bool {
+        let done = self.enter(None, |instance| instance.call(Target::Root, "proxy_on_done", |exports| exports.on_done.as_ref(), ROOT));
+        if let (Some(Some(0)), Running::Alive(instance)) = (done, &mut self.running) {
+            instance.state_mut().root.shutdown = Shutdown::Pending;
+            return false;
+        }
+        self.delete_root();
+        true
+    }
+
+    /// Has the module finished after [`Vm::shut_down`]?
+    pub fn is_shut_down(&self) -> bool {
+        self.alive().is_none_or(|instance| instance.state().root.shutdown == Shutdown::Over)
+    }
+
+    pub(crate) fn delete_root(&mut self) {
+        if let Running::Alive(instance) = &mut self.running {
+            instance.state_mut().root.shutdown = Shutdown::Over;
+        }
+        self.enter(None, |instance| instance.call(Target::Root, "proxy_on_delete", |exports| exports.on_delete.as_ref(), ROOT));
+    }
+
+    pub(crate) fn alive(&self) -> Option<&Instance> {
+        match &self.running {
+            Running::Alive(instance) => Some(instance),
+            Running::Dead(_) | Running::Between => None,
+        }
+    }
+
+    pub(crate) fn alive_mut(&mut self) -> Option<&mut Instance> {
+        match &mut self.running {
+            Running::Alive(instance) => Some(instance),
+            Running::Dead(_) | Running::Between => None,
+        }
+    }
+
+    /// The context of a stream that is in the VM as it lives now.
+    pub(crate) fn context_of(&self, stream: StreamId) -> Option<u32> {
+        let number = self.alive()?.state().instance;
+        if stream.instance == number {
+            return Some(stream.context);
+        }
+        self.moved.get(&stream).filter(|moved| moved.instance == number).map(|moved| moved.context)
+    }
+
+    pub(crate) fn live(&mut self, context: u32) -> Option<&mut Stream> {
+        self.alive_mut()?.state_mut().streams.get_mut(&context)
+    }
+
+    /// Calls into the VM for something else than a filter callback; a trap ends it. `None`: there was no VM, or there is none any more.
+    pub(crate) fn enter<R>(&mut self, culprit: Option<StreamId>, call: impl FnOnce(&mut Instance) -> Result<R, Trap>) -> Option<R> {
+        match call(self.alive_mut()?) {
+            Ok(answer) => {
+                self.after_call(None);
+                Some(answer)
+            }
+            Err(trap) => {
+                self.die(trap, culprit);
+                self.restart_waiting();
+                None
+            }
+        }
+    }
+}
