@@ -5,6 +5,7 @@
 //! decides from that value alone.
 
 mod manifest;
+mod patch;
 mod problem;
 mod read;
 mod resource;

@@ -131,17 +131,35 @@ fn connection_settings(manager: &mut HttpConnectionManager, settings: &Connectio
     };
 }
 
-/// Extensions by phase, then Istio's own filters, the router last. Filters that only Istio's build of Envoy has (metadata exchange, alpn, stats)
-/// are left out: none of them changes an answer.
+/// Filters that only Istio's build of Envoy has. They stand in the chain while EnvoyFilters are applied, which may name them, and are taken out
+/// then: none of them changes an answer.
+const ISTIO_ONLY: [(&str, &str); 2] = [
+    ("istio.metadata_exchange", "io.istio.http.peer_metadata.Config"),
+    ("istio.alpn", "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig"),
+];
+
+/// Takes the filters out that only Istio's build of Envoy has.
+pub(crate) fn drop_istio_filters(listeners: &mut [xds::Listener]) {
+    for filter in listeners.iter_mut().flat_map(|listener| &mut listener.filter_chains).flat_map(|chain| &mut chain.filters) {
+        if let Some(xds::NetworkFilterConfig::HttpConnectionManager(manager)) = &mut filter.typed_config {
+            manager.http_filters.retain(|filter| ISTIO_ONLY.iter().all(|(name, _)| filter.name != *name));
+        }
+    }
+}
+
+/// Extensions by phase between Istio's own filters, the router last.
 fn filters(context: &Context<'_>, port: u32, protocol: Protocol) -> Vec<HttpFilter> {
-    let mut filters = extensions::http_filters(context, port);
     let own = |name: &str, config: HttpFilterConfig| HttpFilter { name: name.to_owned(), typed_config: Some(config), ..HttpFilter::default() };
+    let istio = |(name, config): (&str, &str)| own(name, HttpFilterConfig::Other(Any::new(config, Map::new())));
+    let mut filters = vec![istio(ISTIO_ONLY[0])];
+    filters.extend(extensions::http_filters(context, port));
     if protocol == Protocol::GrpcWeb {
         let config = Any::new("envoy.extensions.filters.http.grpc_web.v3.GrpcWeb", Map::new());
         filters.push(own("envoy.filters.http.grpc_web", HttpFilterConfig::Other(config)));
     }
     let grpc_stats = GrpcStats { emit_filter_state: true, stats_for_all_methods: Some(false), ..GrpcStats::default() };
     filters.push(own("envoy.filters.http.grpc_stats", HttpFilterConfig::GrpcStats(Box::new(grpc_stats))));
+    filters.push(istio(ISTIO_ONLY[1]));
     filters.push(own("envoy.filters.http.fault", HttpFilterConfig::Fault(Box::new(HttpFault::default()))));
     filters.push(own("envoy.filters.http.cors", HttpFilterConfig::Cors(Box::new(xds::Cors::default()))));
     let suppress = context.proxy_headers().and_then(|headers| headers.envoy_debug_headers.as_ref()).is_some_and(HeaderSwitch::is_disabled);

@@ -7,7 +7,7 @@ use xds::{
     string_value_any,
 };
 
-use super::{Context, PluginRef, node::Node};
+use super::{Context, Options, PluginRef, node::Node};
 use crate::{
     manifest::{decode::Free, node::Value},
     problem::Problem,
@@ -24,25 +24,45 @@ use crate::{
 /// An extension of either kind, as istiod's one list holds it.
 #[derive(Clone, Debug)]
 pub(crate) struct Extension {
-    pub(crate) metadata: Metadata,
+    metadata: Metadata,
     origin: Origin,
+    /// Its name among extensions: a WasmPlugin's is marked as translated.
+    name: String,
     pub(crate) phase: Phase,
     priority: Option<i32>,
     matches: Vec<TrafficSelector>,
     pub(crate) module: WasmConfig,
 }
 
+/// What istiod appends to a WasmPlugin's name when it makes a TrafficExtension of it.
+const TRANSLATED: &str = "~istio-translated-wasmplugin";
+
 /// Order of the phases in a chain.
 const PHASES: [Phase; 4] = [Phase::Authn, Phase::Authz, Phase::Stats, Phase::Unspecified];
 
 /// Extensions that apply to the workload, by phase, then highest priority first, those without one last; ties by age and name. What Istio would do
 /// and we do not becomes a problem.
-pub(crate) fn of_workload(resources: &Resources, node: &Node, problems: &mut Vec<Problem>) -> Vec<Extension> {
-    let mut all: Vec<_> = plugins(resources, node, problems).into_iter().chain(traffic_extensions(resources, node, problems)).collect();
+pub(crate) fn of_workload(
+    resources: &Resources,
+    node: &Node,
+    options: &Options,
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<Problem>,
+) -> Vec<Extension> {
+    let mut all = Vec::new();
+    for (kind, extensions) in [
+        ("WasmPlugin", plugins as fn(&Resources, &Node, &mut Vec<Problem>) -> Vec<Extension>),
+        ("TrafficExtension", traffic_extensions),
+    ] {
+        let mut not_done = Vec::new();
+        all.extend(extensions(resources, node, &mut not_done));
+        let into = if options.allows(kind) { &mut *warnings } else { &mut *problems };
+        into.append(&mut not_done);
+    }
     let home = |extension: &Extension| extension.metadata.namespace != node.namespace;
     let age = |extension: &Extension| {
         let metadata = &extension.metadata;
-        (metadata.creation_timestamp.clone(), metadata.name.clone(), metadata.namespace.clone())
+        (metadata.creation_timestamp.clone(), extension.name.clone(), metadata.namespace.clone())
     };
     all.sort_by_cached_key(|extension| (home(extension), age(extension)));
     let phase = |extension: &Extension| PHASES.iter().position(|phase| *phase == extension.phase);
@@ -65,6 +85,7 @@ fn plugins(resources: &Resources, node: &Node, problems: &mut Vec<Problem>) -> V
         found.push(Extension {
             metadata: object.metadata.clone(),
             origin: object.origin.clone(),
+            name: format!("{}{TRANSLATED}", object.metadata.name),
             phase: match spec.phase {
                 PluginPhase::Unspecified => Phase::Unspecified,
                 PluginPhase::Authn => Phase::Authn,
@@ -101,6 +122,7 @@ fn traffic_extensions(resources: &Resources, node: &Node, problems: &mut Vec<Pro
             Some(module) if module.kind != PluginType::Network => found.push(Extension {
                 metadata: object.metadata.clone(),
                 origin: object.origin.clone(),
+                name: object.metadata.name.clone(),
                 phase: spec.phase,
                 priority: spec.priority,
                 matches: spec.matches,
@@ -126,25 +148,30 @@ pub(crate) fn http_filters(context: &Context<'_>, port: u32) -> Vec<HttpFilter> 
 /// What the binary must find a module for.
 pub(crate) fn plugin_refs(context: &Context<'_>) -> Vec<PluginRef> {
     let reference = |extension: &Extension| PluginRef {
-        name: extension.name(),
+        name: extension.metadata.name.clone(),
+        namespace: extension.metadata.namespace.clone(),
         filter: extension.filter_name(),
         url: extension.module.url.clone(),
         sha256: Some(extension.module.sha256.clone()).filter(|digest| !digest.is_empty()),
         file: extension.origin.file.to_string(),
-        line: extension.origin.root.locate("spec.url").line,
+        line: extension.origin.root.locate(if extension.is_plugin() { "spec.url" } else { "spec.wasm.url" }).line,
     };
     context.extensions.iter().map(reference).collect()
 }
 
 impl Extension {
     /// `namespace.name`, Envoy's name of the plugin.
-    fn name(&self) -> String {
-        format!("{}.{}", self.metadata.namespace, self.metadata.name)
+    fn plugin_name(&self) -> String {
+        format!("{}.{}", self.metadata.namespace, self.name)
+    }
+
+    fn is_plugin(&self) -> bool {
+        self.name.ends_with(TRANSLATED)
     }
 
     /// The name of its filter in the chain.
     pub(crate) fn filter_name(&self) -> String {
-        format!("extensions.istio.io/trafficextension/{}", self.name())
+        format!("extensions.istio.io/trafficextension/{}", self.plugin_name())
     }
 
     /// A gateway's listeners are clients; any of the selectors is enough.
@@ -158,7 +185,7 @@ impl Extension {
     fn http_filter(&self) -> HttpFilter {
         let module = &self.module;
         let plugin = WasmPluginConfig {
-            name: self.name(),
+            name: self.plugin_name(),
             root_id: module.plugin_name.clone(),
             configuration: module.plugin_config.as_ref().and_then(configuration),
             failure_policy: match module.fail_strategy {

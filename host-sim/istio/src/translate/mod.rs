@@ -21,8 +21,9 @@ mod visibility;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use xds::{Bootstrap, StaticResources};
+use xds::{Bootstrap, RouteConfiguration, StaticResources};
 
+pub(crate) use self::node::Node;
 pub use self::{
     options::{Backend, Options},
     origin::ORIGIN,
@@ -31,11 +32,11 @@ use self::{
     destination_rules::{DestinationRules, MergedRule},
     extensions::Extension,
     gateways::MergedGateways,
-    node::Node,
     registry::{Registry, Service},
     rules::BoundVirtualService,
 };
 use crate::{
+    patch::{self, Patches},
     problem::Problem,
     resource::{
         Resources,
@@ -75,8 +76,10 @@ pub struct ListenerPort {
 /// A plugin and where its module should come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PluginRef {
-    /// `namespace.name`, the plugin's name in Envoy.
+    /// Name of the WasmPlugin or TrafficExtension.
     pub name: String,
+    /// Its namespace.
+    pub namespace: String,
     /// The name of its filter in the chain; the filter's `code.local.filename` is to become the module's path.
     pub filter: String,
     /// As in the manifest.
@@ -131,15 +134,17 @@ pub fn translate(resources: &Resources, options: &Options) -> Result<Translation
         registry: Registry::new(resources, &node.namespace),
         rules: DestinationRules::new(resources),
         virtual_services: rules::bound_virtual_services(resources, &mut warnings),
-        extensions: extensions::of_workload(resources, &node, &mut problems),
+        extensions: extensions::of_workload(resources, &node, options, &mut problems, &mut warnings),
     };
-    let tables = routes::tables(&context);
+    let patches = Patches::new(resources, &node, options, &mut problems, &mut warnings);
+    let tables = patched_tables(&context, &patches, &mut problems);
     let mut made = listeners::all(&context, &tables);
+    patch::to_listeners(&patches, &mut made.listeners, &made.ports, &mut problems, &mut warnings);
+    connection_manager::drop_istio_filters(&mut made.listeners);
     let used = used_clusters(&made.listeners);
-    let mut about_clusters = Vec::new();
-    let clusters = clusters::all(&context, &used, &mut about_clusters);
+    let mut clusters = clusters::all(&context, &used, &mut problems);
+    patch::to_clusters(&patches, &mut clusters, &mut problems);
     problems.append(&mut made.problems);
-    problems.append(&mut about_clusters);
     warnings.append(&mut made.warnings);
     if !problems.is_empty() {
         return Err(problems);
@@ -156,6 +161,16 @@ pub fn translate(resources: &Resources, options: &Options) -> Result<Translation
         warnings,
         unused: resources.unused.iter().cloned().collect(),
     })
+}
+
+/// Route tables by name, EnvoyFilters applied.
+fn patched_tables(context: &Context<'_>, patches: &Patches<'_>, problems: &mut Vec<Problem>) -> BTreeMap<String, RouteConfiguration> {
+    let server_ports = |name: &str| {
+        let servers = context.gateways.by_route_name.get(name).into_iter().flatten();
+        servers.map(|bound| bound.server.port.number).collect::<Vec<_>>()
+    };
+    let tables = routes::tables(context).into_iter();
+    tables.map(|(name, table)| (name.clone(), patch::to_routes(patches, table, &server_ports(&name), problems))).collect()
 }
 
 impl<'a> Context<'a> {

@@ -13,7 +13,7 @@ pub struct Options {
     pub backends: Vec<Backend>,
     /// Name embedded echo backends for services whose endpoints are not known.
     pub echo: bool,
-    /// Security kinds to go on without, although they select the gateway.
+    /// Kinds to go on without where they ask for what is not carried out here.
     pub allow_unsupported: Vec<String>,
 }
 
@@ -30,6 +30,13 @@ pub struct Backend {
     pub address: String,
     /// Port at that address.
     pub address_port: u16,
+}
+
+impl Options {
+    /// Whether the user says to go on without what is not carried out of this kind.
+    pub(crate) fn allows(&self, kind: &str) -> bool {
+        self.allow_unsupported.iter().any(|allowed| allowed == kind)
+    }
 }
 
 impl Backend {

@@ -16,7 +16,7 @@ pub(crate) fn check(resources: &Resources, node: &Node, options: &Options, probl
         }
         let kind = policy.origin.kind.as_ref();
         let problem = policy.problem("kind", format!("{kind} selects this gateway and is not carried out here"));
-        if options.allow_unsupported.iter().any(|allowed| allowed == kind) {
+        if options.allows(kind) {
             warnings.push(problem);
         } else {
             problems.push(problem.cure(format!("--allow-unsupported {kind} goes on without it")));
