@@ -1,13 +1,24 @@
 //! Envoy's half of the gateway: configuration in, a running gateway out.
 
 pub mod cluster;
+mod connection;
 pub mod cors;
 pub mod edge;
 pub mod fault;
+mod gateway;
 pub mod header_ops;
 pub mod headers;
+pub mod http1;
+mod http_filters;
+mod listener;
 pub mod local_reply;
 pub mod rate_limit;
 pub mod retry;
 pub mod route;
+mod snapshot;
 pub mod stats;
+mod tls;
+mod upstream;
+mod worker;
+
+pub use gateway::{Drained, Gateway, GatewayConfig, StartError};

@@ -1,0 +1,20 @@
+//! The connection manager: what happens on a client's connection, request by request.
+
+mod body;
+mod executor;
+pub(crate) mod http2;
+mod idle;
+mod refused;
+mod responder;
+mod serve;
+mod serve_http2;
+mod stream;
+mod wire;
+
+pub(crate) use body::{BodyError, BodySource, Piece};
+pub(crate) use executor::LocalExecutor;
+pub(crate) use http2::{Outgoing, Outlet};
+pub(crate) use responder::ClientGone;
+pub(crate) use serve::serve;
+pub(crate) use stream::Stream;
+pub(crate) use wire::{Io, ReadWrite, Wire};

@@ -1,0 +1,188 @@
+//! A client's connection from its first byte to its last: which protocol, then request by request.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use bytes::{Bytes, BytesMut};
+
+use super::idle::IdleTimer;
+use super::responder::{Http1Responder, Responder};
+use super::stream::Stream;
+use super::wire::{Io, Wire};
+use super::{BodySource, serve_http2};
+use crate::edge::{ConnectionInfo, Protocol};
+use crate::headers;
+use crate::http1::{BodyDecoder, BodyKind, HeadReader, Refusal, RequestHead, encode_response, parse_request};
+use crate::worker::{Manager, Open, Place, Worker};
+
+/// What an HTTP/2 client says first.
+const PREFACE: &[u8] = b"PRI * HTTP/2";
+
+/// Serves a connection. `input` was read from it already; `alpn` is what TLS agreed on.
+pub(crate) async fn serve(worker: Rc<Worker>, place: Place, mut info: ConnectionInfo, io: Io, input: BytesMut, alpn: Option<Bytes>) {
+    let Some(manager) = worker.state().manager(&place) else { return };
+    let open = worker.connections.open();
+    let wire = Wire::new(io, input);
+    let http2 = match (manager.config.codec, alpn.as_deref()) {
+        (xds::CodecType::Http1, _) => false,
+        (xds::CodecType::Http2, _) | (_, Some(b"h2")) => true,
+        (_, Some(_)) => false,
+        (_, None) => match begins_http2(&wire).await {
+            Some(http2) => http2,
+            None => return,
+        },
+    };
+    if http2 {
+        info.protocol = Protocol::Http2;
+        return serve_http2::serve(worker, place, info, wire, open).await;
+    }
+    let connection = Connection {
+        idle: IdleTimer::new(manager.config.timeouts.idle),
+        head_timer: IdleTimer::new(manager.config.timeouts.headers),
+        current: (worker.generation(), manager),
+        wire: Rc::new(wire),
+        info: Rc::new(info),
+        place,
+        worker,
+        open,
+    };
+    connection.serve().await;
+}
+
+/// Reads until it is clear; `None` when the client went before that.
+async fn begins_http2(wire: &Wire) -> Option<bool> {
+    loop {
+        let input = wire.input();
+        let seen = input.len().min(PREFACE.len());
+        if input.get(..seen) != PREFACE.get(..seen) {
+            return Some(false);
+        }
+        if seen == PREFACE.len() {
+            return Some(true);
+        }
+        drop(input);
+        match wire.fill().await {
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return None,
+        }
+    }
+}
+
+/// An HTTP/1 connection.
+struct Connection {
+    worker: Rc<Worker>,
+    place: Place,
+    wire: Rc<Wire>,
+    info: Rc<ConnectionInfo>,
+    open: Open,
+    idle: IdleTimer,
+    head_timer: IdleTimer,
+    current: (u64, Rc<Manager>),
+}
+
+/// What a connection does after a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Request,
+    /// End it, but let the client read its last answer first.
+    Linger,
+    End,
+}
+
+impl Connection {
+    async fn serve(mut self) {
+        let mut reader = HeadReader::default();
+        loop {
+            let Some(head) = self.next_head(&mut reader).await else { return };
+            let manager = self.manager();
+            let head = head.and_then(|head| parse_request(&head, manager.config.limits, self.info.tls.is_some()));
+            let next = match head {
+                Ok(head) => self.exchange(manager, head).await,
+                Err(refusal) => self.refuse(&manager, refusal).await,
+            };
+            match next {
+                Next::Request => self.idle.touch(),
+                Next::Linger => return self.wire.linger(self.current.1.config.timeouts.delayed_close).await,
+                Next::End => return,
+            }
+        }
+    }
+
+    /// The configuration of this request: a change of routes holds from the next request on.
+    fn manager(&mut self) -> Rc<Manager> {
+        if self.current.0 != self.worker.generation() {
+            let manager = self.worker.state().manager(&self.place);
+            self.current = (self.worker.generation(), manager.unwrap_or_else(|| Rc::clone(&self.current.1)));
+        }
+        Rc::clone(&self.current.1)
+    }
+
+    /// The next whole head; `None` when the connection is over.
+    async fn next_head(&self, reader: &mut HeadReader) -> Option<Result<Bytes, Refusal>> {
+        let limit = self.current.1.config.limits.bytes;
+        loop {
+            match reader.take(&mut self.wire.input(), limit) {
+                Ok(Some(head)) => return Some(Ok(head)),
+                Ok(None) => {}
+                Err(_) => return Some(Err(Refusal::TOO_LARGE)),
+            }
+            let waiting = !reader.has_begun();
+            if waiting {
+                self.head_timer.touch();
+            }
+            let filled = poll_fn(|cx| match self.wire.poll_fill(cx) {
+                Poll::Ready(filled) => Poll::Ready(filled.is_ok_and(|count| count > 0)),
+                Poll::Pending if waiting && (self.idle.poll_idle(cx).is_ready() || self.open.poll_closing(cx).is_ready()) => {
+                    Poll::Ready(false)
+                }
+                Poll::Pending if !waiting && self.head_timer.poll_idle(cx).is_ready() => Poll::Ready(false),
+                Poll::Pending => Poll::Pending,
+            });
+            if !filled.await {
+                return None;
+            }
+        }
+    }
+
+    async fn exchange(&self, manager: Rc<Manager>, head: RequestHead) -> Next {
+        let to_head = headers::get(&head.headers, ":method").is_some_and(|method| method == "HEAD");
+        let responder = Responder::Http1(Http1Responder::new(&self.wire, to_head));
+        let body = BodySource::http1(&self.wire, BodyDecoder::new(head.body));
+        let tunnel = head.body == BodyKind::Tunnel;
+        let stream = Stream::new(&self.worker, manager, &self.info, responder, head.headers, body, head.close);
+        let gone = {
+            let mut running = pin!(stream.run());
+            poll_fn(|cx| {
+                if running.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(false);
+                }
+                // Only silence is expected between the end of a request and the end of its answer.
+                let watched = stream.request_is_over() && self.wire.poll_gone(cx).is_ready();
+                if watched { Poll::Ready(true) } else { Poll::Pending }
+            })
+            .await
+        };
+        let complete = stream.finish(gone);
+        match (complete, stream.closes()) {
+            _ if gone || tunnel => Next::End,
+            (true, false) => Next::Request,
+            (true, true) if stream.request_is_over() => Next::End,
+            (true, true) => Next::Linger,
+            (false, _) => Next::End,
+        }
+    }
+
+    async fn refuse(&self, manager: &Rc<Manager>, refusal: Refusal) -> Next {
+        let list = super::refused::refused(&self.worker, manager, &self.info, refusal);
+        let end = list.1.is_empty();
+        encode_response(&list.0, end, false, &mut self.wire.output());
+        self.wire.output().extend_from_slice(&list.1);
+        match self.wire.flush().await {
+            Ok(()) if refusal.closes() => Next::Linger,
+            Ok(()) => Next::Request,
+            Err(_) => Next::End,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! An HTTP/2 connection: hyper frames it, every request becomes a stream of its own.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::oneshot;
+
+use super::http2::{self, Outgoing};
+use super::responder::{Http2Responder, Responder};
+use super::stream::Stream;
+use super::wire::Wire;
+use super::{BodySource, LocalExecutor};
+use crate::edge::ConnectionInfo;
+use crate::worker::{Manager, Open, Place, Worker};
+
+/// Envoy's defaults.
+const MAX_STREAMS: u32 = 1024;
+const STREAM_WINDOW: u32 = 16 * 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 24 * 1024 * 1024;
+
+struct Shared {
+    worker: Rc<Worker>,
+    place: Place,
+    info: Rc<ConnectionInfo>,
+    current: RefCell<(u64, Rc<Manager>)>,
+}
+
+/// Serves the connection to its end.
+pub(super) async fn serve(worker: Rc<Worker>, place: Place, info: ConnectionInfo, wire: Wire, open: Open) {
+    let Some(manager) = worker.state().manager(&place) else { return };
+    let options = manager.config.source.http2_protocol_options.clone().unwrap_or_default();
+    let limits = manager.config.limits;
+    let shared = Rc::new(Shared { current: RefCell::new((worker.generation(), manager)), worker, place, info: Rc::new(info) });
+    let service = service_fn(|request| answer(Rc::clone(&shared), request));
+    let mut builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .auto_date_header(false)
+        .max_concurrent_streams(options.max_concurrent_streams.unwrap_or(MAX_STREAMS))
+        .initial_stream_window_size(options.initial_stream_window_size.unwrap_or(STREAM_WINDOW))
+        .initial_connection_window_size(options.initial_connection_window_size.unwrap_or(CONNECTION_WINDOW))
+        .max_header_list_size(u32::try_from(limits.bytes).unwrap_or(u32::MAX));
+    if options.allow_connect {
+        builder.enable_connect_protocol();
+    }
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(wire.into_stream()), service));
+    let mut ending = false;
+    poll_fn(|cx| {
+        if !ending && open.poll_closing(cx).is_ready() {
+            ending = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        match connection.as_mut().poll(cx) {
+            // How it ended, its streams have been told.
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+async fn answer(shared: Rc<Shared>, request: Request<Incoming>) -> Result<Response<Outgoing>, Infallible> {
+    let (head, response) = oneshot::channel();
+    tokio::task::spawn_local(exchange(shared, request, head));
+    match response.await {
+        Ok(response) => Ok(response),
+        // The stream ended without an answer: only a reset is left to say.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+async fn exchange(shared: Rc<Shared>, request: Request<Incoming>, head: oneshot::Sender<Response<Outgoing>>) {
+    let (parts, body) = request.into_parts();
+    let list = http2::request_list(&parts);
+    let responder = Responder::Http2(Http2Responder::new(head));
+    let stream = Stream::new(&shared.worker, shared.manager(), &shared.info, responder, list, BodySource::http2(body), false);
+    let gone = {
+        let mut running = pin!(stream.run());
+        let mut leaving = pin!(async {
+            match &stream.responder {
+                Responder::Http2(responder) => responder.gone().await,
+                Responder::Http1(_) => {}
+            }
+        });
+        poll_fn(|cx| {
+            if running.as_mut().poll(cx).is_ready() {
+                Poll::Ready(false)
+            } else if leaving.as_mut().poll(cx).is_ready() {
+                Poll::Ready(true)
+            } else {
+                Poll::Pending
+            }
+        })
+        .await
+    };
+    if !stream.finish(gone) {
+        stream.responder.reset().await;
+    }
+}
+
+impl Shared {
+    fn manager(&self) -> Rc<Manager> {
+        let mut current = self.current.borrow_mut();
+        if current.0 != self.worker.generation() {
+            let manager = self.worker.state().manager(&self.place);
+            *current = (self.worker.generation(), manager.unwrap_or_else(|| Rc::clone(&current.1)));
+        }
+        Rc::clone(&current.1)
+    }
+}

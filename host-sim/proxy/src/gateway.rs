@@ -1,0 +1,260 @@
+//! The public entry: a running gateway.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use crate::listener;
+use crate::snapshot::Snapshot;
+use crate::worker::{Clock, Command, Listening, WorkerHandle, WorkerSetup};
+
+/// What a gateway is started with.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// Listeners, clusters, secrets. Addresses are bound as they stand; port 0 lets the kernel choose.
+    pub bootstrap: xds::Bootstrap,
+    /// Threads that serve; at least one.
+    pub workers: usize,
+    /// Stricter than Envoy, by the published list.
+    pub hardened: bool,
+    /// Makes dice reproducible.
+    pub seed: Option<u64>,
+}
+
+/// Why a gateway did not start, or a change was refused. Nothing is served half.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A filter module is refused.
+    #[error("plugin {plugin}: {reason}{}", logged(.log))]
+    Module {
+        /// `namespace.name` of the plugin.
+        plugin: String,
+        /// Why.
+        reason: String,
+        /// What the module itself said, a line each.
+        log: Vec<String>,
+    },
+    /// The configuration asks for what cannot be done; every place, not the first.
+    #[error("{}", .0.join("\n"))]
+    Config(Vec<String>),
+    /// An address cannot be listened on.
+    #[error("listener {listener}: {address}: {reason}")]
+    Bind {
+        /// The listener's name.
+        listener: String,
+        /// Its address.
+        address: SocketAddr,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+fn logged(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("\n  {line}")).collect()
+}
+
+/// A running gateway. Dropping it ends it at once; [`Gateway::drain`] ends it gently.
+pub struct Gateway {
+    workers: Vec<WorkerHandle>,
+    served: Mutex<Served>,
+    ready: AtomicBool,
+}
+
+struct Served {
+    listeners: Vec<Bound>,
+    snapshot: Arc<Snapshot>,
+}
+
+struct Bound {
+    name: Arc<str>,
+    asked: SocketAddr,
+    address: SocketAddr,
+}
+
+/// The end of a drain.
+#[must_use = "a drain goes on by itself, but only this says when it is over"]
+pub struct Drained(Vec<oneshot::Receiver<()>>);
+
+impl Drained {
+    /// Waits until the last request is answered and its connection closed.
+    pub async fn finished(self) {
+        for worker in self.0 {
+            // A worker that is gone has drained.
+            let _ = worker.await;
+        }
+    }
+}
+
+impl Gateway {
+    /// Binds every listener, starts every worker and module, and serves.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
+        let snapshot = Arc::new(Snapshot::compile(config.bootstrap).map_err(StartError::Config)?);
+        let count = config.workers.max(1);
+        let (clock, node_address) = (Clock::start(), node_address());
+        let seed = config.seed.unwrap_or_else(entropy);
+        let setups = (0..count).map(|index| WorkerSetup { index, clock, seed, node_address, hardened: config.hardened });
+        let workers = setups.map(WorkerHandle::start).collect::<std::io::Result<Vec<_>>>();
+        let workers = workers.map_err(|error| StartError::Config(vec![format!("a worker cannot start: {error}")]))?;
+        let gateway = Gateway {
+            workers,
+            served: Mutex::new(Served { listeners: Vec::new(), snapshot: Arc::clone(&snapshot) }),
+            ready: AtomicBool::new(false),
+        };
+        gateway.switch(snapshot)?;
+        gateway.ready.store(true, Ordering::Release);
+        Ok(gateway)
+    }
+
+    /// Serves another configuration: whole, or not at all. Requests under way finish under the one they began with.
+    ///
+    /// # Errors
+    /// See [`StartError`]; the last good configuration goes on being served.
+    pub fn apply(&self, bootstrap: xds::Bootstrap) -> Result<(), StartError> {
+        self.switch(Arc::new(Snapshot::compile(bootstrap).map_err(StartError::Config)?))
+    }
+
+    fn switch(&self, snapshot: Arc<Snapshot>) -> Result<(), StartError> {
+        let mut served = self.served();
+        let (kept, removed): (Vec<_>, Vec<_>) = std::mem::take(&mut served.listeners).into_iter().partition(|bound| {
+            snapshot.listeners.iter().any(|listener| listener.name == bound.name && listener.address == bound.asked)
+        });
+        let restore = |served: &mut Served, kept: Vec<Bound>, removed: Vec<Bound>| {
+            served.listeners = kept.into_iter().chain(removed).collect();
+        };
+        let added = match self.bind_missing(&snapshot, &kept) {
+            Ok(added) => added,
+            Err(error) => {
+                restore(&mut served, kept, removed);
+                return Err(error);
+            }
+        };
+        if let Err(error) = self.prepare(&snapshot) {
+            restore(&mut served, kept, removed);
+            return Err(error);
+        }
+        let (bound, mut sockets): (Vec<_>, Vec<_>) = added.into_iter().unzip();
+        let gone: Vec<Arc<str>> = removed.iter().map(|bound| Arc::clone(&bound.name)).collect();
+        for worker in &self.workers {
+            let mut mine = Vec::new();
+            for (listener, rest) in bound.iter().zip(&mut sockets) {
+                mine.extend(rest.pop().map(|socket| Listening { name: Arc::clone(&listener.name), socket }));
+            }
+            worker.tell(Command::Commit { added: mine, removed: gone.clone() });
+        }
+        served.listeners = kept.into_iter().chain(bound).collect();
+        served.snapshot = snapshot;
+        Ok(())
+    }
+
+    fn bind_missing(&self, snapshot: &Snapshot, kept: &[Bound]) -> Result<Vec<(Bound, Vec<std::net::TcpListener>)>, StartError> {
+        let missing = snapshot.listeners.iter().filter(|listener| !kept.iter().any(|bound| bound.name == listener.name));
+        missing
+            .map(|listener| {
+                let (address, sockets) = listener::bind(listener.address, self.workers.len()).map_err(|error| StartError::Bind {
+                    listener: listener.name.to_string(),
+                    address: listener.address,
+                    reason: error.to_string(),
+                })?;
+                Ok((Bound { name: Arc::clone(&listener.name), asked: listener.address, address }, sockets))
+            })
+            .collect()
+    }
+
+    fn prepare(&self, snapshot: &Arc<Snapshot>) -> Result<(), StartError> {
+        let (reply, replies) = mpsc::channel();
+        for worker in &self.workers {
+            worker.tell(Command::Prepare(Arc::clone(snapshot), reply.clone()));
+        }
+        drop(reply);
+        let mut failed = None;
+        for _ in &self.workers {
+            match replies.recv() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => failed = Some(StartError::Config(vec![error])),
+                Err(_) => failed = Some(StartError::Config(vec!["a worker is gone".to_owned()])),
+            }
+        }
+        match failed {
+            None => Ok(()),
+            Some(error) => {
+                self.workers.iter().for_each(|worker| drop(worker.tell(Command::Abandon)));
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes no more connections; those that are open finish their request and are closed.
+    pub fn drain(&self) -> Drained {
+        self.ready.store(false, Ordering::Release);
+        let ends = self.workers.iter().map(|worker| {
+            let (done, end) = oneshot::channel();
+            worker.tell(Command::Drain(done));
+            end
+        });
+        Drained(ends.collect())
+    }
+
+    /// Requests are served, and no drain has begun.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Listeners and the addresses they are bound to, in order of configuration.
+    pub fn listeners(&self) -> Vec<(String, SocketAddr)> {
+        let served = self.served();
+        let order = |bound: &Bound| served.snapshot.listeners.iter().position(|listener| listener.name == bound.name);
+        let mut listeners: Vec<_> = served.listeners.iter().map(|bound| (order(bound), bound.name.to_string(), bound.address)).collect();
+        listeners.sort();
+        listeners.into_iter().map(|(_, name, address)| (name, address)).collect()
+    }
+
+    /// `/stats`
+    pub fn stats_text(&self) -> String {
+        String::new()
+    }
+
+    /// `/stats/prometheus`
+    pub fn stats_prometheus(&self) -> String {
+        String::new()
+    }
+
+    /// `/clusters`
+    pub fn clusters_text(&self) -> String {
+        String::new()
+    }
+
+    /// `/config_dump`
+    pub fn config_dump(&self) -> serde_json::Value {
+        let bootstrap = Arc::clone(&self.served().snapshot.bootstrap);
+        serde_json::json!({ "configs": [{
+            "@type": "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump",
+            "bootstrap": serde_json::to_value(bootstrap.as_ref()).unwrap_or_default(),
+        }] })
+    }
+
+    fn served(&self) -> MutexGuard<'_, Served> {
+        // A panic while it was held left it whole: it is replaced in one step.
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The address of this machine that others see, which Envoy writes where a peer is on loopback: that of the default route.
+fn node_address() -> IpAddr {
+    let asked = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket.connect("192.0.2.1:9")?;
+        socket.local_addr()
+    });
+    asked.map_or(IpAddr::from([127, 0, 0, 1]), |address| address.ip())
+}
+
+fn entropy() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}

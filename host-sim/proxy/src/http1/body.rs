@@ -1,0 +1,203 @@
+//! A body's bytes out of a connection's: by length, by chunks, or until the end.
+
+use bytes::{Buf, Bytes, BytesMut};
+use thiserror::Error;
+
+use super::request::BodyKind;
+
+/// What a decoder made of the buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decoded {
+    /// Some of the body.
+    Data(Bytes),
+    /// Nothing more without more bytes.
+    NeedMore,
+    /// The body is complete; what is left in the buffer is the next message's.
+    End,
+}
+
+/// The bytes are no chunked body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the body is not framed as its head says")]
+pub struct InvalidBody;
+
+/// Reads one body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyDecoder(State);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Length(u64),
+    UntilEnd,
+    ChunkSize,
+    ChunkData(u64),
+    /// Between a chunk's data and the next size: Envoy skips whatever stands there up to the line's end.
+    ChunkEnd,
+    Trailers,
+    Done,
+}
+
+/// A chunk's size line, or a trailer line, is no longer than this.
+const LONGEST_LINE: usize = 60 * 1024;
+
+impl BodyDecoder {
+    /// A decoder for a body framed like this.
+    pub fn new(kind: BodyKind) -> BodyDecoder {
+        BodyDecoder(match kind {
+            BodyKind::None | BodyKind::Length(0) => State::Done,
+            BodyKind::Length(length) => State::Length(length),
+            BodyKind::Chunked => State::ChunkSize,
+            BodyKind::Tunnel => State::UntilEnd,
+        })
+    }
+
+    /// A body that ends with its connection.
+    pub fn until_end() -> BodyDecoder {
+        BodyDecoder(State::UntilEnd)
+    }
+
+    /// Nothing more will come.
+    pub fn is_done(&self) -> bool {
+        self.0 == State::Done
+    }
+
+    /// Does the end of the connection end this body?
+    pub fn ends_with_connection(&self) -> bool {
+        self.0 == State::UntilEnd
+    }
+
+    /// Takes what it can off the front of `buffer`.
+    ///
+    /// # Errors
+    /// A chunk size, line end or trailer that Envoy refuses.
+    pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Decoded, InvalidBody> {
+        loop {
+            match self.0 {
+                State::Done => return Ok(Decoded::End),
+                _ if buffer.is_empty() => return Ok(Decoded::NeedMore),
+                State::UntilEnd => return Ok(Decoded::Data(buffer.split().freeze())),
+                State::Length(left) => {
+                    let (data, left) = take(buffer, left);
+                    self.0 = if left == 0 { State::Done } else { State::Length(left) };
+                    return Ok(Decoded::Data(data));
+                }
+                State::ChunkData(left) => {
+                    let (data, left) = take(buffer, left);
+                    self.0 = if left == 0 { State::ChunkEnd } else { State::ChunkData(left) };
+                    return Ok(Decoded::Data(data));
+                }
+                State::ChunkSize => match line(buffer)? {
+                    None => return Ok(Decoded::NeedMore),
+                    Some(line) => {
+                        self.0 = match chunk_size(&line)? {
+                            0 => State::Trailers,
+                            size => State::ChunkData(size),
+                        }
+                    }
+                },
+                State::ChunkEnd => {
+                    let end = buffer.iter().position(|&byte| byte == b'\n');
+                    buffer.advance(end.map_or(buffer.len(), |at| at + 1));
+                    if end.is_some() {
+                        self.0 = State::ChunkSize;
+                    }
+                }
+                State::Trailers => match line(buffer)? {
+                    None => return Ok(Decoded::NeedMore),
+                    Some(line) if matches!(line.as_ref(), b"\n" | b"\r\n") => self.0 = State::Done,
+                    // Trailers are read and dropped, as Envoy does unless it is told to keep them.
+                    Some(line) if !line.contains(&b':') => return Err(InvalidBody),
+                    Some(_) => {}
+                },
+            }
+        }
+    }
+}
+
+fn take(buffer: &mut BytesMut, left: u64) -> (Bytes, u64) {
+    let length = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+    let data = buffer.split_to(length).freeze();
+    (data, left.saturating_sub(u64::try_from(length).unwrap_or(left)))
+}
+
+fn line(buffer: &mut BytesMut) -> Result<Option<BytesMut>, InvalidBody> {
+    match buffer.iter().position(|&byte| byte == b'\n') {
+        Some(at) => Ok(Some(buffer.split_to(at + 1))),
+        None if buffer.len() > LONGEST_LINE => Err(InvalidBody),
+        None => Ok(None),
+    }
+}
+
+/// Hexadecimal digits, white space, an extension nobody reads, CR LF.
+fn chunk_size(line: &[u8]) -> Result<u64, InvalidBody> {
+    let line = line.strip_suffix(b"\r\n").ok_or(InvalidBody)?;
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let (digits, rest) = line.split_at_checked(digits).ok_or(InvalidBody)?;
+    if digits.is_empty() || !matches!(rest.first(), None | Some(b' ' | b'\t' | b';')) || rest.contains(&b'\r') {
+        return Err(InvalidBody);
+    }
+    let text = std::str::from_utf8(digits).map_err(|_| InvalidBody)?;
+    u64::from_str_radix(text, 16).map_err(|_| InvalidBody)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Everything decoded when the bytes arrive cut in two at `cut`; the rest is what was left over.
+    fn decode(kind: BodyKind, bytes: &[u8], cut: usize) -> Result<(Vec<u8>, bool, Vec<u8>), InvalidBody> {
+        let (mut decoder, mut buffer, mut out) = (BodyDecoder::new(kind), BytesMut::new(), Vec::new());
+        for piece in [&bytes[..cut], &bytes[cut..]] {
+            buffer.extend_from_slice(piece);
+            while let Decoded::Data(data) = decoder.decode(&mut buffer)? {
+                out.extend_from_slice(&data);
+            }
+        }
+        Ok((out, decoder.is_done(), buffer.to_vec()))
+    }
+
+    #[test]
+    fn any_split_of_the_bytes_gives_the_same_body() {
+        for (kind, bytes, body, rest) in [
+            (BodyKind::Length(3), &b"abcGET"[..], "abc", "GET"),
+            (BodyKind::None, b"GET", "", "GET"),
+            (BodyKind::Chunked, b"3\r\nabc\r\n0\r\n\r\nGET", "abc", "GET"),
+            (BodyKind::Chunked, b"A\r\n0123456789\r\n1\r\nx\r\n0\r\n\r\n", "0123456789x", ""),
+            (BodyKind::Chunked, b"3;a=b\r\nabc\r\n0;x\r\n\r\n", "abc", ""),
+            (BodyKind::Chunked, b"3 \t;a\x01\r\nabc\r\n0\r\n\r\n", "abc", ""),
+            (BodyKind::Chunked, b"00000000000000000003\r\nabcXX\r\n0\r\n\r\n", "abc", ""),
+            (BodyKind::Chunked, b"3\r\nabc\n0\r\n\r\n", "abc", ""),
+            (BodyKind::Chunked, b"3\r\nabc\r\n0\r\nt: v\r\nu: w\r\n\r\n", "abc", ""),
+        ] {
+            for cut in 0..=bytes.len() {
+                let got = decode(kind, bytes, cut).unwrap();
+                assert_eq!(got, (body.as_bytes().to_vec(), true, rest.as_bytes().to_vec()), "{bytes:?} cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_envoy_refuses_is_refused() {
+        for bytes in [
+            &b"3\nabc\n0\n\n"[..],
+            b"0x3\r\nabc\r\n0\r\n\r\n",
+            b"+3\r\nabc\r\n0\r\n\r\n",
+            b" 3\r\nabc\r\n0\r\n\r\n",
+            b"\r\nabc\r\n0\r\n\r\n",
+            b"10000000000000003\r\nabc\r\n",
+            b"g\r\n",
+            b"3x\r\nabc\r\n",
+            b"3;a\nabc\r\n0\r\n\r\n",
+            b"3\r\nabc\r\n0\r\nt v\r\n\r\n",
+        ] {
+            assert_eq!(decode(BodyKind::Chunked, bytes, bytes.len()), Err(InvalidBody), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_tunnel_ends_with_its_connection() {
+        let mut decoder = BodyDecoder::new(BodyKind::Tunnel);
+        assert_eq!(decoder.decode(&mut BytesMut::from("abc")), Ok(Decoded::Data("abc".into())));
+        assert!(decoder.ends_with_connection() && !decoder.is_done());
+    }
+}

@@ -1,0 +1,295 @@
+//! A request's head: what it says, or why Envoy refuses it.
+
+use bytes::Bytes;
+
+use super::fields::{InvalidField, fields, first_line, trim};
+use super::target::{self, Target};
+use super::{HeadLimits, bytes_allowed, nominated};
+use crate::headers::{self, HeaderList, Side};
+
+/// A request's head as the rest of the gateway sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestHead {
+    /// Pseudo-headers first (`:authority`, `:path`, `:method`, in Envoy's order), copies of one-value headers joined.
+    pub headers: HeaderList,
+    /// How the body is framed.
+    pub body: BodyKind,
+    /// `connection: close`.
+    pub close: bool,
+}
+
+/// How a message's end is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyKind {
+    /// It ends with its head.
+    None,
+    /// `content-length`, not zero.
+    Length(u64),
+    /// `transfer-encoding: chunked`.
+    Chunked,
+    /// An upgrade or CONNECT: what follows is the other protocol's, until the connection ends.
+    Tunnel,
+}
+
+/// Envoy answers this head itself and goes no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status of the answer.
+    pub status: u16,
+    /// What the access log says: `http1.codec_error`.
+    pub details: &'static str,
+    /// What kind of answer.
+    pub kind: RefusalKind,
+}
+
+/// The two shapes of an early answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// The parser's: the reason phrase as body, `connection: close`, flag DPE.
+    Protocol,
+    /// The connection manager's: no body, no flag; the connection is closed or kept.
+    Manager {
+        /// `connection: close`?
+        close: bool,
+    },
+}
+
+impl Refusal {
+    const fn protocol(status: u16, details: &'static str) -> Refusal {
+        Refusal { status, details, kind: RefusalKind::Protocol }
+    }
+
+    const fn manager(status: u16, details: &'static str, close: bool) -> Refusal {
+        Refusal { status, details, kind: RefusalKind::Manager { close } }
+    }
+
+    /// The head is too long.
+    pub const TOO_LARGE: Refusal = Refusal::protocol(431, "http1.headers_too_large");
+    /// The parser could make no sense of the bytes.
+    pub const CODEC: Refusal = Refusal::protocol(400, "http1.codec_error");
+
+    /// Is the connection closed behind the answer?
+    pub fn closes(&self) -> bool {
+        !matches!(self.kind, RefusalKind::Manager { close: false })
+    }
+}
+
+/// Sorted. What Envoy's parser knows; everything else is refused.
+const METHODS: [&str; 35] = [
+    "ACL", "BIND", "CHECKOUT", "CONNECT", "COPY", "DELETE", "GET", "HEAD", "LINK", "LOCK", "MERGE", "MKACTIVITY",
+    "MKCALENDAR", "MKCOL", "MOVE", "MSEARCH", "NOTIFY", "OPTIONS", "PATCH", "POST", "PROPFIND", "PROPPATCH", "PURGE",
+    "PUT", "QUERY", "REBIND", "REPORT", "SEARCH", "SOURCE", "SUBSCRIBE", "TRACE", "UNBIND", "UNLINK", "UNLOCK",
+    "UNSUBSCRIBE",
+];
+
+/// Reads a whole head (as [`super::HeadReader`] takes it). `tls`: the connection is encrypted.
+///
+/// # Errors
+/// What Envoy answers instead of handing the request on.
+pub fn parse_request(head: &Bytes, limits: HeadLimits, tls: bool) -> Result<RequestHead, Refusal> {
+    let (line, rest) = first_line(head);
+    let line = RequestLine::parse(&line)?;
+    let mut lines = HeaderList::with_capacity(16);
+    fields(&rest, &mut lines).map_err(|invalid| match invalid {
+        InvalidField::Name => Refusal::CODEC,
+        InvalidField::Value => Refusal::protocol(400, "http1.invalid_characters"),
+    })?;
+    let framing = framing(&lines, line.method.as_ref() == b"CONNECT")?;
+    let mut list = with_pseudo_headers(lines, &line, tls)?;
+    headers::join_slots(&mut list, Side::Request);
+    let count = list.iter().filter(|(name, _)| !matches!(name.as_ref(), b":path" | b":method" | b":scheme")).count();
+    if count > limits.count {
+        return Err(Refusal::protocol(431, "http1.too_many_headers"));
+    }
+    finish(list, framing, &line)
+}
+
+struct RequestLine {
+    method: Bytes,
+    target: Target,
+    /// HTTP/1.1, and not another number.
+    is_1_1: bool,
+}
+
+impl RequestLine {
+    fn parse(line: &Bytes) -> Result<RequestLine, Refusal> {
+        let white = |byte: u8| matches!(byte, b' ' | b'\t' | b'\r');
+        let line = trim_end(line, white);
+        let mut words = Words { rest: line, white };
+        let (method, target, version) = (words.next_word(), words.next_word(), words.next_word());
+        let method_known = std::str::from_utf8(&method).is_ok_and(|method| METHODS.binary_search(&method).is_ok());
+        if !method_known || !words.rest.is_empty() {
+            return Err(Refusal::CODEC);
+        }
+        let is_1_1 = match version.as_ref() {
+            b"HTTP/1.1" => true,
+            [] => false,
+            [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => false,
+            _ => return Err(Refusal::CODEC),
+        };
+        let target = target::parse(&target, &method).ok_or_else(|| invalid_target(&target))?;
+        Ok(RequestLine { method, target, is_1_1 })
+    }
+}
+
+/// A target is refused by the parser, or, when its scheme is one the gateway does not speak, a step later.
+fn invalid_target(target: &[u8]) -> Refusal {
+    let scheme = target.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    match target.get(scheme..) {
+        Some(rest) if scheme > 0 && rest.starts_with(b"://") && bytes_allowed::TARGET.all(target) => {
+            Refusal::protocol(400, "http1.invalid_scheme")
+        }
+        _ => Refusal::protocol(400, "http1.invalid_url"),
+    }
+}
+
+struct Words<F> {
+    rest: Bytes,
+    white: F,
+}
+
+impl<F: Fn(u8) -> bool> Words<F> {
+    /// Up to the next white space, which is taken too.
+    fn next_word(&mut self) -> Bytes {
+        let end = self.rest.iter().position(|&byte| (self.white)(byte)).unwrap_or(self.rest.len());
+        let word = self.rest.split_to(end);
+        let gap = self.rest.iter().take_while(|&&byte| (self.white)(byte)).count();
+        drop(self.rest.split_to(gap));
+        word
+    }
+}
+
+fn trim_end(bytes: &Bytes, white: impl Fn(u8) -> bool) -> Bytes {
+    let trailing = bytes.iter().rev().take_while(|&&byte| white(byte)).count();
+    bytes.slice(..bytes.len() - trailing)
+}
+
+/// What `content-length` and `transfer-encoding` say, as they came: a second copy is never the same as one.
+fn framing(lines: &[(Bytes, Bytes)], connect: bool) -> Result<BodyKind, Refusal> {
+    let mut length = None;
+    let mut encoding = None;
+    for (name, value) in lines {
+        match name.as_ref() {
+            b"content-length" if length.is_some() => return Err(Refusal::CODEC),
+            b"content-length" => length = Some(parse_length(value).ok_or(Refusal::CODEC)?),
+            b"transfer-encoding" => encoding = Some(encoding.is_none() && value.eq_ignore_ascii_case(b"chunked")),
+            _ => {}
+        }
+    }
+    match (encoding, length) {
+        (Some(_), Some(_)) => Err(Refusal::protocol(400, "http1.content_length_and_chunked_not_allowed")),
+        (Some(false), None) => Err(Refusal::protocol(501, "http1.invalid_transfer_encoding")),
+        (Some(true), None) if connect => Err(Refusal::protocol(501, "http1.invalid_transfer_encoding")),
+        (Some(true), None) => Ok(BodyKind::Chunked),
+        (None, Some(length)) if length > 0 && connect => Err(Refusal::protocol(400, "http1.body_disallowed")),
+        (None, Some(length)) if length > 0 => Ok(BodyKind::Length(length)),
+        (None, _) => Ok(BodyKind::None),
+    }
+}
+
+/// Digits alone; leading zeros are fine.
+pub(super) fn parse_length(value: &Bytes) -> Option<u64> {
+    let digits = trim(value, |byte| byte == b' ' || byte == b'\t');
+    let all_digits = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    all_digits.then(|| std::str::from_utf8(&digits).ok()?.parse().ok()).flatten()
+}
+
+/// `host` becomes `:authority`; path and method follow it.
+fn with_pseudo_headers(lines: HeaderList, line: &RequestLine, tls: bool) -> Result<HeaderList, Refusal> {
+    let mut list = HeaderList::with_capacity(lines.len() + 12);
+    let is_host = |name: &[u8]| name == b"host";
+    if !matches!(line.target, Target::Path(_)) {
+        let (authority, path) = match &line.target {
+            Target::Absolute { https: true, .. } if !tls => {
+                return Err(Refusal::protocol(403, "http1.https_url_on_plaintext_connection"));
+            }
+            Target::Absolute { authority, path, .. } => (authority, Some(path)),
+            Target::Authority(authority) => (authority, None),
+            Target::Path(path) => (path, None),
+        };
+        list.push((Bytes::from_static(b":authority"), authority.clone()));
+        list.extend(path.map(|path| (Bytes::from_static(b":path"), path.clone())));
+    } else {
+        let hosts = lines.iter().filter(|(name, _)| is_host(name));
+        list.extend(hosts.map(|(_, value)| (Bytes::from_static(b":authority"), value.clone())));
+    }
+    if let Target::Path(path) = &line.target {
+        list.push((Bytes::from_static(b":path"), path.clone()));
+    }
+    list.push((Bytes::from_static(b":method"), line.method.clone()));
+    list.extend(lines.into_iter().filter(|(name, _)| !is_host(name)));
+    Ok(list)
+}
+
+fn finish(mut list: HeaderList, mut body: BodyKind, line: &RequestLine) -> Result<RequestHead, Refusal> {
+    let connect = line.method.as_ref() == b"CONNECT";
+    if connect {
+        body = BodyKind::Tunnel;
+        headers::remove(&mut list, b"content-length");
+    }
+    match upgrade(&list) {
+        Some(Upgrade::H2c) => forget_h2c(&mut list),
+        Some(Upgrade::Other) => body = BodyKind::Tunnel,
+        None => {}
+    }
+    let close = close_is_asked(&list);
+    if body != BodyKind::Tunnel && !nominated::remove(&mut list) {
+        return Err(Refusal::protocol(400, "http1.connection_header_rejected"));
+    }
+    let host = headers::get(&list, ":authority");
+    if host.is_some_and(|host| !bytes_allowed::HOST.all(host)) {
+        return Err(Refusal::protocol(400, "http.invalid_authority"));
+    }
+    if !line.is_1_1 {
+        return Err(Refusal::protocol(426, "low_version"));
+    }
+    if host.is_none() {
+        return Err(Refusal::manager(400, "missing_host_header", true));
+    }
+    if line.method.as_ref() == b"QUERY" && !headers::has(&list, "content-type") {
+        return Err(Refusal::manager(400, "query_missing_content_type", true));
+    }
+    if !connect && headers::get(&list, ":path").is_none_or(|path| path.first() != Some(&b'/')) {
+        return Err(Refusal::manager(404, "absolute_path_rejected", close || body != BodyKind::None));
+    }
+    Ok(RequestHead { headers: list, body, close })
+}
+
+enum Upgrade {
+    H2c,
+    Other,
+}
+
+fn upgrade(list: &[(Bytes, Bytes)]) -> Option<Upgrade> {
+    let protocol = headers::get(list, "upgrade")?;
+    has_token(headers::get(list, "connection")?, b"upgrade")
+        .then(|| if protocol.eq_ignore_ascii_case(b"h2c") { Upgrade::H2c } else { Upgrade::Other })
+}
+
+/// An upgrade to h2c is not offered: the request goes on as if it had not been asked.
+fn forget_h2c(list: &mut HeaderList) {
+    headers::remove(list, b"upgrade");
+    headers::remove(list, b"http2-settings");
+    let Some(connection) = headers::get(list, "connection").cloned() else { return };
+    let kept: Vec<&[u8]> = tokens(&connection)
+        .filter(|token| !token.eq_ignore_ascii_case(b"upgrade") && !token.eq_ignore_ascii_case(b"http2-settings"))
+        .collect();
+    if kept.is_empty() {
+        headers::remove(list, b"connection");
+    } else {
+        headers::set_slot(list, "connection", Bytes::from(kept.join(&b',')));
+    }
+}
+
+fn close_is_asked(list: &[(Bytes, Bytes)]) -> bool {
+    let closes = |name| headers::get(list, name).is_some_and(|value| has_token(value, b"close"));
+    closes("connection") || closes("proxy-connection")
+}
+
+pub(super) fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}
+
+pub(super) fn has_token(value: &[u8], token: &[u8]) -> bool {
+    tokens(value).any(|each| each.eq_ignore_ascii_case(token))
+}

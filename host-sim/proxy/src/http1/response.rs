@@ -1,0 +1,180 @@
+//! A response's head, as an upstream sent it.
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use super::fields::{fields, first_line};
+use super::request::{has_token, parse_length};
+use super::{BodyDecoder, BodyKind};
+use crate::headers::{self, HeaderList, Side};
+
+/// What an upstream answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResponseHead {
+    /// The status, 100 to 999.
+    pub status: u16,
+    /// `:status` first.
+    pub headers: HeaderList,
+    /// How the body is framed.
+    pub body: ResponseBody,
+    /// The connection cannot carry another request.
+    pub close: bool,
+}
+
+/// How a response's end is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseBody {
+    /// It ends with its head.
+    None,
+    /// As a request's body.
+    Framed(BodyKind),
+    /// It ends with its connection.
+    UntilEnd,
+}
+
+impl ResponseBody {
+    /// A decoder for it.
+    pub fn decoder(self) -> BodyDecoder {
+        match self {
+            ResponseBody::None => BodyDecoder::new(BodyKind::None),
+            ResponseBody::Framed(kind) => BodyDecoder::new(kind),
+            ResponseBody::UntilEnd => BodyDecoder::until_end(),
+        }
+    }
+}
+
+/// What came is no HTTP/1 response: the request fails with "protocol error".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("protocol error")]
+pub struct InvalidResponse;
+
+/// Reads a whole head. `method` is the request's; `upgrading` when the request asked for another protocol.
+///
+/// # Errors
+/// The head is malformed, or its framing is.
+pub fn parse_response(head: &Bytes, method: &[u8], upgrading: bool) -> Result<ResponseHead, InvalidResponse> {
+    let (line, rest) = first_line(head);
+    let (status, is_1_1) = status_line(&line)?;
+    let mut list = HeaderList::with_capacity(12);
+    list.push((Bytes::from_static(b":status"), status_bytes(status)));
+    fields(&rest, &mut list).map_err(|_| InvalidResponse)?;
+    let framing = framing(&list)?;
+    headers::join_slots(&mut list, Side::Response);
+    let body = body(status, framing, &mut list, method, upgrading)?;
+    let connection = headers::get(&list, "connection");
+    let asked = |token| connection.is_some_and(|value| has_token(value, token));
+    let close = asked(b"close") || !is_1_1 && !asked(b"keep-alive") || body == ResponseBody::UntilEnd;
+    Ok(ResponseHead { status, headers: list, body, close })
+}
+
+/// Three digits as text, shared for the usual ones.
+pub fn status_bytes(status: u16) -> Bytes {
+    match status {
+        200 => Bytes::from_static(b"200"),
+        404 => Bytes::from_static(b"404"),
+        503 => Bytes::from_static(b"503"),
+        other => Bytes::from(other.to_string()),
+    }
+}
+
+fn status_line(line: &[u8]) -> Result<(u16, bool), InvalidResponse> {
+    let line = line.trim_ascii_end();
+    let mut words = line.splitn(3, |&byte| byte == b' ');
+    let version = words.next().unwrap_or_default();
+    let is_1_1 = match version {
+        b"HTTP/1.1" => true,
+        b"HTTP/1.0" => false,
+        _ => return Err(InvalidResponse),
+    };
+    match words.next() {
+        Some(digits @ [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9']) => {
+            let status = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
+            status.map(|status| (status, is_1_1)).ok_or(InvalidResponse)
+        }
+        _ => Err(InvalidResponse),
+    }
+}
+
+fn framing(lines: &[(Bytes, Bytes)]) -> Result<Option<BodyKind>, InvalidResponse> {
+    let mut length: Option<u64> = None;
+    let mut chunked = None;
+    for (name, value) in lines {
+        match name.as_ref() {
+            b"content-length" if length.is_some() => return Err(InvalidResponse),
+            b"content-length" => length = Some(parse_length(value).ok_or(InvalidResponse)?),
+            b"transfer-encoding" => chunked = Some(chunked.is_none() && value.eq_ignore_ascii_case(b"chunked")),
+            _ => {}
+        }
+    }
+    match (chunked, length) {
+        (Some(false), _) | (Some(_), Some(_)) => Err(InvalidResponse),
+        (Some(true), None) => Ok(Some(BodyKind::Chunked)),
+        (None, Some(length)) => Ok(Some(BodyKind::Length(length))),
+        (None, None) => Ok(None),
+    }
+}
+
+fn body(
+    status: u16,
+    framing: Option<BodyKind>,
+    list: &mut HeaderList,
+    method: &[u8],
+    upgrading: bool,
+) -> Result<ResponseBody, InvalidResponse> {
+    if status == 101 {
+        return if upgrading { Ok(ResponseBody::Framed(BodyKind::Tunnel)) } else { Err(InvalidResponse) };
+    }
+    if method == b"CONNECT" && (200..300).contains(&status) {
+        return Ok(ResponseBody::Framed(BodyKind::Tunnel));
+    }
+    if status < 200 || status == 204 {
+        match framing {
+            Some(BodyKind::Length(0)) => drop(headers::remove(list, b"content-length")),
+            Some(_) => return Err(InvalidResponse),
+            None => {}
+        }
+        return Ok(ResponseBody::None);
+    }
+    if method == b"HEAD" || status == 304 {
+        return Ok(ResponseBody::None);
+    }
+    Ok(match framing {
+        Some(BodyKind::Length(0)) => ResponseBody::None,
+        Some(kind) => ResponseBody::Framed(kind),
+        None => ResponseBody::UntilEnd,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, method: &str) -> Option<(u16, ResponseBody, bool)> {
+        let head = Bytes::copy_from_slice(text.as_bytes());
+        parse_response(&head, method.as_bytes(), false).ok().map(|head| (head.status, head.body, head.close))
+    }
+
+    #[test]
+    fn a_response_s_end_is_found_from_status_method_and_framing() {
+        let framed = ResponseBody::Framed;
+        for (text, method, expected) in [
+            ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n", "GET", Some((200, framed(BodyKind::Length(3)), false))),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n", "HEAD", Some((200, ResponseBody::None, false))),
+            ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "GET", Some((200, framed(BodyKind::Chunked), false))),
+            ("HTTP/1.1 200 OK\r\n\r\n", "GET", Some((200, ResponseBody::UntilEnd, true))),
+            ("HTTP/1.1 204\r\n\r\n", "GET", Some((204, ResponseBody::None, false))),
+            ("HTTP/1.1 304 X\r\ncontent-length: 9\r\n\r\n", "GET", Some((304, ResponseBody::None, false))),
+            ("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", "GET", Some((200, ResponseBody::None, true))),
+            ("HTTP/1.0 200 OK\r\ncontent-length: 3\r\n\r\n", "GET", Some((200, framed(BodyKind::Length(3)), true))),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n", "GET", None),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 3\r\n\r\n", "GET", None),
+            ("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n", "GET", None),
+            ("HTTP/1.1 101 X\r\n\r\n", "GET", None),
+            ("HTTP/1.1 20 X\r\n\r\n", "GET", None),
+            ("HTTP/2.0 200 X\r\n\r\n", "GET", None),
+            ("hello\r\n\r\n", "GET", None),
+        ] {
+            assert_eq!(read(text, method), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The request target: origin form, asterisk, absolute form, authority form.
+
+use bytes::Bytes;
+
+use super::bytes_allowed::{ABSOLUTE_HOST, TARGET};
+
+/// What a target says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    /// `/a?b`, or `*` with OPTIONS: the path, as it stands.
+    Path(Bytes),
+    /// `http://host/a?b`: what it says goes before the `host` header. User information and fragment are dropped.
+    Absolute { https: bool, authority: Bytes, path: Bytes },
+    /// `host:port`, with CONNECT.
+    Authority(Bytes),
+}
+
+/// Reads a target; `None` where Envoy answers 400.
+pub(super) fn parse(target: &Bytes, method: &[u8]) -> Option<Target> {
+    if !TARGET.all(target) {
+        return None;
+    }
+    match (target.first()?, method) {
+        (_, b"CONNECT") => authority(target).map(Target::Authority),
+        (b'/', _) | (b'*', b"OPTIONS") => Some(Target::Path(target.clone())),
+        _ => absolute(target),
+    }
+}
+
+fn absolute(target: &Bytes) -> Option<Target> {
+    let colon = target.iter().position(|&byte| byte == b':')?;
+    let scheme = target.slice(..colon);
+    let https = scheme.eq_ignore_ascii_case(b"https");
+    if !https && !scheme.eq_ignore_ascii_case(b"http") || !target.slice(colon..).starts_with(b"://") {
+        return None;
+    }
+    let rest = target.slice(colon + 3..);
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    let authority = authority(&rest.slice(..end))?;
+    let path = rest.slice(end..);
+    let fragment = path.iter().position(|&byte| byte == b'#').unwrap_or(path.len());
+    let path = if fragment == 0 { Bytes::from_static(b"/") } else { path.slice(..fragment) };
+    Some(Target::Absolute { https, authority, path })
+}
+
+/// `host` or `host:port`, behind any user information.
+fn authority(text: &Bytes) -> Option<Bytes> {
+    let start = text.iter().rposition(|&byte| byte == b'@').map_or(0, |at| at + 1);
+    let text = text.slice(start..);
+    let port_at = match text.iter().rposition(|&byte| byte == b']') {
+        Some(bracket) => bracket + 1,
+        None => text.iter().position(|&byte| byte == b':').unwrap_or(text.len()),
+    };
+    let (host, port) = text.split_at_checked(port_at)?;
+    let host_ok = match host {
+        [] => false,
+        [b'[', address @ .., b']'] => std::str::from_utf8(address).ok()?.parse::<std::net::Ipv6Addr>().is_ok(),
+        name => ABSOLUTE_HOST.all(name),
+    };
+    let port_ok = match port {
+        [] => true,
+        [b':', digits @ ..] => std::str::from_utf8(digits).ok()?.parse::<u16>().is_ok() && digits.first() != Some(&b'+'),
+        _ => false,
+    };
+    (host_ok && port_ok).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn absolute_of(authority: &'static str, path: &'static str) -> Option<Target> {
+        Some(Target::Absolute { https: false, authority: authority.into(), path: path.into() })
+    }
+
+    #[test]
+    fn a_target_has_the_form_its_first_byte_and_method_say() {
+        for (method, target, expected) in [
+            ("GET", "/a<b>?c#d", Some(Target::Path("/a<b>?c#d".into()))),
+            ("OPTIONS", "*", Some(Target::Path("*".into()))),
+            ("GET", "*", None),
+            ("GET", "a", None),
+            ("GET", "", None),
+            ("GET", "?x", None),
+            ("GET", "/caf\u{e9}", None),
+            ("GET", "http://b.example/x?y", absolute_of("b.example", "/x?y")),
+            ("GET", "HTTP://b.example", absolute_of("b.example", "/")),
+            ("GET", "http://b.example?x", absolute_of("b.example", "?x")),
+            ("GET", "http://b.example/#f", absolute_of("b.example", "/")),
+            ("GET", "http://u:p@b.example:99/x", absolute_of("b.example:99", "/x")),
+            ("GET", "http://[::1]:8080/", absolute_of("[::1]:8080", "/")),
+            ("GET", "https://b.example/x", Some(Target::Absolute { https: true, authority: "b.example".into(), path: "/x".into() })),
+            ("GET", "ftp://b.example/x", None),
+            ("GET", "http:///x", None),
+            ("GET", "http://", None),
+            ("GET", "http:/x", None),
+            ("GET", "http://a_b/x", None),
+            ("GET", "http://a:z/x", None),
+            ("CONNECT", "a.example:443", Some(Target::Authority("a.example:443".into()))),
+            ("CONNECT", "/x", None),
+        ] {
+            assert_eq!(parse(&Bytes::copy_from_slice(target.as_bytes()), method.as_bytes()), expected, "{method} {target}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The filter chain of a connection manager.
+
+pub(crate) mod router;

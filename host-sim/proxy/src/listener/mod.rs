@@ -1,0 +1,7 @@
+//! Listening, and what comes before HTTP: sockets, the choice of a filter chain, TLS.
+
+mod accept;
+mod sockets;
+
+pub(crate) use accept::accept;
+pub(crate) use sockets::bind;

@@ -1,0 +1,88 @@
+//! A connection manager: how heads are treated, which filters run, where routes lead, how long anything may take.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::edge::EdgeConfig;
+use crate::http1::HeadLimits;
+use crate::route::RouteTable;
+
+/// A connection manager.
+pub(crate) struct ManagerConfig {
+    pub(crate) stat_prefix: String,
+    pub(crate) edge: EdgeConfig,
+    pub(crate) routes: RouteTable,
+    pub(crate) codec: xds::CodecType,
+    pub(crate) limits: HeadLimits,
+    pub(crate) timeouts: Timeouts,
+    /// Protocols a client may upgrade to, lower case.
+    pub(crate) upgrades: Vec<String>,
+    pub(crate) filters: Vec<FilterConfig>,
+    pub(crate) source: Arc<xds::HttpConnectionManager>,
+}
+
+/// `None` waits for ever.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeouts {
+    /// A connection without a request.
+    pub(crate) idle: Option<Duration>,
+    /// From a head's first byte to its last.
+    pub(crate) headers: Option<Duration>,
+    /// A stream on which nothing moves.
+    pub(crate) stream_idle: Option<Duration>,
+    /// From a request's first byte to its last.
+    pub(crate) request: Option<Duration>,
+    /// How long a connection that was refused may still be read from.
+    pub(crate) delayed_close: Duration,
+}
+
+/// A filter of the chain; the router, always last, is not among them.
+pub(crate) enum FilterConfig {}
+
+const IDLE: Duration = Duration::from_secs(3600);
+const STREAM_IDLE: Duration = Duration::from_secs(300);
+const DELAYED_CLOSE: Duration = Duration::from_secs(1);
+
+impl ManagerConfig {
+    pub(crate) fn compile(hcm: &xds::HttpConnectionManager) -> Result<ManagerConfig, Vec<String>> {
+        let mut problems = Vec::new();
+        let edge = EdgeConfig::compile(hcm).map_err(|invalid| problems.push(invalid.to_string())).unwrap_or_default();
+        let common = hcm.common_http_protocol_options.as_ref();
+        let routes = routes(hcm).map_err(|found| problems.extend(found));
+        let some = |timeout: Option<xds::Duration>, default: Option<Duration>| {
+            timeout.map_or(default, |timeout| Some(timeout.0)).filter(|timeout| !timeout.is_zero())
+        };
+        let limits = HeadLimits {
+            bytes: usize::try_from(hcm.max_request_headers_kb.unwrap_or(60)).unwrap_or(60).saturating_mul(1024),
+            count: common.and_then(|common| common.max_headers_count).and_then(|count| usize::try_from(count).ok()).unwrap_or(100),
+        };
+        let timeouts = Timeouts {
+            idle: some(common.and_then(|common| common.idle_timeout), Some(IDLE)),
+            headers: some(hcm.request_headers_timeout, None),
+            stream_idle: some(hcm.stream_idle_timeout, Some(STREAM_IDLE)),
+            request: some(hcm.request_timeout, None),
+            delayed_close: hcm.delayed_close_timeout.map_or(DELAYED_CLOSE, |timeout| timeout.0),
+        };
+        let upgrades = hcm.upgrade_configs.iter().filter(|config| config.enabled != Some(false));
+        let Ok(routes) = routes else { return Err(problems) };
+        let config = ManagerConfig {
+            routes,
+            stat_prefix: hcm.stat_prefix.clone(),
+            edge,
+            codec: hcm.codec_type,
+            limits,
+            timeouts,
+            upgrades: upgrades.map(|config| config.upgrade_type.to_ascii_lowercase()).collect(),
+            filters: Vec::new(),
+            source: Arc::new(hcm.clone()),
+        };
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+}
+
+fn routes(hcm: &xds::HttpConnectionManager) -> Result<RouteTable, Vec<String>> {
+    let Some(config) = &hcm.route_config else {
+        return Err(vec!["route_config: routes must be here in full; rds and scoped_routes ask a control plane".to_owned()]);
+    };
+    RouteTable::compile(config).map_err(|found| found.iter().map(|error| format!("route_config.{error}")).collect())
+}

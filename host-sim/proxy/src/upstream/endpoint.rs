@@ -1,0 +1,158 @@
+//! One endpoint as one worker sees it: its idle HTTP/1 connections, its HTTP/2 connection, and how to open either.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+
+use super::http1::Http1Connection;
+use super::http2::Http2Connection;
+use super::Broken;
+use crate::local_reply::Reset;
+use crate::connection::{Io, LocalExecutor, Wire};
+
+/// What is spoken to the endpoints of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocols {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, known beforehand or by ALPN.
+    Http2,
+}
+
+/// How connections to the endpoints of a cluster are made.
+#[derive(Clone)]
+pub(crate) struct Transport {
+    /// A connection is there by then, TLS included.
+    pub(crate) connect_timeout: Duration,
+    /// Idle connections are kept this long; `None` for ever.
+    pub(crate) idle_timeout: Option<Duration>,
+    /// Requests a connection carries before it is closed.
+    pub(crate) max_requests: Option<u64>,
+    /// TLS to the origin.
+    pub(crate) tls: Option<std::sync::Arc<crate::tls::Upstream>>,
+    /// Settings of HTTP/2.
+    pub(crate) http2: Http2Settings,
+}
+
+/// Windows and streams of HTTP/2 connections to origins; `None` is Envoy's default.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Http2Settings {
+    pub(crate) stream_window: Option<u32>,
+    pub(crate) connection_window: Option<u32>,
+}
+
+/// Envoy's default windows.
+const STREAM_WINDOW: u32 = 16 * 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 24 * 1024 * 1024;
+
+/// An endpoint and this worker's connections to it.
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
+    idle: RefCell<Vec<Http1Connection>>,
+    http2: tokio::sync::Mutex<Option<Http2Connection>>,
+}
+
+impl Endpoint {
+    pub(crate) fn new(address: SocketAddr) -> Endpoint {
+        Endpoint { address, idle: RefCell::default(), http2: tokio::sync::Mutex::new(None) }
+    }
+
+    /// A connection for one HTTP/1 request: an idle one that is still good, or a new one (`true`).
+    pub(crate) async fn http1(&self, transport: &Transport, now: Duration, sni: Option<&Bytes>) -> Result<(Http1Connection, bool), Broken> {
+        while let Some(idle) = self.pop_idle() {
+            let fresh = transport.idle_timeout.is_none_or(|most| now.saturating_sub(idle.since) < most);
+            if fresh && idle.wire.is_silent() {
+                return Ok((idle, false));
+            }
+        }
+        let (io, local) = self.connect(transport, sni, &[b"http/1.1"]).await?;
+        let wire = Rc::new(Wire::new(io, BytesMut::new()));
+        Ok((Http1Connection { wire, local, requests: 0, since: now }, true))
+    }
+
+    fn pop_idle(&self) -> Option<Http1Connection> {
+        self.idle.borrow_mut().pop()
+    }
+
+    /// Takes a connection back, unless it has carried enough.
+    pub(crate) fn give_back(&self, mut connection: Http1Connection, transport: &Transport, now: Duration) {
+        connection.requests = connection.requests.saturating_add(1);
+        if transport.max_requests.is_none_or(|most| connection.requests < most) {
+            connection.since = now;
+            self.idle.borrow_mut().push(connection);
+        }
+    }
+
+    /// Closes idle connections that are too old, or that the origin has closed.
+    pub(crate) fn sweep(&self, transport: &Transport, now: Duration) {
+        let fresh = |idle: &Http1Connection| transport.idle_timeout.is_none_or(|most| now.saturating_sub(idle.since) < most);
+        self.idle.borrow_mut().retain(|idle| fresh(idle) && idle.wire.is_silent());
+    }
+
+    /// Closes every idle connection.
+    pub(crate) fn close_idle(&self) {
+        self.idle.borrow_mut().clear();
+    }
+
+    /// The HTTP/2 connection, opened if there is none (`true`). Requests that come while it is being opened wait for it.
+    pub(crate) async fn http2(&self, transport: &Transport, sni: Option<&Bytes>) -> Result<(Http2Connection, bool), Broken> {
+        let mut slot = self.http2.lock().await;
+        if let Some(connection) = slot.as_ref().filter(|connection| !connection.sender.is_closed()) {
+            return Ok((connection.clone(), false));
+        }
+        let (io, local) = self.connect(transport, sni, &[b"h2"]).await?;
+        let settings = transport.http2;
+        let mut builder = hyper::client::conn::http2::Builder::new(LocalExecutor);
+        builder
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(settings.stream_window.unwrap_or(STREAM_WINDOW))
+            .initial_connection_window_size(settings.connection_window.unwrap_or(CONNECTION_WINDOW));
+        let handshake = match io {
+            Io::Plain(stream) => builder.handshake(TokioIo::new(Box::new(stream) as Box<dyn crate::connection::ReadWrite>)).await,
+            Io::Other(stream) => builder.handshake(TokioIo::new(stream)).await,
+        };
+        let (sender, driver) = handshake.map_err(|_| Broken::from(Reset::ConnectionTermination))?;
+        tokio::task::spawn_local(async move {
+            // How it ended, its streams have been told.
+            let _ = driver.await;
+        });
+        let connection = Http2Connection { sender, local };
+        *slot = Some(connection.clone());
+        Ok((connection, true))
+    }
+
+    async fn connect(&self, transport: &Transport, sni: Option<&Bytes>, alpn: &[&[u8]]) -> Result<(Io, Option<SocketAddr>), Broken> {
+        let connecting = async {
+            let stream = TcpStream::connect(self.address).await.map_err(|error| connect_error(&error))?;
+            // Latency matters more than packets; Envoy does the same.
+            let _ = stream.set_nodelay(true);
+            let local = stream.local_addr().ok();
+            let io = match &transport.tls {
+                None => Io::Plain(stream),
+                Some(tls) => encrypted(tls, stream, sni, alpn).await?,
+            };
+            Ok((io, local))
+        };
+        match tokio::time::timeout(transport.connect_timeout, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err(Reset::ConnectionTimeout.into()),
+        }
+    }
+}
+
+async fn encrypted(tls: &crate::tls::Upstream, stream: TcpStream, sni: Option<&Bytes>, alpn: &[&[u8]]) -> Result<Io, Broken> {
+    let _ = (tls, stream, sni, alpn);
+    Err(Reset::RemoteConnectionFailure.into())
+}
+
+/// As Envoy words it: the system's text for the error number.
+fn connect_error(error: &std::io::Error) -> Broken {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    Broken { reset: Reset::RemoteConnectionFailure, transport: format!("delayed connect error: {text}").into() }
+}

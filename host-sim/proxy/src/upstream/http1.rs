@@ -1,0 +1,139 @@
+//! A request to an HTTP/1 origin, over a connection that may serve others before and after.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::connection::{BodySource, Piece, Wire};
+use crate::http1::{Framing, HeadReader, ResponseHead, encode_chunk, encode_request, parse_response};
+
+use super::Broken;
+use crate::local_reply::Reset;
+
+/// A connection to an origin.
+pub(crate) struct Http1Connection {
+    pub(crate) wire: Rc<Wire>,
+    /// Our address, for the access log.
+    pub(crate) local: Option<SocketAddr>,
+    /// Requests it has carried.
+    pub(crate) requests: u64,
+    /// When it was opened or became idle, in the worker's monotonic time.
+    pub(crate) since: std::time::Duration,
+}
+
+/// Heads longer than this are a protocol error. Envoy: 60 KiB.
+const LONGEST_HEAD: usize = 60 * 1024;
+/// `max_headers_count` of responses.
+const MOST_HEADERS: usize = 100;
+
+/// One request and its response on a connection.
+pub(crate) struct Http1Exchange {
+    connection: RefCell<Option<Http1Connection>>,
+    wire: Rc<Wire>,
+    method: Bytes,
+    upgrading: bool,
+    framing: Cell<Framing>,
+    reader: RefCell<HeadReader>,
+    sent: Cell<bool>,
+    reusable: Cell<bool>,
+}
+
+impl Http1Exchange {
+    pub(crate) fn new(connection: Http1Connection, method: Bytes, upgrading: bool) -> Http1Exchange {
+        let wire = Rc::clone(&connection.wire);
+        Http1Exchange {
+            connection: RefCell::new(Some(connection)),
+            wire,
+            method,
+            upgrading,
+            framing: Cell::new(Framing::Forbidden),
+            reader: RefCell::default(),
+            sent: Cell::new(false),
+            reusable: Cell::new(false),
+        }
+    }
+
+    /// Writes the head, and with it a body that is already here.
+    pub(crate) async fn send_head(&self, list: &[(Bytes, Bytes)], end: bool) -> Result<(), Broken> {
+        let framing = encode_request(list, end, &mut self.wire.output());
+        self.framing.set(framing);
+        if end {
+            self.finish().await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Writes a piece of the body. Trailers are dropped, as Envoy does unless told to keep them.
+    pub(crate) async fn send(&self, piece: Piece) -> Result<(), Broken> {
+        let Piece::Data(data) = piece else { return Ok(()) };
+        let written = match self.framing.get() {
+            Framing::Forbidden => return Ok(()),
+            Framing::Raw => self.wire.write(&data).await,
+            Framing::Chunked => {
+                encode_chunk(&data, &mut self.wire.output());
+                self.wire.write(&[]).await
+            }
+        };
+        written.map_err(|_| Reset::ConnectionTermination.into())
+    }
+
+    /// What was written goes out now.
+    pub(crate) async fn flush(&self) -> Result<(), Broken> {
+        self.wire.flush().await.map_err(|_| Reset::ConnectionTermination.into())
+    }
+
+    /// The body is complete.
+    pub(crate) async fn finish(&self) -> Result<(), Broken> {
+        if self.framing.get() == Framing::Chunked {
+            self.wire.output().extend_from_slice(b"0\r\n\r\n");
+        }
+        self.sent.set(true);
+        if self.upgrading && self.framing.get() == Framing::Raw {
+            return self.wire.shutdown().await.map_err(|_| Reset::ConnectionTermination.into());
+        }
+        self.flush().await
+    }
+
+    /// The next head: an interim one (1xx but 101), or the response's.
+    pub(crate) async fn head(&self) -> Result<ResponseHead, Broken> {
+        loop {
+            let taken = self.reader.borrow_mut().take(&mut self.wire.input(), LONGEST_HEAD);
+            match taken {
+                Ok(Some(head)) => {
+                    let head = parse_response(&head, &self.method, self.upgrading)
+                        .map_err(|_| Broken::from(Reset::ProtocolError))?;
+                    if head.headers.len() > MOST_HEADERS + 1 {
+                        return Err(Reset::ProtocolError.into());
+                    }
+                    self.reusable.set(!head.close && head.status != 101);
+                    return Ok(head);
+                }
+                Ok(None) => {}
+                Err(_) => return Err(Reset::ProtocolError.into()),
+            }
+            match self.wire.fill().await {
+                Ok(0) | Err(_) => return Err(Reset::ConnectionTermination.into()),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// The body behind the head.
+    pub(crate) fn body(&self, head: &ResponseHead) -> BodySource {
+        BodySource::http1(&self.wire, head.body.decoder())
+    }
+
+    /// The connection, if it can carry another request: everything of this one was sent and read, and nothing more came.
+    pub(crate) fn into_idle(self) -> Option<Http1Connection> {
+        let clean = self.sent.get() && self.reusable.get() && self.wire.input().is_empty() && !self.wire.has_ended();
+        if clean { self.connection.into_inner() } else { None }
+    }
+
+    /// Our address.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        self.connection.borrow().as_ref().and_then(|connection| connection.local)
+    }
+}
