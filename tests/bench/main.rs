@@ -17,6 +17,7 @@ use tests::gateway::Gateway;
 use tests::pair::{Pair, Setup};
 use tests::process::Process;
 use tests::repository;
+use tokio::runtime::Runtime;
 
 use load::{Load, Target};
 use report::{Contestant, Report};
@@ -60,14 +61,14 @@ fn main() -> Result<()> {
         Some(Role::BareProxy { upstream }) => {
             runtime.block_on(tokio::task::LocalSet::new().run_until(bare_proxy::serve(upstream)))
         }
-        None => runtime.block_on(compare(&arguments)),
+        None => compare(&arguments, &runtime),
     }
 }
 
-async fn compare(arguments: &Arguments) -> Result<()> {
+fn compare(arguments: &Arguments, runtime: &Runtime) -> Result<()> {
     let origin = origin::start()?;
-    let (pair, starts) = start_twice(origin).await?;
-    let bare = start_bare(origin).await?;
+    let (pair, starts) = runtime.block_on(start_twice(origin))?;
+    let bare = runtime.block_on(start_bare(origin))?;
     let mut contestants = vec![Contestant::new("host-sim", &pair.host_sim.process, at_80(&pair.host_sim)?)];
     if let Some(envoy) = &pair.envoy {
         contestants.push(Contestant::new("Envoy", &envoy.process, at_80(envoy)?));

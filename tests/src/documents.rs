@@ -66,6 +66,13 @@ impl Document {
         named
     }
 
+    /// The commands of lines that begin with `# try: `, without trailing comments.
+    #[must_use]
+    pub fn worth_trying(&self) -> Vec<&str> {
+        let lines = self.text.lines().filter_map(|line| line.strip_prefix("# try: "));
+        lines.map(|line| line.split_once("  #").map_or(line, |(command, _)| command).trim()).collect()
+    }
+
     /// The commands of the `console` blocks.
     #[must_use]
     pub fn shown(&self) -> Vec<Shown> {

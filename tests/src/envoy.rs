@@ -55,7 +55,7 @@ pub async fn start(binary: &Path, bootstrap: &Value, workers: u16) -> Result<Gat
     command.arg("-c").arg(&file).args(["--disable-hot-restart", "--concurrency", &workers.to_string()]);
     let address = folder.path().join("admin-address");
     command.arg("--admin-address-path").arg(&address);
-    command.args(["--log-level", "warning", "--component-log-level", "main:info", "--drain-time-s", "1"]);
+    command.args(["--log-level", "error", "--component-log-level", "main:info,wasm:warning", "--drain-time-s", "1"]);
     let process = Process::start(&mut command)?;
     let started =
         |lines: &[String]| lines.iter().any(|line| line.contains("starting main dispatch loop")).then_some(());

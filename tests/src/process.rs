@@ -88,11 +88,12 @@ impl Process {
         }
     }
 
-    /// The last lines written, for a message.
+    /// The last lines written, for a message; without Envoy's chatter about itself.
     #[must_use]
     pub fn tail(&self) -> String {
         let lines = self.log.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().skip(lines.len().saturating_sub(30)).cloned().collect::<Vec<_>>().join("\n")
+        let telling: Vec<&str> = lines.iter().map(String::as_str).filter(|line| !line.contains("[info]")).collect();
+        telling.get(telling.len().saturating_sub(30)..).unwrap_or_default().join("\n")
     }
 
     /// Asks the program to end (SIGTERM) and waits for it.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use tests::documents::{self, Document};
+use tests::pair::Setup;
 use tests::{host_sim, repository};
 
 fn all() -> Vec<Document> {
@@ -126,4 +127,41 @@ fn every_session_a_document_shows_comes_out_as_shown() {
         }
     }
     none(wrong);
+}
+
+/// The example's own README names curl lines for a gateway on port 8080.
+#[test]
+fn every_line_worth_trying_gets_an_answer() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: no curl on this machine");
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut tried = 0;
+    for document in all() {
+        let commands = document.worth_trying();
+        if commands.is_empty() {
+            continue;
+        }
+        let setup = Setup {
+            manifests: vec![repository().join(document.path.parent().unwrap())],
+            flags: vec!["--wasm-dir".into(), "target/filters".into()],
+            ports: [80].into(),
+            workers: 1,
+            ..Setup::default()
+        };
+        let gateway = runtime.block_on(setup.host_sim(&setup.flags)).unwrap();
+        for command in commands {
+            let here = command.replace("localhost:8080", &gateway.ports[&80].to_string());
+            let output = Command::new("sh").arg("-c").arg(format!("{here} --silent --max-time 20")).output().unwrap();
+            let answer = String::from_utf8_lossy(&output.stdout);
+            let status = answer.split(' ').nth(1).unwrap_or_default().to_owned();
+            assert!(
+                output.status.success() && (status.starts_with('2') || status.starts_with('3')),
+                "{command}\n{answer}"
+            );
+            tried += 1;
+        }
+    }
+    assert!(tried > 0);
 }
