@@ -1,1 +1,52 @@
-//! Skeleton.
+//! `host-sim`: a gateway for a laptop that reads Istio's manifests and runs the same `.wasm` filters as production.
+//!
+//! This crate is the command line and what surrounds the gateway: one file per command, the admin server, the embedded
+//! echo backends, and the placing of an `xds` value on this machine (ports, module files, backends). Absent from it: every
+//! rule of the gateway. What manifests mean is `istio`, what a request meets is `proxy`, what a module may do is `vm`.
+
+mod admin;
+mod bootstrap_file;
+mod command_line;
+mod completions;
+mod echo;
+mod envoy;
+mod failure;
+mod inputs;
+mod placement;
+mod plan;
+mod run;
+mod stderr_log;
+
+pub use command_line::{BackendArg, Cli, Command, Fidelity, GatewayArgs, PortMap};
+pub use echo::EchoServer;
+pub use failure::Failure;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Runs the program with these arguments (the program's name first) and returns its exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // A closed pipe behind `--help | head` is no error of ours.
+            let _ = usage.print();
+            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+        }
+    };
+    stderr_log::install(cli.log_level);
+    let outcome = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Envoy(args) => envoy::envoy(&args),
+        Command::Completions(args) => completions::completions(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            failure.exit_code()
+        }
+    }
+}

@@ -1,2 +1,5 @@
-//! Skeleton.
-fn main() {}
+//! The `host-sim` program: see `host-sim --help`, and the library beside this file.
+
+fn main() -> std::process::ExitCode {
+    host_sim::main(std::env::args_os())
+}

@@ -1,0 +1,217 @@
+//! The command line: commands, flags and the forms of their values.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs, tests and explains an Istio ingress gateway on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "host-sim", version, propagate_version = true)]
+pub struct Cli {
+    /// How much to say on stderr.
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "warn", value_parser = log_level)]
+    pub log_level: log::LevelFilter,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the gateway until SIGTERM or SIGINT
+    #[command(after_help = "Example:\n  host-sim run -f manifests/examples/shop --wasm-dir target/filters")]
+    Run(GatewayArgs),
+    /// Print an Envoy bootstrap that means the same as the manifests
+    #[command(
+        after_help = "Example:\n  host-sim envoy -f manifests/examples/shop --wasm-dir target/filters > envoy.json"
+    )]
+    Envoy(GatewayArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  host-sim completions bash > host-sim.bash")]
+    Completions(CompletionsArgs),
+}
+
+/// Which gateway, from which manifests, where on this machine.
+#[derive(Debug, Clone, Args)]
+pub struct GatewayArgs {
+    /// Manifests: a file, a folder (every *.yaml, *.yml and *.json below it) or - for standard input; repeats
+    #[arg(short = 'f', long = "filename", value_name = "PATH", required_unless_present = "bootstrap")]
+    pub filename: Vec<PathBuf>,
+    /// Instead of manifests: an Envoy bootstrap, or what Envoy's admin prints at /config_dump
+    #[arg(long, value_name = "FILE", conflicts_with = "filename")]
+    pub bootstrap: Option<PathBuf>,
+    /// The address all listeners bind to
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub listen: IpAddr,
+    /// A Gateway server on port SERVER listens on LOCAL, 0 lets the kernel choose; repeats
+    #[arg(long, value_name = "SERVER=LOCAL")]
+    pub port_map: Vec<PortMap>,
+    /// The gateway workload's labels: only what selects them applies [default: the labels the Gateways ask for]
+    #[arg(long, value_name = "K=V,...", value_parser = labels)]
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Where a service, or a subset of it, really is; repeats
+    #[arg(long, value_name = "HOST[:PORT][/SUBSET]=ADDR")]
+    pub backend: Vec<BackendArg>,
+    /// Services with no known endpoints get an embedded echo backend [default for run]
+    #[arg(long, overrides_with = "no_echo")]
+    pub echo: bool,
+    /// Services with no known endpoints answer as Envoy does without endpoints
+    #[arg(long, overrides_with = "echo")]
+    pub no_echo: bool,
+    /// Where a plugin's module is, by name or namespace/name; repeats
+    #[arg(long, value_name = "NAME=FILE", value_parser = name_and_file)]
+    pub wasm: Vec<(String, PathBuf)>,
+    /// Where plugins' modules are: DIR/<last part of the url, without its tag>.wasm
+    #[arg(long, value_name = "DIR")]
+    pub wasm_dir: Option<PathBuf>,
+    /// The admin server's address
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15000")]
+    pub admin: SocketAddr,
+    /// Worker threads [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<std::num::NonZeroUsize>,
+    /// Envoy's answers with their quirks, or only stricter ones by the published list
+    #[arg(long, value_enum, default_value_t = Fidelity::Envoy)]
+    pub fidelity: Fidelity,
+    /// Makes clock, dice, ids and minted cookies reproducible
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Go on without resources of a security kind that is not implemented; repeats
+    #[arg(long, value_name = "KIND")]
+    pub allow_unsupported: Vec<String>,
+}
+
+/// The shell to complete for.
+#[derive(Debug, Clone, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// Whose answers the gateway gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Fidelity {
+    /// The answers production would give, quirks included
+    Envoy,
+    /// Only stricter, by the published list
+    Hardened,
+}
+
+/// `SERVER=LOCAL`: a Gateway server's port and the local port that stands for it (0: the kernel chooses).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortMap {
+    /// The Gateway server's port.
+    pub server: u16,
+    /// The local port.
+    pub local: u16,
+}
+
+impl FromStr for PortMap {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let form = || "expected SERVER=LOCAL, two ports such as 80=8080".to_owned();
+        let (server, local) = text.split_once('=').ok_or_else(form)?;
+        Ok(Self { server: server.parse().map_err(|_| form())?, local: local.parse().map_err(|_| form())? })
+    }
+}
+
+/// `HOST[:PORT][/SUBSET]=ADDR`: where a service really is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendArg {
+    /// The service's host as a VirtualService would name it.
+    pub host: String,
+    /// Only this port of the service; all of them when absent.
+    pub port: Option<u16>,
+    /// Only this subset; the whole service when absent.
+    pub subset: Option<String>,
+    /// The real address.
+    pub address: SocketAddr,
+}
+
+impl FromStr for BackendArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let form = || "expected HOST[:PORT][/SUBSET]=IP:PORT, such as shop.default:80/v2=127.0.0.1:9002".to_owned();
+        let (name, address) = text.split_once('=').ok_or_else(form)?;
+        let (name, subset) = match name.split_once('/') {
+            Some((name, subset)) if !subset.is_empty() => (name, Some(subset.to_owned())),
+            Some(_) => return Err(form()),
+            None => (name, None),
+        };
+        let (host, port) = match name.split_once(':') {
+            Some((host, port)) => (host, Some(port.parse().map_err(|_| form())?)),
+            None => (name, None),
+        };
+        if host.is_empty() {
+            return Err(form());
+        }
+        Ok(Self { host: host.to_owned(), port, subset, address: address.parse().map_err(|_| form())? })
+    }
+}
+
+fn log_level(text: &str) -> Result<log::LevelFilter, String> {
+    text.parse().map_err(|_| "expected off, error, warn, info, debug or trace".to_owned())
+}
+
+fn labels(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let pair = |item: &str| match item.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("{item:?} is not K=V")),
+    };
+    text.split(',').filter(|item| !item.is_empty()).map(pair).collect()
+}
+
+fn name_and_file(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_owned(), PathBuf::from(file))),
+        _ => Err("expected NAME=FILE, such as header-match=target/filters/header-match.wasm".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_backend_names_a_host_and_perhaps_a_port_and_a_subset() {
+        let backend = |host: &str, port, subset: Option<&str>| {
+            Ok(BackendArg {
+                host: host.to_owned(),
+                port,
+                subset: subset.map(str::to_owned),
+                address: "127.0.0.1:9".parse().unwrap(),
+            })
+        };
+        assert_eq!("shop=127.0.0.1:9".parse(), backend("shop", None, None));
+        assert_eq!("shop.prod:80=127.0.0.1:9".parse(), backend("shop.prod", Some(80), None));
+        assert_eq!("shop:80/v2=127.0.0.1:9".parse(), backend("shop", Some(80), Some("v2")));
+        assert_eq!("shop/v2=127.0.0.1:9".parse(), backend("shop", None, Some("v2")));
+    }
+
+    #[test]
+    fn what_is_no_backend_is_refused_with_the_form() {
+        for text in ["", "shop", "=127.0.0.1:9", "shop=", "shop=127.0.0.1", "shop:x=127.0.0.1:9", "shop/=127.0.0.1:9"] {
+            assert!(text.parse::<BackendArg>().unwrap_err().contains("HOST"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_port_map_is_two_ports() {
+        assert_eq!("80=8080".parse(), Ok(PortMap { server: 80, local: 8080 }));
+        for text in ["80", "80=", "=80", "80=x", "65536=1", "80=8080=1"] {
+            assert!(text.parse::<PortMap>().is_err(), "{text:?}");
+        }
+    }
+}

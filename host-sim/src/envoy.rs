@@ -1,0 +1,16 @@
+//! `host-sim envoy`: the gateway as an Envoy bootstrap.
+
+use std::io::Write;
+
+use crate::command_line::GatewayArgs;
+use crate::failure::Failure;
+use crate::plan::Plan;
+
+/// Prints the very value that `run` serves.
+pub(crate) fn envoy(args: &GatewayArgs) -> Result<(), Failure> {
+    let plan = Plan::make(args, false)?;
+    plan.say_warnings();
+    let text = serde_json::to_string_pretty(&plan.bootstrap).map_err(|error| Failure::World(error.to_string()))?;
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{text}").map_err(|error| Failure::World(format!("standard output: {error}")))
+}

@@ -1,0 +1,112 @@
+//! From the command line to a gateway that is ready to be served or printed: manifests read, translated and placed.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::command_line::GatewayArgs;
+use crate::echo::EchoServer;
+use crate::failure::Failure;
+use crate::placement::ModuleFiles;
+use crate::{bootstrap_file, inputs, placement};
+
+/// What `run` serves and `envoy` prints.
+pub(crate) struct Plan {
+    pub(crate) bootstrap: xds::Bootstrap,
+    /// Echo backends to start before the gateway, and the clusters each is an endpoint of.
+    pub(crate) echo: Vec<istio::EchoBackend>,
+    /// The Gateway server's port each listener stands for, by listener name.
+    pub(crate) server_ports: BTreeMap<String, u16>,
+    warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Reads and translates what the arguments name; `echo` is whether services without endpoints get echo backends unless
+    /// the arguments say otherwise.
+    ///
+    /// # Errors
+    /// Exit 3 with every problem of the manifests, 5 for files and modules that are not there.
+    pub(crate) fn make(args: &GatewayArgs, echo: bool) -> Result<Self, Failure> {
+        let mut plan = match &args.bootstrap {
+            Some(file) => Self::of(bootstrap_file::read(file)?),
+            None => Self::from_manifests(args, (echo || args.echo) && !args.no_echo)?,
+        };
+        plan.server_ports = server_ports(&plan.bootstrap);
+        let files = ModuleFiles { named: &args.wasm, folder: args.wasm_dir.as_deref() };
+        placement::modules(&mut plan.bootstrap, &files)?;
+        placement::listeners(&mut plan.bootstrap, args.listen, &args.port_map);
+        placement::admin(&mut plan.bootstrap, args.admin);
+        Ok(plan)
+    }
+
+    /// Warnings and notes of the translation, to stderr.
+    pub(crate) fn say_warnings(&self) {
+        for warning in &self.warnings {
+            eprintln!("{warning}");
+        }
+    }
+
+    /// Starts the echo backends and makes them endpoints. Must be called within a tokio runtime.
+    pub(crate) async fn start_echo(&mut self) -> Result<(), Failure> {
+        let mut backends: BTreeMap<String, Vec<SocketAddr>> = BTreeMap::new();
+        for backend in &self.echo {
+            let server = EchoServer::start(backend.name.clone())
+                .await
+                .map_err(|error| Failure::World(format!("echo backend {}: {error}", backend.name)))?;
+            for cluster in &backend.clusters {
+                backends.entry(cluster.clone()).or_default().push(server.address());
+            }
+        }
+        placement::endpoints(&mut self.bootstrap, &backends);
+        Ok(())
+    }
+
+    fn of(bootstrap: xds::Bootstrap) -> Self {
+        Self { bootstrap, echo: Vec::new(), server_ports: BTreeMap::new(), warnings: Vec::new() }
+    }
+
+    fn from_manifests(args: &GatewayArgs, echo: bool) -> Result<Self, Failure> {
+        let sources = inputs::sources(&args.filename)?;
+        let (resources, problems) = istio::read(&sources);
+        if !problems.is_empty() {
+            return Err(refused(&problems));
+        }
+        let translation = istio::translate(&resources, &options(args, echo)).map_err(|problems| refused(&problems))?;
+        let mut warnings: Vec<String> =
+            translation.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
+        if !translation.unused.is_empty() {
+            warnings.push(format!("not used for routing: {}", translation.unused.join(", ")));
+        }
+        Ok(Self { echo: translation.echo, warnings, ..Self::of(translation.bootstrap) })
+    }
+}
+
+fn options(args: &GatewayArgs, echo: bool) -> istio::Options {
+    let backends = args.backend.iter().map(|backend| istio::Backend {
+        host: backend.host.clone(),
+        port: backend.port,
+        subset: backend.subset.clone(),
+        address: backend.address.ip().to_string(),
+        address_port: backend.address.port(),
+    });
+    istio::Options {
+        labels: args.labels.clone(),
+        backends: backends.collect(),
+        echo,
+        allow_unsupported: args.allow_unsupported.clone(),
+        ..istio::Options::default()
+    }
+}
+
+fn refused(problems: &[istio::Problem]) -> Failure {
+    Failure::Manifests(problems.iter().map(ToString::to_string).collect())
+}
+
+/// Listener names with the ports they have before they are moved.
+fn server_ports(bootstrap: &xds::Bootstrap) -> BTreeMap<String, u16> {
+    let listeners = bootstrap.static_resources.iter().flat_map(|resources| &resources.listeners);
+    let port = |listener: &xds::Listener| {
+        let port = listener.address.as_ref()?.socket_address.as_ref()?.port_value?;
+        Some((listener.name.clone(), u16::try_from(port).ok()?))
+    };
+    listeners.filter_map(port).collect()
+}

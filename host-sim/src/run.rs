@@ -1,0 +1,69 @@
+//! `host-sim run`: serves the gateway until it is told to stop.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use proxy::{Gateway, GatewayConfig, StartError};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::admin::{self, Admin};
+use crate::command_line::{Fidelity, GatewayArgs};
+use crate::failure::Failure;
+use crate::plan::Plan;
+
+/// Serves until SIGTERM or SIGINT, then drains: new connections are refused, running requests finish.
+pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
+    let plan = Plan::make(args, true)?;
+    plan.say_warnings();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::World(format!("no runtime: {error}")))?;
+    runtime.block_on(serve(args, plan))
+}
+
+async fn serve(args: &GatewayArgs, mut plan: Plan) -> Result<(), Failure> {
+    let world = |error: std::io::Error| Failure::World(format!("signals: {error}"));
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate()).map_err(world)?, signal(SignalKind::interrupt()).map_err(world)?);
+    let started = Instant::now();
+    let admin_socket = admin::bind(args.admin).await?;
+    plan.start_echo().await?;
+    let gateway = Arc::new(Gateway::start(config(args, plan.bootstrap.clone())).map_err(refused)?);
+    if let Ok(address) = admin_socket.local_addr() {
+        eprintln!("admin on {address}");
+    }
+    for (name, address) in gateway.listeners() {
+        let port = plan.server_ports.get(&name).map_or_else(|| name.clone(), u16::to_string);
+        eprintln!("port {port} on {address}");
+    }
+    tokio::spawn(admin::serve(admin_socket, Arc::new(Admin { gateway: Arc::clone(&gateway), started })));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    eprintln!("draining: new connections are refused, running requests finish");
+    gateway.drain().finished().await;
+    Ok(())
+}
+
+fn config(args: &GatewayArgs, bootstrap: xds::Bootstrap) -> GatewayConfig {
+    GatewayConfig {
+        bootstrap,
+        workers: args.workers.map_or_else(cores, std::num::NonZeroUsize::get),
+        hardened: args.fidelity == Fidelity::Hardened,
+        seed: args.seed,
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+}
+
+fn refused(error: StartError) -> Failure {
+    match error {
+        StartError::Module { .. } => Failure::Module(error.to_string()),
+        StartError::Config(problems) => Failure::Manifests(problems),
+        StartError::Bind { .. } => Failure::World(format!("{error}; choose another port with --port-map SERVER=LOCAL")),
+    }
+}

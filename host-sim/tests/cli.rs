@@ -1,0 +1,179 @@
+//! The command line from outside: what it prints, where, and the exit codes that scripts depend on.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
+use std::io::Read;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/examples/shop");
+
+fn host_sim(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_host-sim")).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap_or_else(|| panic!("killed: {output:?}"))
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The bundled example in a folder of its own, without its plugin, one file changed.
+fn example_with(file: &str, from: &str, to: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(EXAMPLE).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name == "wasmplugin.yaml" {
+            continue;
+        }
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        if name == file {
+            assert!(text.contains(from), "{file} has no {from:?}");
+            text = text.replacen(from, to, 1);
+        }
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let path = folder.path().to_path_buf();
+    (folder, path)
+}
+
+fn plain_example() -> (tempfile::TempDir, PathBuf) {
+    example_with("", "", "")
+}
+
+#[test]
+fn wrong_usage_exits_2_and_names_the_flag() {
+    for args in [&["run"][..], &["run", "--no-such-flag"], &["run", "-f", "x", "--port-map", "80"], &["fly"]] {
+        let output = host_sim(args);
+        assert_eq!(code(&output), 2, "{args:?}: {}", stderr(&output));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_typo_is_refused_with_its_place_the_field_and_what_was_meant() {
+    let (_keep, folder) = example_with("virtualservice.yaml", "weight: 90", "weigth: 90");
+    let output = host_sim(&["run", "-f", folder.to_str().unwrap()]);
+    let said = stderr(&output);
+    assert_eq!(code(&output), 3, "{said}");
+    let line = 1 + std::fs::read_to_string(folder.join("virtualservice.yaml"))
+        .unwrap()
+        .lines()
+        .position(|line| line.contains("weigth"))
+        .unwrap();
+    assert!(said.contains(&format!("virtualservice.yaml:{line}:")), "no place in: {said}");
+    for word in ["VirtualService shop/shop", "weigth", "weight"] {
+        assert!(said.contains(word), "no {word} in: {said}");
+    }
+}
+
+#[test]
+fn every_problem_is_reported_not_the_first_alone() {
+    let (_keep, folder) = example_with("virtualservice.yaml", "weight: 90", "weigth: 90");
+    let rule = folder.join("destinationrule.yaml");
+    let text = std::fs::read_to_string(&rule).unwrap();
+    std::fs::write(&rule, text.replacen("  host: catalog\n", "  hots: catalog\n", 1)).unwrap();
+    let output = host_sim(&["run", "-f", folder.to_str().unwrap()]);
+    let said = stderr(&output);
+    assert_eq!(code(&output), 3, "{said}");
+    for word in ["weigth", "hots"] {
+        assert!(said.contains(word), "no {word} in: {said}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_exits_5_by_name() {
+    let output = host_sim(&["run", "-f", "no-such-file.yaml"]);
+    assert_eq!(code(&output), 5);
+    assert!(stderr(&output).contains("no-such-file.yaml"));
+}
+
+#[test]
+fn a_taken_port_exits_5_and_names_the_port() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let (_keep, folder) = plain_example();
+    let map = format!("80={port}");
+    let output = host_sim(&["run", "-f", folder.to_str().unwrap(), "--port-map", &map, "--admin", "127.0.0.1:0"]);
+    assert_eq!(code(&output), 5, "{}", stderr(&output));
+    assert!(stderr(&output).contains(&port.to_string()), "{}", stderr(&output));
+    let admin = format!("127.0.0.1:{port}");
+    let output = host_sim(&["run", "-f", folder.to_str().unwrap(), "--port-map", "80=0", "--admin", &admin]);
+    assert_eq!(code(&output), 5, "{}", stderr(&output));
+    assert!(stderr(&output).contains(&port.to_string()), "{}", stderr(&output));
+}
+
+#[test]
+fn a_module_that_does_not_load_exits_4_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let module = folder.path().join("bad.wasm");
+    std::fs::write(&module, b"\0asm\x01\0\0\0").unwrap();
+    let named = format!("header-match={}", module.display());
+    let ports = ["--port-map", "80=0", "--admin", "127.0.0.1:0"];
+    let output = host_sim(&[&["run", "-f", EXAMPLE, "--wasm", &named][..], &ports].concat());
+    assert_eq!(code(&output), 4, "{}", stderr(&output));
+    assert!(stderr(&output).contains("header-match") && stderr(&output).contains("ABI version"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_plugin_without_a_module_is_named_with_the_flags_that_help() {
+    let output = host_sim(&["run", "-f", EXAMPLE, "--port-map", "80=0", "--admin", "127.0.0.1:0"]);
+    assert_eq!(code(&output), 5, "{}", stderr(&output));
+    for word in ["header-match", "--wasm-dir", "--wasm"] {
+        assert!(stderr(&output).contains(word), "no {word} in: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn the_envoy_bootstrap_goes_to_stdout_and_nothing_else_does() {
+    let (_keep, folder) = plain_example();
+    let output = host_sim(&["envoy", "-f", folder.to_str().unwrap(), "--port-map", "80=0"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let bootstrap: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let address = bootstrap.pointer("/static_resources/listeners/0/address/socket_address").unwrap();
+    assert_eq!(address.get("address"), Some(&"127.0.0.1".into()));
+    assert_eq!(address.get("port_value"), Some(&0.into()));
+}
+
+#[test]
+fn completions_are_printed_for_each_shell() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let output = host_sim(&["completions", shell]);
+        assert!(code(&output) == 0 && String::from_utf8_lossy(&output.stdout).contains("host-sim"), "{shell}");
+    }
+}
+
+/// A running gateway; stopped and reaped however the test ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn sigterm_drains_and_exits_0() {
+    let (_keep, folder) = plain_example();
+    let mut running = Running(
+        Command::new(env!("CARGO_BIN_EXE_host-sim"))
+            .args(["run", "-f", folder.to_str().unwrap(), "--port-map", "80=0", "--admin", "127.0.0.1:0"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let mut said = String::new();
+    let mut pipe = running.0.stderr.take().unwrap();
+    let mut byte = [0];
+    while !said.contains("port 80 on 127.0.0.1:") || !said.ends_with('\n') {
+        assert_eq!(pipe.read(&mut byte).unwrap(), 1, "ended early: {said}");
+        said.push(byte[0].into());
+    }
+    let pid = running.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+}
