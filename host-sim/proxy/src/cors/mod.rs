@@ -28,6 +28,8 @@ pub struct CorsPolicy {
 }
 
 /// What the filter makes of a request.
+///
+/// A preflight's answer is not a local reply in Envoy's eyes: the route's response header operations do not touch it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Nothing to do, now or on the answer.
@@ -124,13 +126,14 @@ impl Levels<'_> {
         if self.flag(|policy| policy.allow_credentials, false) {
             reply.headers.push((name(CREDENTIALS), Bytes::from_static(b"true")));
         }
-        let echoed = |value: Bytes, asked: Option<&Bytes>| if value == "*" { asked.cloned() } else { Some(value) };
-        let methods = self.text(|policy| &policy.allow_methods).and_then(|value| echoed(value, Some(method)));
+        // A star stands for what was asked, even for nothing.
+        let echoed = |value: Bytes, asked: Option<&Bytes>| if value == "*" { asked.cloned().unwrap_or_default() } else { value };
+        let methods = self.text(|policy| &policy.allow_methods).map(|value| echoed(value, Some(method)));
         let asked = headers::get(request, "access-control-request-headers");
-        let allow_headers = self.text(|policy| &policy.allow_headers).and_then(|value| echoed(value, asked));
-        let expose = self.text(|policy| &policy.expose_headers);
+        let allow_headers = self.text(|policy| &policy.allow_headers).map(|value| echoed(value, asked));
         let max_age = self.text(|policy| &policy.max_age);
-        let fields = [(METHODS, methods), (HEADERS, allow_headers), (EXPOSE, expose), (MAX_AGE, max_age)];
+        let expose = self.text(|policy| &policy.expose_headers).filter(|_| allowed);
+        let fields = [(METHODS, methods), (HEADERS, allow_headers), (MAX_AGE, max_age), (EXPOSE, expose)];
         reply.headers.extend(fields.into_iter().filter_map(|(key, value)| Some((name(key), value?))));
         let wants_private =
             headers::get(request, "access-control-request-private-network").is_some_and(|value| value == "true");
@@ -143,4 +146,83 @@ impl Levels<'_> {
 
 fn name(name: &'static str) -> Bytes {
     Bytes::from_static(name.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(json: serde_json::Value) -> Arc<CorsPolicy> {
+        let mut errors = Errors::default();
+        let policy: xds::CorsPolicy = serde_json::from_value(json).unwrap();
+        let compiled = CorsPolicy::compile(&policy, &Path::Root, &mut errors);
+        errors.into_result(Arc::new(compiled)).unwrap()
+    }
+
+    fn list(pairs: &[(&str, &str)]) -> HeaderList {
+        pairs.iter().map(|(k, v)| (Bytes::copy_from_slice(k.as_bytes()), Bytes::copy_from_slice(v.as_bytes()))).collect()
+    }
+
+    fn ask(policy: &Arc<CorsPolicy>, method: &str, headers: &[(&str, &str)]) -> Verdict {
+        let request = list(&[&[(":method", method)], headers].concat());
+        super::request(std::slice::from_ref(policy), &request, 0)
+    }
+
+    fn check_preflight(verdict: Verdict, want: &[(&str, &str)]) {
+        let Verdict::Preflight(reply) = verdict else { panic!("not a preflight: {verdict:?}") };
+        assert_eq!((reply.status, reply.headers), (200, list(want)));
+    }
+
+    fn full() -> Arc<CorsPolicy> {
+        policy(serde_json::json!({"allow_origin_string_match": [{"exact": "a"}], "allow_methods": "GET", "allow_headers": "*",
+            "expose_headers": "e", "max_age": "5", "allow_credentials": true, "forward_not_matching_preflights": false}))
+    }
+
+    const ASKED: [(&str, &str); 2] = [("access-control-request-method", "PUT"), ("access-control-request-headers", "q")];
+
+    #[test]
+    fn a_preflight_is_answered_here() {
+        let want = [(ORIGIN, "a"), (CREDENTIALS, "true"), (METHODS, "GET"), (HEADERS, "q"), (MAX_AGE, "5"), (EXPOSE, "e")];
+        check_preflight(ask(&full(), "OPTIONS", &[&[("origin", "a")], &ASKED[..]].concat()), &want);
+    }
+
+    #[test]
+    fn a_stranger_learns_everything_but_that_it_is_allowed() {
+        let want = [(CREDENTIALS, "true"), (METHODS, "GET"), (HEADERS, "q"), (MAX_AGE, "5")];
+        check_preflight(ask(&full(), "OPTIONS", &[&[("origin", "b")], &ASKED[..]].concat()), &want);
+    }
+
+    #[test]
+    fn a_star_echoes_what_was_asked_even_nothing() {
+        let stars = policy(serde_json::json!({"allow_origin_string_match": [{"exact": "*"}], "allow_methods": "*", "allow_headers": "*"}));
+        let want = [(ORIGIN, "x"), (METHODS, "PUT"), (HEADERS, "")];
+        check_preflight(ask(&stars, "OPTIONS", &[("origin", "x"), ASKED[0]]), &want);
+    }
+
+    #[test]
+    fn by_default_a_strangers_preflight_goes_on() {
+        let plain = policy(serde_json::json!({"allow_origin_string_match": [{"exact": "a"}]}));
+        assert_eq!(ask(&plain, "OPTIONS", &[("origin", "b"), ASKED[0]]), Verdict::Pass);
+    }
+
+    #[test]
+    fn simple_requests_go_on_and_allowed_ones_are_marked() {
+        let marks = Verdict::Mark(list(&[(ORIGIN, "a"), (CREDENTIALS, "true"), (EXPOSE, "e")]));
+        for (method, headers, want) in [
+            ("GET", vec![("origin", "a")], marks.clone()),
+            ("OPTIONS", vec![("origin", "a")], marks),
+            ("GET", vec![("origin", "b")], Verdict::Pass),
+            ("GET", vec![("origin", "")], Verdict::Pass),
+            ("GET", vec![], Verdict::Pass),
+        ] {
+            assert_eq!(ask(&full(), method, &headers), want, "{method} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_mark_replaces_what_the_upstream_said() {
+        let mut response = list(&[("x", "1"), (ORIGIN, "up")]);
+        mark(&mut response, list(&[(ORIGIN, "a")]));
+        assert_eq!(response, list(&[("x", "1"), (ORIGIN, "a")]));
+    }
 }

@@ -22,6 +22,8 @@ pub struct RouteMatcher {
     pub certificate_presented: Option<bool>,
     /// A client certificate must (or must not) have been validated.
     pub certificate_validated: Option<bool>,
+    /// Dynamic metadata that must be there. No filter that runs here leaves any before a route is chosen, so this fails.
+    pub metadata: Option<String>,
 }
 
 /// A share of requests: `numerator` out of `denominator`.
@@ -82,7 +84,7 @@ impl RouteMatcher {
         self.request.explain(&shown.request).map_err(Miss::from)
     }
 
-    fn own_miss(&self, shown: &Shown<'_>) -> Option<OwnMiss> {
+    fn own_miss(&self, shown: &Shown<'_>) -> Option<OwnMiss<'_>> {
         if let Some(fraction) = self.fraction.filter(|fraction| !fraction.takes(shown.random)) {
             return Some(OwnMiss::Fraction(fraction));
         }
@@ -96,12 +98,13 @@ impl RouteMatcher {
         if let Some(want) = self.certificate_presented.filter(|want| *want != shown.certificate_presented) {
             return Some(OwnMiss::Presented(want));
         }
-        let validated = self.certificate_validated.filter(|want| *want != shown.certificate_validated);
-        validated.map(OwnMiss::Validated)
+        if let Some(want) = self.certificate_validated.filter(|want| *want != shown.certificate_validated) {
+            return Some(OwnMiss::Validated(want));
+        }
+        self.metadata.as_deref().map(OwnMiss::Metadata)
     }
 
     pub(super) fn compile(route: &xds::RouteMatch, at: &Path<'_>, errors: &mut Errors) -> RouteMatcher {
-        errors.unsupported(at, "dynamic_metadata", !route.dynamic_metadata.is_empty());
         errors.unsupported(at, "filter_state", !route.filter_state.is_empty());
         let mut request = RequestMatcher { path: lower::path(route, at, errors), ..RequestMatcher::default() };
         for (n, matcher) in route.headers.iter().enumerate() {
@@ -120,13 +123,25 @@ impl RouteMatcher {
             connect: route.connect_matcher.is_some(),
             certificate_presented: route.tls_context.as_ref().and_then(|tls| tls.presented),
             certificate_validated: route.tls_context.as_ref().and_then(|tls| tls.validated),
+            metadata: route.dynamic_metadata.iter().find(|matcher| !is_inverted(matcher)).map(metadata_name),
         }
     }
 }
 
+/// Metadata that is not there satisfies an inverted matcher alone.
+fn is_inverted(matcher: &serde_json::Value) -> bool {
+    matcher.get("invert").and_then(serde_json::Value::as_bool).unwrap_or(false)
+}
+
+/// `envoy.filters.http.jwt_authn`
+fn metadata_name(matcher: &serde_json::Value) -> String {
+    matcher.get("filter").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+}
+
 /// A condition of this file that failed.
 #[derive(Debug, Clone, Copy)]
-enum OwnMiss {
+enum OwnMiss<'m> {
+    Metadata(&'m str),
     Fraction(Fraction),
     Connect,
     Grpc,
@@ -134,7 +149,7 @@ enum OwnMiss {
     Validated(bool),
 }
 
-impl OwnMiss {
+impl OwnMiss<'_> {
     fn describe(self) -> Miss {
         let miss = |field: &str, expected: String| Miss { field: field.to_owned(), expected, actual: None };
         match self {
@@ -144,6 +159,7 @@ impl OwnMiss {
             OwnMiss::Connect => miss("method", "CONNECT".to_owned()),
             OwnMiss::Grpc => miss("headers.content-type", "application/grpc".to_owned()),
             OwnMiss::Presented(want) => miss("clientCertificate.presented", want.to_string()),
+            OwnMiss::Metadata(filter) => miss("metadata", format!("left by {filter}")),
             OwnMiss::Validated(want) => miss("clientCertificate.validated", want.to_string()),
         }
     }
