@@ -197,6 +197,8 @@ fn path_rules(hcm: &xds::HttpConnectionManager) -> PathRules {
             Action::UnescapeAndRedirect => EscapedSlashes::Redirect,
             Action::UnescapeAndForward => EscapedSlashes::Forward,
         },
+        // Told by the bootstrap's runtime, which the connection manager's message does not hold.
+        cut_fragment: false,
     }
 }
 

@@ -15,6 +15,8 @@ pub struct PathRules {
     pub merge_slashes: bool,
     /// What is done about `%2F` and `%5C`.
     pub escaped_slashes: EscapedSlashes,
+    /// A `#` cuts the target off instead of refusing it: the runtime flag `http_reject_path_with_fragment` is false.
+    pub cut_fragment: bool,
 }
 
 /// What is done about `%2F` and `%5C`.
@@ -47,12 +49,15 @@ pub enum PathVerdict {
 impl PathRules {
     /// Brings a target (path and query) into its normal form. The query is never touched.
     pub fn apply(&self, target: &[u8]) -> PathVerdict {
-        if target.contains(&b'#') {
+        let whole = target;
+        let fragment = target.iter().position(|&b| b == b'#');
+        if fragment.is_some() && !self.cut_fragment {
             return PathVerdict::Reject;
         }
+        let target = fragment.and_then(|at| target.get(..at)).unwrap_or(target);
         let end = target.iter().position(|&b| b == b'?').unwrap_or(target.len());
         let (path, query) = target.split_at_checked(end).unwrap_or((target, b""));
-        if self.leaves_alone(path) {
+        if fragment.is_none() && self.leaves_alone(path) {
             return PathVerdict::Unchanged;
         }
         let mut path = path.to_vec();
@@ -76,7 +81,7 @@ impl PathRules {
         path.extend_from_slice(query);
         if redirect {
             PathVerdict::Redirect(Bytes::from(path))
-        } else if path == target {
+        } else if path == whole {
             PathVerdict::Unchanged
         } else {
             PathVerdict::Changed(Bytes::from(path))
@@ -260,10 +265,11 @@ fn escape<'p>(tail: &'p [u8], out: &mut Vec<u8>) -> Option<&'p [u8]> {
 mod tests {
     use super::*;
 
-    const BASE: PathRules = PathRules { normalize: true, merge_slashes: false, escaped_slashes: EscapedSlashes::Keep };
+    const BASE: PathRules = PathRules { normalize: true, ..NONE };
     const MERGE: PathRules = PathRules { merge_slashes: true, ..BASE };
     const DECODE: PathRules = PathRules { escaped_slashes: EscapedSlashes::Forward, ..MERGE };
-    const NONE: PathRules = PathRules { normalize: false, merge_slashes: false, escaped_slashes: EscapedSlashes::Keep };
+    const NONE: PathRules =
+        PathRules { normalize: false, merge_slashes: false, escaped_slashes: EscapedSlashes::Keep, cut_fragment: false };
 
     fn check(rules: PathRules, rows: &[(&str, &str)]) {
         for (target, want) in rows {
@@ -370,6 +376,13 @@ mod tests {
             &[("/a%2fb", "307 /a/b"), ("/a%2F..%2fb", "307 /b"), ("/a?x=%2f", "/a?x=%2f")],
         );
         check(PathRules { escaped_slashes: EscapedSlashes::Reject, ..MERGE }, &[("/a%2fb", "400"), ("/a%5Cb", "400"), ("/a%252fb", "/a%252fb")]);
+    }
+
+    #[test]
+    fn a_fragment_is_refused_or_cut_off() {
+        let cut = PathRules { cut_fragment: true, ..BASE };
+        check(cut, &[("/a#b", "/a"), ("/a?x=1#b", "/a?x=1"), ("/#", "/"), ("/a/../b#c/../d", "/b"), ("/a", "/a")]);
+        check(BASE, &[("/a#b", "400"), ("/a?x#", "400")]);
     }
 
     #[test]
