@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use policy::dice::Dice;
 use policy::exchange::Exchange;
 use policy::metrics::Metrics;
+use policy::module::Delay;
 use policy::reply::Reply;
 use policy::{Module, World};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -76,7 +77,7 @@ impl<M: Module + 'static> RootContext for Plugin<M> {
     }
 
     fn create_http_context(&self, context: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Request { context, worker: Rc::clone(&self.0), response: Vec::new() }))
+        Some(Box::new(Request { context, worker: Rc::clone(&self.0), response: Vec::new(), was_held: false }))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -112,8 +113,8 @@ impl<M: Module> Worker<M> {
     }
 
     /// What decisions may ask.
-    pub(crate) fn world(&self) -> impl World + use<M> {
-        Outside { since: self.since }
+    pub(crate) fn world(&self) -> Outside<'_> {
+        Outside { since: self.since, waiting: &self.waiting }
     }
 
     /// Counts and logs what a decision left behind.
@@ -130,9 +131,10 @@ impl<M: Module> Worker<M> {
     }
 
     /// Holds a request until its time.
-    pub(crate) fn hold(&mut self, context: u32, delay: Duration, reply: Option<Reply>) {
-        let delay = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
-        self.waiting.hold(context, clock::monotonic(self.since).saturating_add(delay), reply);
+    pub(crate) fn hold(&mut self, context: u32, delay: Delay, reply: Option<Reply>) {
+        let time = u64::try_from(delay.time.as_nanos()).unwrap_or(u64::MAX);
+        let until = clock::monotonic(self.since).saturating_add(time);
+        self.waiting.hold(context, delay.rule, until, reply);
         self.wake();
     }
 
@@ -142,7 +144,7 @@ impl<M: Module> Worker<M> {
     }
 
     fn tick(&mut self) {
-        let now = if self.waiting.len() > 0 { clock::monotonic(self.since) } else { 0 };
+        let now = if self.waiting.is_empty() { 0 } else { clock::monotonic(self.since) };
         while let Some(held) = self.waiting.due(now) {
             // A stream the proxy no longer knows has ended meanwhile.
             if abi::act_on(held.context).is_ok() {
@@ -153,7 +155,7 @@ impl<M: Module> Worker<M> {
             }
         }
         let counting = self.counters.tick();
-        self.tick_every(if self.waiting.len() > 0 {
+        self.tick_every(if !self.waiting.is_empty() {
             1
         } else if counting {
             counters::PERIOD
@@ -163,7 +165,7 @@ impl<M: Module> Worker<M> {
     }
 
     fn wake(&mut self) {
-        self.tick_every(if self.waiting.len() > 0 { 1 } else { counters::PERIOD });
+        self.tick_every(if !self.waiting.is_empty() { 1 } else { counters::PERIOD });
     }
 
     /// Asks for another period only when it is another.
@@ -175,12 +177,25 @@ impl<M: Module> Worker<M> {
 }
 
 /// The proxy, as decisions see it.
-struct Outside {
+pub(crate) struct Outside<'w> {
     since: Instant,
+    waiting: &'w Waiting,
 }
 
-impl World for Outside {
+impl World for Outside<'_> {
     fn monotonic(&mut self) -> u64 {
         clock::monotonic(self.since)
+    }
+
+    fn wall(&mut self) -> i128 {
+        clock::wall()
+    }
+
+    fn held(&self, rule: usize) -> usize {
+        self.waiting.of(rule)
+    }
+
+    fn secret(&mut self) -> [u8; 16] {
+        abi::random()
     }
 }

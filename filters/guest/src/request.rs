@@ -19,6 +19,7 @@ pub(crate) struct Request<M: Module> {
     pub(crate) context: u32,
     pub(crate) worker: Rc<RefCell<Worker<M>>>,
     pub(crate) response: Vec<Op>,
+    pub(crate) was_held: bool,
 }
 
 impl<M: Module> Context for Request<M> {}
@@ -55,6 +56,7 @@ impl<M: Module> HttpContext for Request<M> {
                     None => Action::Continue,
                     Some(delay) => {
                         worker.hold(self.context, delay, reply);
+                        self.was_held = true;
                         Action::Pause
                     }
                 }
@@ -77,6 +79,9 @@ impl<M: Module> HttpContext for Request<M> {
 
 impl<M: Module> Drop for Request<M> {
     fn drop(&mut self) {
+        if !self.was_held {
+            return;
+        }
         if let Ok(mut worker) = self.worker.try_borrow_mut() {
             worker.forget(self.context);
         }
@@ -94,7 +99,7 @@ fn perform(exchange: &Exchange<'_>) {
             Change::Add(name, value) => abi::add_header(Map::Request, name, value),
         };
     }
-    if !changes.is_empty() {
+    if exchange.reroutes() {
         // Proxies that choose the route again by themselves may not know the function.
         let _ = abi::call_foreign("clear_route_cache");
     }

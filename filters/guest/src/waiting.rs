@@ -11,6 +11,8 @@ pub(crate) struct Waiting(Vec<Held>);
 pub(crate) struct Held {
     /// Its stream.
     pub(crate) context: u32,
+    /// For which rule.
+    rule: usize,
     /// On the monotonic clock, nanoseconds.
     until: u64,
     /// What it is answered then; without, it goes on.
@@ -19,10 +21,10 @@ pub(crate) struct Held {
 
 impl Waiting {
     /// Holds a request.
-    pub(crate) fn hold(&mut self, context: u32, until: u64, reply: Option<Reply>) {
+    pub(crate) fn hold(&mut self, context: u32, rule: usize, until: u64, reply: Option<Reply>) {
         // Latest first, so that those whose time has come are at the end.
         let place = self.0.partition_point(|held| held.until > until);
-        self.0.insert(place, Held { context, until, reply });
+        self.0.insert(place, Held { context, rule, until, reply });
     }
 
     /// The client is gone.
@@ -35,8 +37,13 @@ impl Waiting {
         self.0.pop_if(|held| held.until <= now)
     }
 
-    /// How many are held.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
+    /// Is none held?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many are held for a rule.
+    pub(crate) fn of(&self, rule: usize) -> usize {
+        self.0.iter().filter(|held| held.rule == rule).count()
     }
 }

@@ -19,6 +19,12 @@ impl Dice {
         z ^ z.wrapping_shr(31)
     }
 
+    /// Other dice, which leave these at their next draw.
+    #[must_use]
+    pub fn fork(&mut self) -> Dice {
+        Dice(self.roll())
+    }
+
     /// The next draw in `0..below`; 0 when there is nothing below.
     ///
     /// The high half of a product, so the bias is under `below / 2^64`.

@@ -22,6 +22,9 @@ type Bytes<'a> = Cow<'a, [u8]>;
 pub struct Exchange<'a> {
     headers: Vec<(Bytes<'a>, Bytes<'a>)>,
     changed: Vec<Vec<u8>>,
+    /// Writes happen that leave the route as it is.
+    quiet: bool,
+    reroute: bool,
     strict: Option<Vec<u8>>,
     client: Option<IpAddr>,
     route: Option<Vec<u8>>,
@@ -53,6 +56,8 @@ impl<'a> Exchange<'a> {
         Exchange {
             headers,
             changed: Vec::new(),
+            quiet: false,
+            reroute: false,
             strict: None,
             client: None,
             route: None,
@@ -185,7 +190,25 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// Performs changes that are no reason to choose the route again.
+    pub fn quietly(&mut self, changes: impl FnOnce(&mut Exchange<'a>)) {
+        let before = std::mem::replace(&mut self.quiet, true);
+        changes(self);
+        self.quiet = before;
+    }
+
+    /// Was anything changed that a route may hang on?
+    pub fn reroutes(&self) -> bool {
+        self.reroute
+    }
+
+    /// Says something in the log, once a second at most per cause.
+    pub fn warn(&mut self, cause: &'static str, text: String) {
+        self.warnings.push(Warning { cause, text });
+    }
+
     fn touch(&mut self, name: &[u8]) {
+        self.reroute |= !self.quiet;
         if name == b":path" {
             self.strict = None;
         }

@@ -108,8 +108,7 @@ impl HeaderMatch {
             Does::Headers(headers) => Some(headers.request.set_names()),
             _ => None,
         });
-        // A header that conditions look at is the client's to send: the configuration says so.
-        let signals = Signals::new(set.flatten().filter(|name| !rules.looks_at(name)));
+        let signals = rules.signals(set.flatten());
         Ok(HeaderMatch { rules, signals })
     }
 
@@ -118,9 +117,9 @@ impl HeaderMatch {
         exchange.strip(&self.signals);
         let matched = exchange.ask(self.rules.strict(), |request, dice| {
             let mut matched = Vec::new();
-            for place in self.rules.matching(request, dice) {
-                matched.push(place);
-                if self.rules.get(place).is_none_or(|rule| !rule.action.carries_on) {
+            for hit in self.rules.matching(request, dice) {
+                matched.push(hit.rule);
+                if self.rules.get(hit.rule).is_none_or(|rule| !rule.action.carries_on) {
                     break;
                 }
             }

@@ -8,17 +8,22 @@
 
 #[cfg(test)]
 mod sentences;
+#[cfg(test)]
+mod stage;
 
 pub mod cidr;
 pub mod config;
 pub mod cookie;
 pub mod dice;
 pub mod exchange;
+pub mod fault_inject;
+pub mod grpc;
 pub mod hash;
 pub mod header;
 pub mod header_match;
 pub mod header_ops;
 pub mod index;
+pub mod instant;
 pub mod key;
 pub mod matcher;
 pub mod metrics;
@@ -34,6 +39,8 @@ pub mod split;
 pub mod strict;
 pub mod template;
 pub mod text;
+pub mod traffic_shift;
+pub mod uri_rewrite;
 pub mod world;
 
 pub use exchange::Exchange;

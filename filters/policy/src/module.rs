@@ -27,10 +27,19 @@ pub trait Module: Sized {
 /// What becomes of a request, beside the changes in its exchange.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outcome {
-    /// Hold it for so long first.
-    pub delay: Option<Duration>,
+    /// Hold it first.
+    pub delay: Option<Delay>,
     /// Then answer so; without a reply it goes on.
     pub reply: Option<Reply>,
+}
+
+/// How long a request is held, and for whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delay {
+    /// How long.
+    pub time: Duration,
+    /// The rule, as [`World::held`] counts.
+    pub rule: usize,
 }
 
 impl Outcome {

@@ -1,6 +1,7 @@
 //! Rules in declared order, found through the index.
 
 use crate::dice::Dice;
+use crate::exchange::Signals;
 use crate::hash::sip;
 use crate::index::Index;
 use crate::key::{Key, Source};
@@ -58,6 +59,13 @@ pub struct Rule<T> {
     pub key: Option<Key>,
     /// What the module does.
     pub action: T,
+}
+
+/// A rule that matches, and by which of its alternatives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hit {
+    pub(crate) rule: usize,
+    entry: usize,
 }
 
 /// A module's rules.
@@ -130,13 +138,20 @@ impl<T> Rules<T> {
         self.rules.get(place)
     }
 
+    /// The names that only this module may write: what a client sends under them is taken away before anything is asked.
+    ///
+    /// A name that conditions or keys look at is the client's to send; the configuration says so.
+    pub(crate) fn signals<'n>(&self, written: impl IntoIterator<Item = &'n str>) -> Signals {
+        Signals::new(written.into_iter().filter(|name| !self.looks_at(name)))
+    }
+
     /// In declared order.
     pub fn iter(&self) -> impl Iterator<Item = &Rule<T>> {
         self.rules.iter()
     }
 
     /// Does any condition look at this header?
-    pub(crate) fn looks_at(&self, name: &str) -> bool {
+    fn looks_at(&self, name: &str) -> bool {
         let entry = |entry: &Entry| entry.matcher.headers.iter().any(|header| header.name() == name);
         let key = |rule: &Rule<T>| {
             rule.key
@@ -146,12 +161,17 @@ impl<T> Rules<T> {
         self.entries.iter().any(entry) || self.rules.iter().any(key)
     }
 
-    /// The places of the rules that match, in declared order.
+    /// The alternative under which a rule matched.
+    pub(crate) fn matcher(&self, hit: Hit) -> Option<&RequestMatcher> {
+        self.entries.get(hit.entry).map(|entry| &entry.matcher)
+    }
+
+    /// The rules that match, in declared order.
     pub(crate) fn matching<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         &self,
         request: &Request<'_, K, V>,
         dice: &mut Dice,
-    ) -> impl Iterator<Item = usize> {
+    ) -> impl Iterator<Item = Hit> {
         let mut last = None;
         self.index.candidates(request).filter_map(move |place| {
             let entry = self.entries.get(place).filter(|entry| last != Some(entry.rule))?;
@@ -166,7 +186,7 @@ impl<T> Rules<T> {
                 }
             }
             last = Some(entry.rule);
-            Some(entry.rule)
+            Some(Hit { rule: entry.rule, entry: place })
         })
     }
 }

@@ -1,8 +1,9 @@
 //! The JSON Schemas in `manifests/schema` are the ones the types give, and they judge configurations as the code does.
 #![cfg(not(target_family = "wasm"))]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use policy::metrics::Metrics;
-use policy::{Module, header_match};
+use policy::{Module, fault_inject, header_match, traffic_shift, uri_rewrite};
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
@@ -118,5 +119,101 @@ fn header_match() {
         (Senseless, rule(json!({"headers": {}, "redirect": {"uri": "/"}}))),
         (Senseless, matching(json!({"uri": {"prefix": "a"}}))),
         (Senseless, matching(json!({"uri": {"regex": "("}}))),
+    ]);
+}
+
+fn one_rule(rule: Value) -> Value {
+    json!({"rules": [rule]})
+}
+
+#[test]
+fn uri_rewrite() {
+    check::<uri_rewrite::UriRewrite, uri_rewrite::Config>(&[
+        (Accepted, json!({})),
+        (Accepted, json!({"originalPathHeader": "", "onInvalid": "reject", "compat": "envoy", "rules": []})),
+        (Accepted, one_rule(json!({"match": [{"uri": {"prefix": "/a"}}], "rewrite": {"uri": "/b", "authority": "c"}}))),
+        (
+            Accepted,
+            one_rule(json!({"rewrite": {"uriRegexRewrite": {"match": "a", "rewrite": "b"}}, "onInvalid": "pass"})),
+        ),
+        (Accepted, one_rule(json!({"match": [{"uri": {"template": "/{a}"}}], "rewrite": {"template": "/x/{a}"}}))),
+        (Misshapen, one_rule(json!({"match": []}))),
+        (Misshapen, one_rule(json!({"rewrite": "/b"}))),
+        (Misshapen, one_rule(json!({"rewrite": {"path": "/b"}}))),
+        (Misshapen, one_rule(json!({"rewrite": {"uriRegexRewrite": {"match": "a"}}}))),
+        (Misshapen, json!({"onInvalid": "drop"})),
+        (Misshapen, json!({"compat": true})),
+        (Senseless, one_rule(json!({"rewrite": {}}))),
+        (Senseless, one_rule(json!({"rewrite": {"uri": "b"}}))),
+    ]);
+}
+
+#[test]
+fn traffic_shift() {
+    let rule = |more: Value| {
+        let mut rule = json!({"name": "a", "destinations": [{"name": "x", "weight": 1}]});
+        rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        one_rule(rule)
+    };
+    check::<traffic_shift::TrafficShift, traffic_shift::Config>(&[
+        (Accepted, json!({})),
+        (
+            Accepted,
+            rule(
+                json!({"key": [{"cookie": "sid"}], "salt": "s", "header": "x-to", "forceHeader": "x-f", "forceCookie": "f"}),
+            ),
+        ),
+        (
+            Accepted,
+            rule(json!({"cookie": {"name": "c", "ttl": "1h", "path": "/"}, "clearRouteCache": false, "sticky": true})),
+        ),
+        (
+            Accepted,
+            rule(
+                json!({"destinations": [{"name": "x", "weight": 0}, {"name": "y", "weight": 10000, "headers": {"request": {"set": {"a": "b"}}}}]}),
+            ),
+        ),
+        (Misshapen, one_rule(json!({"name": "a"}))),
+        (Misshapen, rule(json!({"destinations": []}))),
+        (Misshapen, rule(json!({"destinations": [{"name": "x", "weight": 10001}]}))),
+        (Misshapen, rule(json!({"destinations": [{"name": "x", "weight": 1.5}]}))),
+        (Misshapen, rule(json!({"destinations": [{"name": "x"}]}))),
+        (Misshapen, rule(json!({"cookie": {"ttl": "1h"}}))),
+        (Misshapen, rule(json!({"sticky": "no"}))),
+        (Senseless, rule(json!({"destinations": [{"name": "x", "weight": 0}]}))),
+        (Senseless, rule(json!({"cookie": {"name": "c", "ttl": "soon"}}))),
+    ]);
+}
+
+#[test]
+fn fault_inject() {
+    check::<fault_inject::FaultInject, fault_inject::Config>(&[
+        (Accepted, json!({})),
+        (
+            Accepted,
+            one_rule(
+                json!({"delay": {"fixedDelay": "1s", "jitter": "10ms", "percentage": {"value": 1}}, "maxActive": 10}),
+            ),
+        ),
+        (Accepted, one_rule(json!({"abort": {"httpStatus": 503, "body": {"string": "x"}, "headers": {"a": "b"}}}))),
+        (
+            Accepted,
+            one_rule(json!({"abort": {"grpcStatus": "UNAVAILABLE"}, "activeWindow": {"from": "2026-01-01T00:00:00Z"}})),
+        ),
+        (
+            Accepted,
+            one_rule(
+                json!({"headerControlled": {"secretHeader": "x", "secretValue": "12345678", "maxDelay": "1s", "allowAbort": true}}),
+            ),
+        ),
+        (Misshapen, one_rule(json!({"delay": {}}))),
+        (Misshapen, one_rule(json!({"delay": {"fixedDelay": 5}}))),
+        (Misshapen, one_rule(json!({"abort": {"httpStatus": 600}}))),
+        (Misshapen, one_rule(json!({"abort": {"grpcStatus": 14}}))),
+        (Misshapen, one_rule(json!({"headerControlled": {"secretHeader": "x", "secretValue": "short"}}))),
+        (Misshapen, one_rule(json!({"abort": {"httpStatus": 500}, "maxActive": -1}))),
+        (Senseless, one_rule(json!({}))),
+        (Senseless, one_rule(json!({"delay": {"fixedDelay": "61s"}}))),
+        (Senseless, one_rule(json!({"abort": {"grpcStatus": "NO"}}))),
     ]);
 }

@@ -85,6 +85,7 @@ reasons!(
     crate::template::InvalidTemplate,
     crate::cidr::InvalidCidr,
     crate::split::NoWeight,
+    crate::instant::InvalidInstant,
     duration::InvalidDuration
 );
 
