@@ -17,7 +17,7 @@ pub mod retry;
 pub mod route;
 mod snapshot;
 pub mod stats;
-mod tls;
+pub mod tls;
 mod upstream;
 mod worker;
 

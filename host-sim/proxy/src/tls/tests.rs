@@ -1,0 +1,1 @@
+//! Handshakes between both sides, with certificates made for the purpose.
