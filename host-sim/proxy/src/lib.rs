@@ -1,5 +1,6 @@
 //! Envoy's half of the gateway: configuration in, a running gateway out.
 
+pub mod access_log;
 pub mod cluster;
 mod connection;
 pub mod cors;

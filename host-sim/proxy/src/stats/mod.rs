@@ -21,6 +21,7 @@
 //! | `listener.<address>.http.<stat_prefix>.` | [`ListenerHttpStats`] | `downstream_rq_1xx` to `_5xx`, `downstream_rq_completed` |
 //! | `server.` | [`ServerStats`] | `live`, `state`, `uptime`, `concurrency`, `total_connections`, `days_until_first_cert_expiring` |
 //! | `cluster_manager.`, `listener_manager.` | [`ClusterManagerStats`], [`ListenerManagerStats`] | `active_clusters`, `cluster_added`, `listener_added`, `total_listeners_active`, … |
+//! | `access_log.` | [`AccessLogStats`] | `records_written`, `records_dropped`, `write_failed`; ours, not Envoy's |
 //! | `wasmcustom.` | handed in when printing | what modules define |
 //!
 //! A cluster's name is its `alt_stat_name`, when it has one; `:` is written `_`. Names become labels by the bootstrap's `stats_config.stats_tags`
@@ -52,6 +53,6 @@ pub use histogram::{Distribution, Histogram};
 pub use http::{CorsStats, FaultStats, HttpStats, ListenerHttpStats, LocalRateLimitStats};
 pub use listener::{ListenerStats, TlsStats, WorkerStats};
 pub use registry::{Registry, Worker};
-pub use server::{ClusterManagerStats, ListenerManagerStats, ServerStats};
+pub use server::{AccessLogStats, ClusterManagerStats, ListenerManagerStats, ServerStats};
 pub use statuses::Statuses;
 pub use tags::InvalidStatsConfig;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::tags::{InvalidStatsConfig, Tags};
 use super::{
-    BreakerStats, ClusterManagerStats, ClusterStats, CorsStats, FaultStats, Filter, Group, HttpStats,
+    AccessLogStats, BreakerStats, ClusterManagerStats, ClusterStats, CorsStats, FaultStats, Filter, Group, HttpStats,
     ListenerHttpStats, ListenerManagerStats, ListenerStats, LocalRateLimitStats, MembershipStats, OutlierStats, Sample,
     ServerStats, TlsStats, WorkerStats, prometheus, text,
 };
@@ -136,6 +136,11 @@ impl Registry {
     /// `listener_manager.`
     pub fn listener_manager(&self) -> Arc<ListenerManagerStats> {
         self.group("listener_manager", PROCESS)
+    }
+
+    /// `access_log.`
+    pub fn access_log(&self) -> Arc<AccessLogStats> {
+        self.group("access_log", PROCESS)
     }
 
     /// `/stats`: `name: value`, sorted, histograms last. `modules` are the series of modules, under their full names (`wasmcustom.…`).

@@ -1,4 +1,4 @@
-//! What is said once for the process: `server.`, `cluster_manager.`, `listener_manager.`.
+//! What is said once for the process: `server.`, `cluster_manager.`, `listener_manager.`, `access_log.`.
 
 group! {
     /// `server.`
@@ -39,5 +39,14 @@ group! {
         total_listeners_draining: Gauge,
         total_listeners_warming: Gauge,
         workers_started: Gauge,
+    }
+}
+
+group! {
+    /// `access_log.`, not Envoy's: what became of records, over all files.
+    AccessLogStats {
+        records_dropped: Counter,
+        records_written: Counter,
+        write_failed: Counter,
     }
 }
