@@ -98,6 +98,14 @@ impl Vm {
         });
     }
 
+    /// A gRPC call or stream could not start: "unavailable".
+    pub(crate) fn on_grpc_failed(&mut self, token: u32) {
+        self.enter(None, |instance| {
+            instance.state_mut().root.status = (14, Bytes::new());
+            instance.call(Target::Root, "proxy_on_grpc_close", |exports| exports.on_grpc_close.as_ref(), (ROOT, token, 14))
+        });
+    }
+
     fn is_open(&mut self, call: CallId) -> bool {
         let Some(instance) = self.alive_mut() else { return false };
         let state = instance.state_mut();

@@ -14,11 +14,12 @@ use crate::{
 
 /// The bytes of the attribute at `path`.
 pub(crate) fn find(state: &State, path: &[u8]) -> Result<Bytes, Status> {
-    // A NUL at the very end adds no segment, and no path at all is a value without bytes.
-    let path = path.strip_suffix(b"\0").unwrap_or(path);
+    // No path at all is a value without bytes.
     if path.is_empty() {
         return Err(Status::SerializationFailure);
     }
+    // A NUL at the very end adds no segment, but for the first.
+    let path = path.strip_suffix(b"\0").filter(|path| !path.is_empty()).unwrap_or(path);
     let segments: Vec<&[u8]> = path.split(|byte| *byte == 0).collect();
     lookup(state, &segments).ok_or(Status::NotFound)?.serialize()
 }
@@ -36,7 +37,7 @@ fn lookup(state: &State, path: &[&[u8]]) -> Option<Value> {
         b"plugin_vm_id" => return leaf(rest, &state.plugin.vm_id),
         _ => {}
     }
-    let stream = state.stream()?;
+    let Some(stream) = state.stream() else { return state.world.attribute(path) };
     if let Some(value) = stream.info.attribute(path) {
         return Some(value);
     }
@@ -85,17 +86,37 @@ fn path_of(headers: Option<&HeaderList>) -> Option<(Bytes, Bytes)> {
     Some((target.slice(..mark), query.slice(..end)))
 }
 
-/// `request.headers` is a map whose keys are found in any case. The whole of it cannot be had, not even when it is missing.
+/// `request.headers` is a map whose keys are found in any case, and whose values are all copies of a header, joined. It is there, empty, even when its headers are not.
 fn header_of(headers: Option<&HeaderList>, below: &[&[u8]]) -> Option<Value> {
-    let [name] = below else { return if below.is_empty() { Some(Value::Opaque) } else { None } };
-    let name = name.to_ascii_lowercase();
-    let copies: Vec<&[u8]> = headers?.iter().filter(|(key, _)| *key == name).map(|(_, value)| value.as_ref()).collect();
+    match below {
+        [] => Some(whole_map(headers.map(Vec::as_slice).unwrap_or_default())),
+        [name] => joined(headers?, &name.to_ascii_lowercase()),
+        _ => None,
+    }
+}
+
+fn joined(headers: &[(Bytes, Bytes)], name: &[u8]) -> Option<Value> {
+    let copies: Vec<&[u8]> = headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_ref()).collect();
     if copies.is_empty() { None } else { Some(Value::Bytes(Bytes::from(copies.join(&b","[..])))) }
 }
 
-/// Sets what later filters of the stream, and the log, find under `path`.
+fn whole_map(headers: &[(Bytes, Bytes)]) -> Value {
+    let mut entries: Vec<(Bytes, Value)> = Vec::new();
+    for (name, _) in headers {
+        if entries.iter().all(|(seen, _)| seen != name) {
+            entries.extend(joined(headers, name).map(|value| (name.clone(), value)));
+        }
+    }
+    Value::Map(entries)
+}
+
+/// Sets what later filters of the stream, and the log, find under `path`. A property declared read-only takes one value.
 pub(crate) fn set(state: &mut State, path: &[u8], value: &[u8]) -> Result<(), Status> {
     let stream = state.stream().ok_or(Status::NotFound)?;
-    stream.info.set_filter_state(&[b"wasm.", path].concat(), Bytes::copy_from_slice(value));
+    let key = [b"wasm.", path].concat();
+    if state.root.declared.get(path) == Some(&true) && stream.info.filter_state(&key).is_some() {
+        return Err(Status::BadArgument);
+    }
+    stream.info.set_filter_state(&key, Bytes::copy_from_slice(value));
     Ok(())
 }

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     abi::{Direction, MapType},
+    foreign::Declared,
     headers::HeaderList,
     outcome::{Hold, LogMaps, Released, StreamId},
     world::StreamInfo,
@@ -41,6 +42,8 @@ pub(crate) struct Stream {
     pub(crate) replied: bool,
     /// The failure reply was given: nothing is called any more.
     pub(crate) failed: bool,
+    /// What was declared on this stream: Envoy remembers it, and looks for it only on the plugin.
+    pub(crate) declared: Declared,
     /// It was in a VM that died and went on in a fresh one; that is not done twice.
     pub(crate) moved: bool,
 }
@@ -93,10 +96,6 @@ impl Slot {
         if !self.held {
             self.list = None;
         }
-    }
-
-    pub(crate) fn is_held(&self) -> bool {
-        self.held
     }
 
     /// Hands the map on; the module sees it no more.
@@ -187,6 +186,7 @@ impl Stream {
             route_cleared: false,
             replied: false,
             failed: false,
+            declared: Declared::default(),
             moved: false,
         }
     }
@@ -268,6 +268,7 @@ pub(crate) struct Root {
     /// Arguments of `proxy_on_foreign_function`.
     pub(crate) call_data: Bytes,
     pub(crate) shutdown: Shutdown,
+    pub(crate) declared: Declared,
 }
 
 /// Where the plugin is on its way out.

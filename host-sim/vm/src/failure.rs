@@ -59,11 +59,6 @@ impl FailureState {
         self.dead = true;
     }
 
-    /// Is there no VM to enter?
-    pub(crate) fn is_dead(&self) -> bool {
-        self.dead
-    }
-
     /// A stream is about to be created, at `now`, with a throw of the dice for the back-off's jitter.
     pub(crate) fn gate(&self, now: Duration, random: u64) -> Gate {
         if !self.dead {

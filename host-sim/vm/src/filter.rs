@@ -149,11 +149,9 @@ impl Vm {
             Ok(answer) => answer.unwrap_or_default(),
             Err(trap) => return self.casualty(id, direction, trap),
         };
+        let verdict = self.alive().map_or(Verdict::Continue, |instance| verdict(instance.state(), stage, answer));
         let mut own = self.after_call(Some(id));
-        let fallback = || Outcome { verdict: Verdict::Continue, released: Released::default() };
-        let Some(state) = self.alive_mut().map(|instance| instance.state_mut()) else { return fallback() };
-        let verdict = verdict(state, stage, answer);
-        let Some(stream) = state.streams.get_mut(&context) else { return fallback() };
+        let Some(stream) = self.live(context) else { return self.bystander(id, direction) };
         if own.close {
             return Outcome { verdict: Verdict::Reset, released: stream.let_go(direction) };
         }
@@ -168,10 +166,27 @@ impl Vm {
             half.hold(hold);
             return Outcome { verdict, released: Released::default() };
         }
-        if own.resumes(direction) && stage == Stage::Headers {
-            return Outcome { verdict: Verdict::Continue, released: stream.let_go(direction) };
+        if let Verdict::Pause(hold) = verdict
+            && stage == Stage::Headers
+        {
+            // Envoy resumes at once, and then takes the pause that the callback returned for what follows.
+            let released = stream.let_go(direction);
+            if stream.end_of_stream {
+                return Outcome { verdict: Verdict::Continue, released };
+            }
+            stream.half(direction).hold(hold);
+            return Outcome { verdict, released };
         }
         Outcome { verdict: Verdict::Continue, released: stream.go_on(direction, stage == Stage::Headers, stage == Stage::Trailers) }
+    }
+
+    /// The callback returned, and then the VM died of something else it had asked for.
+    fn bystander(&mut self, id: StreamId, direction: Direction) -> Outcome {
+        let verdict = match self.place(id) {
+            Place::Live(_) => Verdict::Continue,
+            Place::Gone(verdict) => verdict,
+        };
+        Outcome { verdict, released: self.reclaim(id, direction) }
     }
 
     /// The VM died in this stream's callback.
@@ -201,8 +216,15 @@ impl Vm {
         if std::mem::take(&mut state.tick_changed) {
             self.events.push(Event::TickPeriod(state.tick_period()));
         }
+        let mut failed_calls = Vec::new();
         for deferred in std::mem::take(&mut state.deferred) {
-            let (Deferred::Continue(context, _) | Deferred::Reply(context, _) | Deferred::Close(context)) = &deferred;
+            let context = match &deferred {
+                Deferred::Continue(context, _) | Deferred::Reply(context, _) | Deferred::Close(context) => context,
+                Deferred::GrpcFailed(token) => {
+                    failed_calls.push(*token);
+                    continue;
+                }
+            };
             let Some(stream) = state.streams.get_mut(context) else { continue };
             let handle = stream.handle;
             let is_own = own_stream == Some(handle);
@@ -224,10 +246,14 @@ impl Vm {
                 Deferred::Reply(..) => {}
                 Deferred::Close(_) if is_own => own.close = true,
                 Deferred::Close(_) => self.events.push(Event::Reset { stream: handle }),
+                Deferred::GrpcFailed(_) => {}
             }
         }
         if state.root.shutdown == Shutdown::Finished {
             self.delete_root();
+        }
+        for token in failed_calls {
+            self.on_grpc_failed(token);
         }
         own
     }

@@ -54,7 +54,8 @@ pub enum Admission {
 pub struct Outcome {
     /// What becomes of the stream.
     pub verdict: Verdict,
-    /// What the vm hands back. On [`Verdict::Pause`] the vm keeps it all, and a later [`Event::Resume`] or outcome carries it.
+    /// What the vm hands back. On [`Verdict::Pause`] the vm keeps it all, and a later [`Event::Resume`] or outcome carries it;
+    /// but for one case: a headers callback that continues its own stream and then says "pause" lets the head go on and holds what is behind it, in Envoy and here.
     pub released: Released,
 }
 
@@ -112,7 +113,7 @@ pub struct LocalReply {
     pub status: u32,
     /// For `%RESPONSE_CODE_DETAILS%`, white space already replaced by `_`.
     pub details: String,
-    /// Further headers, lower-case names, in order; added after `content-length`, `content-type` and before the response filters run. `:status` among them has no effect.
+    /// Further headers, lower-case names, in order: [`add`](crate::headers::add) them. `:status` among them has no effect.
     pub headers: HeaderList,
     /// The body; content type `text/plain` unless `headers` has one.
     pub body: Bytes,

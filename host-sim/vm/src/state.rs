@@ -90,6 +90,8 @@ pub(crate) enum Deferred {
     Continue(u32, Direction),
     Reply(u32, LocalReply),
     Close(u32),
+    /// A call that could not start, by its token.
+    GrpcFailed(u32),
 }
 
 /// The metrics a VM has defined, by id: the low two bits are the kind, the rest counts from one.

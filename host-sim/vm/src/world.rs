@@ -29,6 +29,9 @@ pub trait World {
     /// Whether a cluster of this name can be called.
     fn cluster(&self, name: &[u8]) -> ClusterState;
 
+    /// An attribute that is known outside of streams too: Envoy has `["xds", "node", …]` there. `None` is "not found".
+    fn attribute(&self, path: &[&[u8]]) -> Option<Value>;
+
     /// How another thread tells this plugin's worker that a queue it registered has something:
     /// the worker then calls [`Vm::on_queue_ready`](crate::Vm::on_queue_ready). Must not call back at once.
     fn queue_waker(&self) -> Arc<dyn Fn(QueueId) + Send + Sync>;

@@ -10,8 +10,9 @@ use crate::{
     guest::{Answer, Exit, Guest, put, slice},
     grpc_service,
     headers::{self, HeaderList},
+    log_gate::escape,
     outcome::{CallId, Event, GrpcRequest, HttpCall},
-    state::State,
+    state::{Deferred, State},
     world::ClusterState,
 };
 
@@ -63,6 +64,10 @@ fn start_http_call(state: &mut State, cluster: Vec<u8>, mut headers: HeaderList,
 fn admit(state: &mut State, kind: CallKind, reachable: ClusterState) -> Result<CallId, Status> {
     let token = state.callouts.next_token(kind);
     if reachable != ClusterState::Ready {
+        // A gRPC client says so twice: at once, and to the callback.
+        if kind != CallKind::Http {
+            state.deferred.push(Deferred::GrpcFailed(token));
+        }
         return Err(Status::InternalFailure);
     }
     if !state.callouts.has_room() {
@@ -121,6 +126,9 @@ fn start_grpc(state: &mut State, parts: GrpcParts<'_>, metadata: HeaderList, kin
         Some(service) => {
             let Some(cluster) = service.cluster else {
                 state.callouts.next_token(kind);
+                let name = state.plugin.name.clone();
+                let target = escape(parts.target, 100);
+                state.report(LogLevel::Warn, &format!("wasm plugin {name}: the gRPC target {target:?} reads as a protobuf message without a target: Envoy 1.40 aborts here"));
                 return Err(Status::BadArgument.into());
             };
             let reachable = state.world.cluster(&cluster);

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::{
     abi::Status,
     foreign,
-    guest::{Answer, Guest, put, slice, word},
+    guest::{Answer, Exit, Guest, put, slice, word},
 };
 
 /// Results are allocated in the module unless it passed a null pointer for them; pointer and size are written even on failure, as zeros.
@@ -32,5 +32,5 @@ pub(super) fn call(guest: &mut Guest<'_>, name: u32, name_len: u32, arguments: u
     if size_to != 0 {
         guest.write_u32(size_to, size)?;
     }
-    Ok(status?)
+    status.map_err(Exit::Status)
 }

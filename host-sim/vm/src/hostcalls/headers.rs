@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::{
     abi::{AbiVersion, MapType, Status},
     guest::{Answer, Exit, Guest, put, slice, word},
-    headers::{self, HeaderList},
+    headers::{self, HeaderList, MapKind},
     pairs,
     plugin::Fidelity,
     state::State,
@@ -14,6 +14,16 @@ use crate::{
 
 fn map_type(map: u32) -> Result<MapType, Status> {
     MapType::from_wire(map).ok_or(Status::BadArgument)
+}
+
+/// Only maps of the stream itself are ever written.
+fn kind(map: MapType) -> MapKind {
+    match map {
+        MapType::RequestHeaders => MapKind::RequestHeaders,
+        MapType::ResponseHeaders => MapKind::ResponseHeaders,
+        MapType::ResponseTrailers => MapKind::ResponseTrailers,
+        _ => MapKind::RequestTrailers,
+    }
 }
 
 /// Names are compared and stored in lower case. A request's `host` is its `:authority`.
@@ -84,10 +94,10 @@ pub(super) fn add_value(guest: &mut Guest<'_>, map: u32, key: u32, key_len: u32,
 }
 
 pub(super) fn replace_value(guest: &mut Guest<'_>, map: u32, key: u32, key_len: u32, value: u32, value_len: u32) -> Answer {
-    write(guest, map, (key, key_len), (value, value_len), headers::set)
+    write(guest, map, (key, key_len), (value, value_len), |headers, _, name, value| headers::set(headers, name, value))
 }
 
-fn write(guest: &mut Guest<'_>, map: u32, key: (u32, u32), value: (u32, u32), how: fn(&mut HeaderList, Bytes, Bytes)) -> Answer {
+fn write(guest: &mut Guest<'_>, map: u32, key: (u32, u32), value: (u32, u32), how: fn(&mut HeaderList, MapKind, Bytes, Bytes)) -> Answer {
     let map = map_type(map)?;
     let (memory, state) = guest.split();
     let (key, value) = (slice(memory, key.0, key.1)?, slice(memory, value.0, value.1)?);
@@ -97,7 +107,7 @@ fn write(guest: &mut Guest<'_>, map: u32, key: (u32, u32), value: (u32, u32), ho
     if hardened {
         validate::write(map, &key, &value).map_err(|_| Status::BadArgument)?;
     }
-    how(headers, key, value);
+    how(headers, kind(map), key, value);
     state.headers_modified(map);
     Ok(())
 }
@@ -130,7 +140,7 @@ pub(super) fn set_pairs(guest: &mut Guest<'_>, map: u32, pairs: u32, pairs_len: 
     };
     let mut list = HeaderList::with_capacity(new.len());
     for (key, value) in new {
-        headers::add(&mut list, name(map, &key), value);
+        headers::add(&mut list, kind(map), name(map, &key), value);
     }
     if hardened {
         validate::replacement(map, current, &list).map_err(|_| Status::BadArgument)?;

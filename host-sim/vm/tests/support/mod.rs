@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod envoy;
+
 use std::{
     cell::RefCell,
     collections::HashMap,
@@ -70,6 +72,14 @@ impl World for Still {
 
     fn cluster(&self, name: &[u8]) -> ClusterState {
         self.0.borrow().clusters.get(name).copied().unwrap_or(ClusterState::Unknown)
+    }
+
+    fn attribute(&self, path: &[&[u8]]) -> Option<Value> {
+        match path {
+            [b"xds"] => Some(Value::Opaque),
+            [b"xds", b"node", b"id"] => Some(Value::text("probe-node")),
+            _ => None,
+        }
     }
 
     fn queue_waker(&self) -> Arc<dyn Fn(QueueId) + Send + Sync> {
