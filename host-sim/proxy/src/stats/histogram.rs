@@ -35,7 +35,7 @@ impl Histogram {
 
     /// What was counted so far.
     pub fn snapshot(&self) -> Distribution {
-        let mut counted = Distribution { zero: self.zero.value(), bins: BTreeMap::new() };
+        let mut counted = Distribution { zero: self.zero.value(), ..Distribution::default() };
         for (index, bin) in (0_u64..).zip(self.bins.get().into_iter().flat_map(|bins| bins.iter())) {
             if bin.value() > 0 {
                 counted.bins.insert(Bin::at(index), bin.value());
@@ -96,12 +96,15 @@ impl Bin {
 pub struct Distribution {
     zero: u64,
     bins: BTreeMap<Bin, u64>,
+    /// The sum where it is known and need not be estimated.
+    sum: Option<u64>,
 }
 
 impl Distribution {
     /// Takes in another worker's.
     pub fn merge(&mut self, other: &Self) {
         self.zero += other.zero;
+        self.sum = self.sum.zip(other.sum).map(|(sum, more)| sum + more);
         for (bin, count) in &other.bins {
             *self.bins.entry(*bin).or_default() += count;
         }
@@ -114,13 +117,23 @@ impl Distribution {
         histogram.snapshot()
     }
 
+    /// A distribution of which only buckets (upper bound, count) and the sum are known. Each value is put at its bucket's bound.
+    pub fn of_buckets(buckets: impl IntoIterator<Item = (u64, u64)>, sum: u64) -> Self {
+        let filled = buckets.into_iter().filter(|(bound, count)| *bound > 0 && *count > 0);
+        let bins = filled.map(|(bound, count)| (Bin::of(bound), count)).collect();
+        Self { zero: 0, bins, sum: Some(sum) }
+    }
+
     /// How many values.
     pub fn count(&self) -> u64 {
         self.zero + self.bins.values().sum::<u64>()
     }
 
-    /// All values added up, each taken to be its bin's middle.
+    /// All values added up; where that is not known, each is taken to be its bin's middle.
     pub fn sum(&self) -> f64 {
+        if let Some(sum) = self.sum {
+            return lossy(sum);
+        }
         self.bins.iter().map(|(bin, count)| bin.middle() * lossy(*count)).sum()
     }
 

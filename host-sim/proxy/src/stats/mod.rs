@@ -22,7 +22,7 @@
 //! | `server.` | [`ServerStats`] | `live`, `state`, `uptime`, `concurrency`, `total_connections`, `days_until_first_cert_expiring` |
 //! | `cluster_manager.`, `listener_manager.` | [`ClusterManagerStats`], [`ListenerManagerStats`] | `active_clusters`, `cluster_added`, `listener_added`, `total_listeners_active`, … |
 //! | `access_log.` | [`AccessLogStats`] | `records_written`, `records_dropped`, `write_failed`; ours, not Envoy's |
-//! | `wasmcustom.` | handed in when printing | what modules define |
+//! | `wasmcustom.` | [`modules`] | what modules define; handed in when printing |
 //!
 //! A cluster's name is its `alt_stat_name`, when it has one; `:` is written `_`. Names become labels by the bootstrap's `stats_config.stats_tags`
 //! and Envoy's own rules (`use_all_default_tags`), at the time of printing.
@@ -38,12 +38,16 @@ mod filter;
 mod histogram;
 mod http;
 mod listener;
+mod modules;
 mod prometheus;
 mod registry;
 mod server;
 mod statuses;
 mod tags;
 mod text;
+
+#[cfg(test)]
+mod tests;
 
 pub use cell::{Counter, Gauge};
 pub use cluster::{BreakerStats, ClusterStats, MembershipStats, OutlierStats};
@@ -52,6 +56,7 @@ pub use group::{Group, LateHistogram, Sample, See, Stat};
 pub use histogram::{Distribution, Histogram};
 pub use http::{CorsStats, FaultStats, HttpStats, ListenerHttpStats, LocalRateLimitStats};
 pub use listener::{ListenerStats, TlsStats, WorkerStats};
+pub use modules::modules;
 pub use registry::{Registry, Worker};
 pub use server::{AccessLogStats, ClusterManagerStats, ListenerManagerStats, ServerStats};
 pub use statuses::Statuses;

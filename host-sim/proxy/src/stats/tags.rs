@@ -145,7 +145,10 @@ mod tests {
 
     use super::*;
 
-    fn becomes(tags: &Tags, rows: &[(&str, &str, &[(&str, &str)])]) {
+    /// A name, what is left of it, its labels.
+    type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+    fn becomes(tags: &Tags, rows: &[Row]) {
         for (name, left, labels) in rows {
             let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
             assert_eq!(tags.apply(name), Tagged { name: (*left).to_owned(), labels }, "{name}");

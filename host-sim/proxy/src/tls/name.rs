@@ -1,8 +1,8 @@
-//! Distinguished names as Envoy prints them: RFC 2253, OpenSSL's short names, the last part first.
+//! Distinguished names as Envoy prints them: RFC 2253, OpenSSL's short names, the last part first, and so within a part of several.
 
 use std::fmt::Write as _;
 
-use x509_parser::x509::{AttributeTypeAndValue, X509Name};
+use x509_parser::x509::{AttributeTypeAndValue, RelativeDistinguishedName, X509Name};
 
 /// Object identifiers that have a short name in BoringSSL; others are printed as numbers, their values as hex.
 const SHORT_NAMES: [(&str, &str); 24] = [
@@ -34,8 +34,12 @@ const SHORT_NAMES: [(&str, &str); 24] = [
 
 /// `emailAddress=x@y.z,CN=a\, b,O=Acme`
 pub(super) fn rfc2253(name: &X509Name<'_>) -> String {
-    let mut parts: Vec<String> =
-        name.iter_rdn().map(|rdn| rdn.iter().map(attribute).collect::<Vec<_>>().join("+")).collect();
+    let reversed = |rdn: &RelativeDistinguishedName<'_>| {
+        let mut attributes: Vec<String> = rdn.iter().map(attribute).collect();
+        attributes.reverse();
+        attributes.join("+")
+    };
+    let mut parts: Vec<String> = name.iter_rdn().map(reversed).collect();
     parts.reverse();
     parts.join(",")
 }

@@ -482,3 +482,64 @@ fn what_is_no_client_hello_is_handed_on_as_it_came() {
         assert_eq!((hello, read.as_slice()), (None, sent));
     }
 }
+
+/// Made by `openssl x509 -req` without extensions: RSA, version 1, valid for a hundred years. Their keys are gone.
+const RSA_CA: &str = "-----BEGIN CERTIFICATE-----\n\
+MIIC/TCCAeWgAwIBAgIUUqoSHwUyI4YDN3qSQGUoe6EVQPUwDQYJKoZIhvcNAQEL\n\
+BQAwDTELMAkGA1UEAwwCY2EwIBcNMjYxMTIxMDgyMzUwWhgPMjEyNjEwMjgwODIz\n\
+NTBaMA0xCzAJBgNVBAMMAmNhMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKC\n\
+AQEAuRlzlYeek7zQCQtAvH2DuAqbWL/Ff8sarpbSjP2rO0a8cTXtdRKR7R37LEEY\n\
+gshTl230ClfFGxX84KbwQDVppy2JUo+4g2V8kz0eTDgBb/vADLmLNTpIqW2k7cDA\n\
+to2qKYy6QdwRyizMks3GQx+4wsQVYNTo2N/qK03A8LdnAR3K5ruDxeZLRTu+YFnh\n\
+K0Hk7deXdzZf6PFPmJZwDxBNLviqtceX3M+vbj7QJ6Uaekyzmkff9mo5EjRF4DMI\n\
+aQJzWo7MB5ckIOk2voHYgCBUXuXh22dhmKrHXI/A0ns0GWwuPYqq4hKgwVrhTm3c\n\
+wpOAgNgnug8VRtZF7X+jhJlouwIDAQABo1MwUTAdBgNVHQ4EFgQU85W/ZL2UlP2v\n\
+dKM0kJaQQKRcQjowHwYDVR0jBBgwFoAU85W/ZL2UlP2vdKM0kJaQQKRcQjowDwYD\n\
+VR0TAQH/BAUwAwEB/zANBgkqhkiG9w0BAQsFAAOCAQEAbMgFYSgl+6i63E2IzQYX\n\
+ifTK526pxOayLZtjSHYHSFogGEDgU8Imk8p8u5z+o9hrAw6/bU55nZ+V48ZdVDvo\n\
+JR3gxDP1ehpuF6K+vLxIMMwQgekPZSLQtvAJzjSFGQoCN0W2qdsvWM2PpFhyrsw/\n\
++WLlm9pg7ewAXk2ENzcUp9ZywLt2Ve4xAMpl56g1EzoSB7zI2s9AH5BVKRfAqKXx\n\
+752+jtpiBJkXjrD3/UnXLnRmQTtquiEO+h7ZUWFlR0yPmbYUJPclQPb1qCvvhC63\n\
+z2AZl8u216jhxo2Kjr3h0S0dq5gJHISGbpIBcaNWBAEz2qU+dC56OviswhuwngK7\n\
+cA==\n\
+-----END CERTIFICATE-----";
+const RSA_LEAF: &str = "-----BEGIN CERTIFICATE-----\n\
+MIICpzCCAY8CFHVa4XqAIMWd46ByBGoP/hvDSQSlMA0GCSqGSIb3DQEBCwUAMA0x\n\
+CzAJBgNVBAMMAmNhMCAXDTI2MTEyMTA4MjM1MFoYDzIxMjYxMDI4MDgyMzUwWjAR\n\
+MQ8wDQYDVQQDDAZjbGllbnQwggEiMA0GCSqGSIb3DQEBAQUAA4IBDwAwggEKAoIB\n\
+AQD3fFoHb6+D9e9ipkKJbvBhbNtOkmqWv0B96ni7ip9tcuzGr1AViPVOK2IWjnj2\n\
+/W0rykQ0ZjsrsHT7izW1RHCXmsZGMq9EeHB0IkC2po/Pcengx93E8xF51UXs5Oj/\n\
+9jUDUJmHlQrTvG2Ibejv3AU4vkS34t4UGmEVHYtj26ctj+tDBsMZZC+r/T/Et7a9\n\
+7XOyaZ3nuYtOjPGu91iI58AdjKA0sTvexA7e0+GpH8GAGy0xMHMKoaXUc2ejJH4l\n\
+s7lNXRQeDZ51xreex2tVoO0Hh/M2hZyBR+SwjgG28M6X2Dc88ncV55lmPoQ8zb21\n\
+HstjoTcGbv/sDUqVap6XFnUJAgMBAAEwDQYJKoZIhvcNAQELBQADggEBAASws+J3\n\
+8lxg9sDcxF7NpRiCuT03H7Yvo+GNkf/tXQ/my9OGxhIqiDt0boLvq122U2AigJjn\n\
+l1a3h6mYLKTWy9naCI4h2ja87+LXKYU8GCFcpeaMj0ysLckLOfoIE41E311aPUGJ\n\
+AmLUaA+HD+mDCEBq5fQF0a1HWmRo/xsf8RGYJA9SHSQyaLv0lsHhYOU/AFeZX8oW\n\
+pSuWOYBjrHv0XErtaC5gP6/2k09T0PmsCJAjs+2BNkIZKvsx2decy4CmVV4uxfe6\n\
+ueLWqnATbb3JiKOs/rcoAnIxxNrWaEK3xW6Lrwha/yL9xuc9iwKQvK4PG7nxbB6k\n\
+EjFk9izyrMjKpag=\n\
+-----END CERTIFICATE-----";
+
+#[test]
+fn a_certificate_of_version_1_made_by_openssl_is_judged() {
+    let parse = |pem: &str| {
+        let source = xds::DataSource { inline_string: Some(pem.to_owned()), ..xds::DataSource::default() };
+        Secrets::certificates(&source, "pem").unwrap().remove(0)
+    };
+    let (ca, leaf) = (parse(RSA_CA), parse(RSA_LEAF));
+    let other: Vec<certificate::Certificate> = vec![];
+    let algorithms = provider().signature_verification_algorithms;
+    let judged = |leaf: &certificate::Certificate, seconds: u64| {
+        let trust = chain::Trust { anchors: vec![ca.clone()], algorithms, any_date: false, depth: 100 };
+        let now = rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+        trust.verify(leaf, &other, chain::Role::Client, now).map_err(|broken| broken.reason)
+    };
+    assert!(!leaf.extensions.version3);
+    assert_eq!(judged(&leaf, 1_900_000_000), Ok(()));
+    assert_eq!(judged(&leaf, 1_000_000_000), Err(chain::Reason::NotYetValid));
+    assert_eq!(judged(&leaf, 9_000_000_000), Err(chain::Reason::Expired));
+    let mut forged = leaf.clone();
+    forged.signature[100] ^= 1;
+    assert_eq!(judged(&forged, 1_900_000_000), Err(chain::Reason::BadSignature));
+}

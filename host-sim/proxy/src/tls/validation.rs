@@ -224,14 +224,14 @@ impl SanRule {
 
 impl SanKind {
     fn covers(self, san: &San) -> bool {
-        match (self, san) {
+        matches!(
+            (self, san),
             (Self::Any, _)
-            | (Self::Uri, San::Uri(_))
-            | (Self::Dns, San::Dns(_))
-            | (Self::Ip, San::Ip(_))
-            | (Self::Email, San::Email(_)) => true,
-            _ => false,
-        }
+                | (Self::Uri, San::Uri(_))
+                | (Self::Dns, San::Dns(_))
+                | (Self::Ip, San::Ip(_))
+                | (Self::Email, San::Email(_))
+        )
     }
 }
 
