@@ -8,8 +8,19 @@ use std::process::{Child, Command, Output, Stdio};
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/examples/shop");
 
+/// Runs a command that is to end by itself; one that goes on serving instead is stopped and fails the test.
 fn host_sim(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_host-sim")).args(args).stdin(Stdio::null()).output().unwrap()
+    let mut command = Command::new(env!("CARGO_BIN_EXE_host-sim"));
+    let child = command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id().to_string();
+    let (done, ended) = std::sync::mpsc::channel();
+    let waiting = std::thread::spawn(move || done.send(child.wait_with_output().unwrap()));
+    let output = ended.recv_timeout(std::time::Duration::from_secs(60)).unwrap_or_else(|_| {
+        let _ = Command::new("kill").args(["-KILL", &pid]).status();
+        panic!("host-sim {args:?} did not end")
+    });
+    let _ = waiting.join();
+    output
 }
 
 fn code(output: &Output) -> i32 {
