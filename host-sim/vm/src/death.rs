@@ -113,7 +113,7 @@ impl Vm {
         let old = self.stranded.remove(&id)?;
         let state = self.alive_mut()?.state_mut();
         let now = StreamId { instance: state.instance, context: state.allocate_context() };
-        let stream = Stream { created: false, moved: true, log: None, ..old };
+        let stream = Box::new(Stream { created: false, moved: true, log: None, ..*old });
         state.streams.insert(now.context, stream);
         self.moved.insert(id, now);
         Some(now.context)
@@ -125,7 +125,7 @@ impl Vm {
         if self.failure.bystander() != Casualty::MoveToFreshVm || self.is_alive() {
             return;
         }
-        let waits = |stream: &&Stream| !stream.failed && (stream.request.paused.is_some() || stream.response.paused.is_some());
+        let waits = |stream: &&Box<Stream>| !stream.failed && (stream.request.paused.is_some() || stream.response.paused.is_some());
         let waiting: Vec<StreamId> = self.stranded.values().filter(waits).map(|stream| stream.handle).collect();
         for id in waiting {
             self.restart(id);

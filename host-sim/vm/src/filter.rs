@@ -12,7 +12,7 @@ use crate::{
     plugin::Fidelity,
     state::{Deferred, State},
     trap::Trap,
-    vm::Vm,
+    vm::{Running, Vm},
 };
 
 /// What a call asked for the stream it was made for.
@@ -206,12 +206,17 @@ impl Vm {
 
     /// Does what the last call asked for: as events, but for the stream it was made for.
     pub(crate) fn after_call(&mut self, own_stream: Option<StreamId>) -> Own {
-        let mut own = Own::default();
-        let crate::vm::Running::Alive(instance) = &mut self.running else { return own };
-        let state = instance.state_mut();
-        if state.deferred.is_empty() && state.callouts.events.is_empty() && !state.tick_changed && state.root.shutdown != Shutdown::Finished {
-            return own;
+        // Hardly any call asks for anything.
+        if self.alive().is_none_or(|instance| instance.state().asked_for_nothing()) {
+            return Own::default();
         }
+        self.do_what_was_asked(own_stream)
+    }
+
+    fn do_what_was_asked(&mut self, own_stream: Option<StreamId>) -> Own {
+        let mut own = Own::default();
+        let Running::Alive(instance) = &mut self.running else { return own };
+        let state = instance.state_mut();
         self.events.append(&mut state.callouts.events);
         if std::mem::take(&mut state.tick_changed) {
             self.events.push(Event::TickPeriod(state.tick_period()));

@@ -1,6 +1,6 @@
 //! What Envoy's foreign functions do.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use miniz_oxide::{deflate, inflate};
@@ -68,7 +68,7 @@ pub(crate) fn call(state: &mut State, function: Function, arguments: &[u8]) -> R
 }
 
 /// Properties the plugin has declared: the name, and whether it can be written once only.
-pub(crate) type Declared = HashMap<Vec<u8>, bool>;
+pub(crate) type Declared = BTreeMap<Vec<u8>, bool>;
 
 /// Properties one context may declare.
 const MAX_DECLARED: usize = 1024;

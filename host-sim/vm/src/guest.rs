@@ -89,12 +89,14 @@ impl<'a> Guest<'a> {
     /// Memory from the module's allocator, which may move and grow the memory. It sees no context and may call next to nothing meanwhile.
     pub(crate) fn allocate(&mut self, size: u32) -> Result<u32, Exit> {
         let state = self.caller.data_mut();
-        let Some(malloc) = state.malloc.clone() else { return Err(Status::InvalidMemoryAccess.into()) };
+        // Taken out for the time of the call: a clone would cost more than the call does.
+        let Some(malloc) = state.malloc.take() else { return Err(Status::InvalidMemoryAccess.into()) };
         let before = (state.phase, state.current, state.effective);
         (state.phase, state.current, state.effective) = (Phase::Allocating, Target::Vm, 0);
         let pointer = malloc.call(self.caller.as_context_mut(), size).map_err(Exit::Trap)?;
         let state = self.caller.data_mut();
         (state.phase, state.current, state.effective) = before;
+        state.malloc = Some(malloc);
         if pointer == 0 {
             return Err(Status::InvalidMemoryAccess.into());
         }

@@ -78,6 +78,8 @@ pub(crate) struct Instance {
     store: Store<State>,
     exports: Exports,
     deadline: Duration,
+    /// What the module logged while it came up.
+    said: Vec<LogLine>,
 }
 
 impl Instance {
@@ -103,13 +105,13 @@ impl Instance {
             }
         };
         let exports = Exports::resolve(&instance, &mut store, setup.module.abi_version(), &setup.plugin);
-        let memory = instance.get_memory(&mut store, "memory");
+        let memory = instance.get_memory(&mut store, setup.module.memory());
         let state = store.data_mut();
         (state.memory, state.malloc) = (memory, exports.malloc.clone());
-        let mut vm = Instance { store, exports, deadline: limits.start_deadline };
+        let mut vm = Instance { store, exports, deadline: limits.start_deadline, said: Vec::new() };
         match vm.bring_up() {
             Ok(()) => {
-                vm.state_mut().log.end_capture();
+                vm.said = vm.state_mut().log.end_capture();
                 vm.deadline = limits.deadline;
                 Ok(vm)
             }
@@ -199,6 +201,10 @@ impl Instance {
             Some(OnHeaders::V01(_)) => self.call(target, name, |exports| exports.on_headers(direction).and_then(OnHeaders::v01), (context, count)),
             Some(OnHeaders::V02(_)) => self.call(target, name, |exports| exports.on_headers(direction).and_then(OnHeaders::v02), (context, count, u32::from(end_of_stream))),
         }
+    }
+
+    pub(crate) fn said(&self) -> &[LogLine] {
+        &self.said
     }
 
     pub(crate) fn exports(&self) -> &Exports {

@@ -2,13 +2,14 @@
 
 use std::{fmt, sync::Arc};
 
-use wasmtime::{ExternType, FuncType, InstancePre, ValType};
+use wasmtime::InstancePre;
 
 use crate::{
     abi::AbiVersion,
     cache::{Digest, DiskCache},
-    exports::{self, Callback, Signature},
-    hostcalls::{self, Import},
+    exports::Callback,
+    hostcalls,
+    outline::{self, Outline},
     plugin::PluginConfig,
     state::State,
 };
@@ -24,6 +25,7 @@ struct Inner {
     ready: InstancePre<State>,
     abi: AbiVersion,
     digest: Digest,
+    memory: String,
 }
 
 /// Why a module is refused. The messages carry Envoy's words where Envoy has some.
@@ -75,9 +77,12 @@ pub enum LoadError {
     /// Neither `malloc` nor `proxy_on_memory_allocate`.
     #[error("Wasm module is missing malloc function.")]
     MissingMalloc,
-    /// No memory, none by the name `memory`, or one that is imported.
-    #[error("the module does not export a memory of its own named \"memory\"")]
+    /// No memory to exchange anything through.
+    #[error("the module does not export a memory")]
     NoMemory,
+    /// A memory of the host's making. Envoy would make one.
+    #[error("the module imports its memory; this host runs only modules that bring their own")]
+    ImportedMemory,
 }
 
 fn markers(found: &[String]) -> String {
@@ -86,6 +91,13 @@ fn markers(found: &[String]) -> String {
 
 impl Module {
     pub(crate) fn load(engine: &wasmtime::Engine, disk: Option<&DiskCache>, digest: Digest, wasm: &[u8]) -> Result<Module, LoadError> {
+        let outline = Outline::read(wasm)?;
+        if let Some(refusal) = outline.refusals().into_iter().next() {
+            // A module that is broken as a whole is refused for that, not for a detail.
+            outline::validate(wasm)?;
+            return Err(refusal);
+        }
+        let (abi, memory) = (outline.abi()?, outline.memory()?);
         let wasmtime = match disk.and_then(|disk| disk.read(engine, digest)) {
             Some(module) => module,
             None => {
@@ -96,12 +108,9 @@ impl Module {
                 module
             }
         };
-        let abi = abi_version(&wasmtime)?;
-        check_exports(&wasmtime, abi)?;
-        check_imports(&wasmtime, abi)?;
         let linker = hostcalls::linker(engine, abi, None).map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
         let ready = linker.instantiate_pre(&wasmtime).map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
-        Ok(Module { inner: Arc::new(Inner { wasmtime, ready, abi, digest }) })
+        Ok(Module { inner: Arc::new(Inner { wasmtime, ready, abi, digest, memory }) })
     }
 
     /// The ABI the module was built for.
@@ -117,6 +126,11 @@ impl Module {
     /// Does the module export this callback? If not, calling it is skipped, and bodies need not be shown to it.
     pub fn exports(&self, callback: Callback) -> bool {
         self.inner.wasmtime.get_export(callback.name()).is_some()
+    }
+
+    /// The name its memory is exported by.
+    pub(crate) fn memory(&self) -> &str {
+        &self.inner.memory
     }
 
     /// The module with its imports resolved for this plugin: restricted capabilities are stubs.
@@ -136,78 +150,4 @@ impl fmt::Debug for Module {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Module").field("digest", &self.inner.digest).field("abi", &self.inner.abi).finish()
     }
-}
-
-/// Any of the markers counts, the first in the order of the exports.
-fn abi_version(module: &wasmtime::Module) -> Result<AbiVersion, LoadError> {
-    let functions = || module.exports().filter(|export| matches!(export.ty(), ExternType::Func(_)));
-    if let Some(version) = functions().find_map(|export| AbiVersion::from_marker(export.name())) {
-        return Ok(version);
-    }
-    let looks_like_one = |name: &str| name.starts_with("proxy_abi_");
-    Err(LoadError::UnknownAbi { found: functions().map(|export| export.name().to_owned()).filter(|name| looks_like_one(name)).collect() })
-}
-
-fn check_exports(module: &wasmtime::Module, abi: AbiVersion) -> Result<(), LoadError> {
-    let function = |name: &str| match module.get_export(name) {
-        Some(ExternType::Func(ty)) => Some(ty),
-        _ => None,
-    };
-    let reactor = function("_initialize").is_some();
-    for export in module.exports() {
-        let (name, ExternType::Func(ty)) = (export.name(), export.ty()) else { continue };
-        let looked_up = match name {
-            "_start" => !reactor,
-            "main" | "__main_void" => reactor,
-            // Only without `malloc`.
-            "proxy_on_memory_allocate" => function("malloc").is_none(),
-            _ => true,
-        };
-        if let Some(want) = exports::signature(name, abi).filter(|want| looked_up && !has_signature(&ty, *want)) {
-            return Err(LoadError::BadSignature { export: name.to_owned(), want: wanted(want), have: printed(&ty) });
-        }
-    }
-    if function("malloc").or_else(|| function("proxy_on_memory_allocate")).is_none() {
-        return Err(LoadError::MissingMalloc);
-    }
-    match module.get_export("memory") {
-        Some(ExternType::Memory(_)) => Ok(()),
-        _ => Err(LoadError::NoMemory),
-    }
-}
-
-fn check_imports(module: &wasmtime::Module, abi: AbiVersion) -> Result<(), LoadError> {
-    let offered = hostcalls::imports(abi);
-    for import in module.imports() {
-        let (from, name) = (import.module(), import.name());
-        let is_this = |offer: &Import| offer.module == from && offer.name == name;
-        let found = offered.iter().find(|offer| is_this(offer));
-        let (ExternType::Func(want), Some(have)) = (import.ty(), found) else {
-            let other_version = AbiVersion::ALL.into_iter().any(|other| other != abi && hostcalls::imports(other).iter().any(is_this));
-            return Err(LoadError::MissingImport { module: from.to_owned(), name: name.to_owned(), abi, other_version });
-        };
-        if printed(&want) != have.ty {
-            return Err(LoadError::ImportTypeMismatch { module: from.to_owned(), name: name.to_owned(), want: printed(&want), have: have.ty.clone() });
-        }
-    }
-    Ok(())
-}
-
-fn has_signature(ty: &FuncType, want: Signature) -> bool {
-    printed(ty) == wanted(want)
-}
-
-fn wanted(want: Signature) -> String {
-    format!("{} -> {}", words(vec!["i32"; want.params]), words(vec!["i32"; usize::from(want.result)]))
-}
-
-/// As V8 prints it: `i32 i32 -> i32`, `void` for nothing.
-fn printed(ty: &FuncType) -> String {
-    let names = |types: &mut dyn Iterator<Item = ValType>| types.map(|ty| ty.to_string()).collect::<Vec<_>>();
-    let (params, results) = (names(&mut ty.params()), names(&mut ty.results()));
-    format!("{} -> {}", words(params), words(results))
-}
-
-fn words<S: AsRef<str>>(words: Vec<S>) -> String {
-    if words.is_empty() { "void".to_owned() } else { words.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(" ") }
 }

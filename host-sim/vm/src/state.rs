@@ -7,7 +7,7 @@ use wasmtime::{Memory, ResourceLimiter, TypedFunc};
 use crate::{
     abi::{AbiVersion, Direction, LogLevel, MapType, MetricType},
     callout::Callouts,
-    context::{Root, Stream, Target},
+    context::{Root, Shutdown, Stream, Target},
     deadline::Deadline,
     headers::HeaderList,
     log_gate::LogGate,
@@ -63,7 +63,7 @@ pub(crate) struct State {
 }
 
 /// Streams by context id.
-pub(crate) type Streams = HashMap<u32, Stream, BuildHasherDefault<IdHasher>>;
+pub(crate) type Streams = HashMap<u32, Box<Stream>, BuildHasherDefault<IdHasher>>;
 
 /// Context ids are already distinct small numbers: multiplying spreads them well enough.
 #[derive(Default)]
@@ -189,14 +189,14 @@ impl State {
     /// The stream hostcalls act for, if it is one.
     pub(crate) fn stream(&self) -> Option<&Stream> {
         match self.target() {
-            Target::Stream(id) => self.streams.get(&id),
+            Target::Stream(id) => self.streams.get(&id).map(AsRef::as_ref),
             Target::Vm | Target::Root => None,
         }
     }
 
     pub(crate) fn stream_mut(&mut self) -> Option<&mut Stream> {
         match self.target() {
-            Target::Stream(id) => self.streams.get_mut(&id),
+            Target::Stream(id) => self.streams.get_mut(&id).map(AsMut::as_mut),
             Target::Vm | Target::Root => None,
         }
     }
@@ -249,6 +249,11 @@ impl State {
     /// A line about the module.
     pub(crate) fn report(&mut self, level: LogLevel, text: &str) {
         self.log.line(&mut *self.world, level, "", text.as_bytes());
+    }
+
+    /// Did the last call leave nothing to be done?
+    pub(crate) fn asked_for_nothing(&self) -> bool {
+        self.deferred.is_empty() && self.callouts.events.is_empty() && !self.tick_changed && self.root.shutdown != Shutdown::Finished
     }
 
     /// The tick the module asked for.

@@ -8,6 +8,7 @@ use crate::{
     exports::Callback,
     failure::{FailureState, Gate, ReloadStats},
     instance::{Instance, Setup, StartError},
+    log_gate::LogLine,
     module::Module,
     outcome::{Admission, Event, LogMaps, Released, StreamId},
     plugin::PluginConfig,
@@ -28,7 +29,7 @@ pub struct Vm {
     /// How many VMs there have been.
     pub(crate) instances: u32,
     /// Streams whose VM died, by the id the gateway has.
-    pub(crate) stranded: HashMap<StreamId, Stream>,
+    pub(crate) stranded: HashMap<StreamId, Box<Stream>>,
     /// Where streams are that went on in a fresh VM.
     pub(crate) moved: HashMap<StreamId, StreamId>,
     pub(crate) events: Vec<Event>,
@@ -72,6 +73,11 @@ impl Vm {
         &self.plugin
     }
 
+    /// What the module logged while it started, at any level; nothing when the VM is dead.
+    pub fn start_log(&self) -> &[LogLine] {
+        self.alive().map(Instance::said).unwrap_or_default()
+    }
+
     /// Is this callback exported and allowed? A dead VM answers for the module.
     pub fn has(&self, callback: Callback) -> bool {
         match &self.running {
@@ -107,8 +113,8 @@ impl Vm {
             Direction::Response => stream.response.buffered(),
         };
         match self.context_of(stream) {
-            Some(context) => self.alive().and_then(|instance| instance.state().streams.get(&context)).map_or(0, held),
-            None => self.stranded.get(&stream).map_or(0, held),
+            Some(context) => self.alive().and_then(|instance| instance.state().streams.get(&context)).map_or(0, |stream| held(stream)),
+            None => self.stranded.get(&stream).map_or(0, |stream| held(stream)),
         }
     }
 
@@ -133,7 +139,7 @@ impl Vm {
         let Running::Alive(instance) = &mut self.running else { return Admission::Fail };
         let state = instance.state_mut();
         let id = StreamId { instance: state.instance, context: state.allocate_context() };
-        state.streams.insert(id.context, Stream::new(id, info));
+        state.streams.insert(id.context, Box::new(Stream::new(id, info)));
         Admission::Stream(id)
     }
 
@@ -149,7 +155,7 @@ impl Vm {
         });
         let stream = match self.context_of(stream) {
             Some(context) => self.live(context),
-            None => self.stranded.get_mut(&stream),
+            None => self.stranded.get_mut(&stream).map(AsMut::as_mut),
         };
         stream.and_then(|stream| stream.log.take()).unwrap_or_default()
     }
@@ -168,15 +174,17 @@ impl Vm {
                 instance.state_mut().streams.remove(&context);
             }
         }
-        self.stranded.remove(&stream);
-        self.moved.remove(&stream);
+        if self.instances > 1 || !self.stranded.is_empty() {
+            self.stranded.remove(&stream);
+            self.moved.remove(&stream);
+        }
     }
 
     /// Takes back what is held of a stream that will not go on, for its access log.
     pub fn reclaim(&mut self, stream: StreamId, direction: Direction) -> Released {
         let stream = match self.context_of(stream) {
             Some(context) => self.live(context),
-            None => self.stranded.get_mut(&stream),
+            None => self.stranded.get_mut(&stream).map(AsMut::as_mut),
         };
         stream.map(|stream| stream.let_go(direction)).unwrap_or_default()
     }
@@ -229,7 +237,7 @@ impl Vm {
     }
 
     pub(crate) fn live(&mut self, context: u32) -> Option<&mut Stream> {
-        self.alive_mut()?.state_mut().streams.get_mut(&context)
+        self.alive_mut()?.state_mut().streams.get_mut(&context).map(AsMut::as_mut)
     }
 
     /// Calls into the VM for something else than a filter callback; a trap ends it. `None`: there was no VM, or there is none any more.
