@@ -45,6 +45,15 @@ unsafe extern "C" {
         results: *mut *mut u8,
         results_size: *mut usize,
     ) -> i32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        value: *mut *mut u8,
+        value_size: *mut usize,
+        cas: *mut u32,
+    ) -> i32;
+    fn proxy_set_shared_data(key: *const u8, key_size: usize, value: *const u8, value_size: usize, cas: u32) -> i32;
+    fn proxy_grpc_cancel(id: u32) -> i32;
     fn proxy_define_metric(kind: i32, name: *const u8, name_size: usize, id: *mut u32) -> i32;
     fn proxy_increment_metric(id: u32, by: i64) -> i32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> i32;
@@ -56,6 +65,13 @@ unsafe extern "C" {
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
 unsafe extern "C" {
     fn random_get(buffer: *mut u8, size: usize) -> i32;
+    fn clock_time_get(clock: i32, precision: u64, time: *mut u64) -> i32;
+}
+
+#[cfg(not(target_os = "wasi"))]
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> i32;
 }
 
 /// A refusal; the number is the ABI's status.
@@ -108,11 +124,23 @@ pub(crate) fn log(level: Level, text: &str) {
     let _ = unsafe { proxy_log(level, text.as_ptr(), text.len()) };
 }
 
-/// The plugin's configuration; readable while it is being configured.
-pub(crate) fn plugin_configuration(size: usize) -> Result<Vec<u8>, Refused> {
+/// Which bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Buffer {
+    /// What a gRPC call answered; readable while it is delivered.
+    GrpcAnswer,
+    /// The plugin's configuration; readable while it is being configured.
+    PluginConfiguration,
+}
+
+pub(crate) fn buffer(buffer: Buffer, size: usize) -> Result<Vec<u8>, Refused> {
+    let number = match buffer {
+        Buffer::GrpcAnswer => 5,
+        Buffer::PluginConfiguration => 7,
+    };
     let (mut data, mut length) = (null_mut(), 0);
     // SAFETY: both out-pointers live through the call.
-    let status = unsafe { proxy_get_buffer_bytes(7, 0, size, &raw mut data, &raw mut length) };
+    let status = unsafe { proxy_get_buffer_bytes(number, 0, size, &raw mut data, &raw mut length) };
     taken(status, data, length)
 }
 
@@ -185,6 +213,50 @@ pub(crate) fn call_foreign(name: &str) -> Result<(), Refused> {
     let status =
         unsafe { proxy_call_foreign_function(name.as_ptr(), name.len(), null(), 0, &raw mut data, &raw mut size) };
     taken(status, data, size).map(drop)
+}
+
+/// What all workers share under a key, and the number of the write; status 1 for a key nobody wrote.
+pub(crate) fn shared_data(key: &str) -> Result<(Vec<u8>, u32), Refused> {
+    let (mut data, mut size, mut cas) = (null_mut(), 0, 0);
+    // SAFETY: the slice and the three out-pointers live through the call.
+    let status = unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), &raw mut data, &raw mut size, &raw mut cas) };
+    taken(status, data, size).map(|value| (value, cas))
+}
+
+/// Writes unless the number has moved on (status 8).
+pub(crate) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<(), Refused> {
+    // SAFETY: the slices outlive the call.
+    done(unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas) })
+}
+
+/// Nobody waits for that answer any more.
+pub(crate) fn cancel_grpc(id: u32) -> Result<(), Refused> {
+    // SAFETY: a plain number.
+    done(unsafe { proxy_grpc_cancel(id) })
+}
+
+/// Nanoseconds on the process's monotonic clock: one clock for all its workers.
+pub(crate) fn monotonic() -> u64 {
+    let mut time = 0;
+    #[cfg(target_os = "wasi")]
+    // SAFETY: the out-pointer lives through the call. A refusal leaves 0: no time passes, so limits err towards refusing.
+    let _ = unsafe { clock_time_get(1, 1, &raw mut time) };
+    #[cfg(not(target_os = "wasi"))]
+    // SAFETY: the same; without WASI the wall clock has to do.
+    let _ = unsafe { proxy_get_current_time_nanoseconds(&raw mut time) };
+    time
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn wall() -> u64 {
+    let mut time = 0;
+    #[cfg(target_os = "wasi")]
+    // SAFETY: the out-pointer lives through the call. A refusal leaves 1970.
+    let _ = unsafe { clock_time_get(0, 1, &raw mut time) };
+    #[cfg(not(target_os = "wasi"))]
+    // SAFETY: the same.
+    let _ = unsafe { proxy_get_current_time_nanoseconds(&raw mut time) };
+    time
 }
 
 /// Makes a counter known, or finds it.

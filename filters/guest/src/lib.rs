@@ -4,10 +4,10 @@
 //! proxy may give, where the SDK's own wrappers end the VM. Contexts and callbacks are the SDK's.
 
 mod abi;
-mod clock;
 mod counters;
 mod log;
 mod pairs;
+mod plan;
 mod plugin;
 mod request;
 mod waiting;

@@ -2,19 +2,19 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Instant;
 
 use policy::dice::Dice;
-use policy::exchange::Exchange;
-use policy::metrics::Metrics;
+use policy::exchange::{Exchange, Warning};
+use policy::metrics::{Counter, Metrics};
 use policy::module::Delay;
+use policy::rate_limit::store;
 use policy::reply::Reply;
+use policy::world::{Kept, Stored};
 use policy::{Module, World};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
-use crate::abi::{self, Level};
-use crate::clock;
+use crate::abi::{self, Buffer, Level};
 use crate::counters::{self, Counters};
 use crate::log::Throttle;
 use crate::request::{Request, respond};
@@ -32,12 +32,11 @@ pub(crate) struct Worker<M> {
     throttle: Throttle,
     dice: Dice,
     ticking: u32,
-    since: Instant,
+    seed: Option<(u64, u64)>,
 }
 
 impl<M: Module> Plugin<M> {
     /// Without a configuration yet.
-    #[allow(clippy::disallowed_methods, reason = "the point that the worker's clock counts from")]
     pub(crate) fn new() -> Plugin<M> {
         Plugin(Rc::new(RefCell::new(Worker {
             policy: None,
@@ -46,7 +45,7 @@ impl<M: Module> Plugin<M> {
             throttle: Throttle::default(),
             dice: Dice::new(0),
             ticking: 0,
-            since: Instant::now(),
+            seed: None,
         })))
     }
 }
@@ -57,7 +56,7 @@ impl<M: Module + 'static> RootContext for Plugin<M> {
     fn on_configure(&mut self, size: usize) -> bool {
         let Ok(mut worker) = self.0.try_borrow_mut() else { return false };
         worker.dice = Dice::new(u64::from_le_bytes(abi::random()));
-        let text = if size == 0 { Ok(Vec::new()) } else { abi::plugin_configuration(size) };
+        let text = if size == 0 { Ok(Vec::new()) } else { abi::buffer(Buffer::PluginConfiguration, size) };
         match text {
             Ok(text) => worker.configure(&text),
             Err(abi::Refused(status)) => {
@@ -77,7 +76,7 @@ impl<M: Module + 'static> RootContext for Plugin<M> {
     }
 
     fn create_http_context(&self, context: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Request { context, worker: Rc::clone(&self.0), response: Vec::new(), was_held: false }))
+        Some(Box::new(Request::new(context, Rc::clone(&self.0))))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -113,8 +112,8 @@ impl<M: Module> Worker<M> {
     }
 
     /// What decisions may ask.
-    pub(crate) fn world(&self) -> Outside<'_> {
-        Outside { since: self.since, waiting: &self.waiting }
+    pub(crate) fn world(&mut self) -> Outside<'_> {
+        Outside { waiting: &self.waiting, seed: &mut self.seed }
     }
 
     /// Counts and logs what a decision left behind.
@@ -123,17 +122,29 @@ impl<M: Module> Worker<M> {
             self.wake();
         }
         if !exchange.warnings.is_empty() {
-            let now = clock::monotonic(self.since);
-            for warning in &exchange.warnings {
-                self.throttle.warn(M::NAME, warning, now);
-            }
+            self.warn(&exchange.warnings);
+        }
+    }
+
+    /// Counts what came later.
+    pub(crate) fn count(&mut self, counter: Counter) {
+        if self.counters.count(&[counter]) {
+            self.wake();
+        }
+    }
+
+    /// Logs, as often as is good.
+    pub(crate) fn warn(&mut self, warnings: &[Warning]) {
+        let now = abi::monotonic();
+        for warning in warnings {
+            self.throttle.warn(M::NAME, warning, now);
         }
     }
 
     /// Holds a request until its time.
     pub(crate) fn hold(&mut self, context: u32, delay: Delay, reply: Option<Reply>) {
         let time = u64::try_from(delay.time.as_nanos()).unwrap_or(u64::MAX);
-        let until = clock::monotonic(self.since).saturating_add(time);
+        let until = abi::monotonic().saturating_add(time);
         self.waiting.hold(context, delay.rule, until, reply);
         self.wake();
     }
@@ -144,7 +155,7 @@ impl<M: Module> Worker<M> {
     }
 
     fn tick(&mut self) {
-        let now = if self.waiting.is_empty() { 0 } else { clock::monotonic(self.since) };
+        let now = if self.waiting.is_empty() { 0 } else { abi::monotonic() };
         while let Some(held) = self.waiting.due(now) {
             // A stream the proxy no longer knows has ended meanwhile.
             if abi::act_on(held.context).is_ok() {
@@ -178,17 +189,17 @@ impl<M: Module> Worker<M> {
 
 /// The proxy, as decisions see it.
 pub(crate) struct Outside<'w> {
-    since: Instant,
     waiting: &'w Waiting,
+    seed: &'w mut Option<(u64, u64)>,
 }
 
 impl World for Outside<'_> {
     fn monotonic(&mut self) -> u64 {
-        clock::monotonic(self.since)
+        abi::monotonic()
     }
 
     fn wall(&mut self) -> i128 {
-        clock::wall()
+        abi::wall().into()
     }
 
     fn held(&self, rule: usize) -> usize {
@@ -197,5 +208,28 @@ impl World for Outside<'_> {
 
     fn secret(&mut self) -> [u8; 16] {
         abi::random()
+    }
+
+    fn seed(&mut self) -> (u64, u64) {
+        match *self.seed {
+            Some(seed) => seed,
+            None => {
+                let seed = store::seed(self);
+                *self.seed = Some(seed);
+                seed
+            }
+        }
+    }
+
+    fn load(&mut self, key: &str) -> Option<Kept> {
+        abi::shared_data(key).ok().map(|(value, cas)| Kept { value, cas })
+    }
+
+    fn store(&mut self, key: &str, value: &[u8], cas: u32) -> Stored {
+        match abi::set_shared_data(key, value, cas) {
+            Ok(()) => Stored::Done,
+            Err(abi::Refused(8)) => Stored::Raced,
+            Err(_) => Stored::Failed,
+        }
     }
 }

@@ -224,7 +224,7 @@ impl FaultInject {
             (None, None) => return None,
         };
         exchange.attribute("sluice.fault-inject", format!("{}:{did}", rule.name).as_bytes());
-        Some(Outcome { delay, reply: fault.abort })
+        Some(Outcome { delay, reply: fault.abort, ..Outcome::go_on() })
     }
 }
 

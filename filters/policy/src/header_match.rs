@@ -153,7 +153,7 @@ impl Module for HeaderMatch {
     }
 
     fn decide(&self, exchange: &mut Exchange<'_>, _: &mut dyn World) -> Outcome {
-        Outcome { delay: None, reply: self.apply(exchange) }
+        Outcome { reply: self.apply(exchange), ..Outcome::go_on() }
     }
 }
 

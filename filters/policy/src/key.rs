@@ -71,7 +71,29 @@ pub fn of_cookie(value: &[u8]) -> Vec<u8> {
 }
 
 impl Source {
-    fn uses(&self, asks: &impl Fn(&Source) -> bool) -> bool {
+    /// The value for people and other services: an address as it is written, bytes beyond UTF-8 escaped.
+    pub fn text<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, request: &Request<'_, K, V>) -> Option<String> {
+        match self {
+            Source::Client { ipv4, ipv6 } => {
+                let address = request.client?;
+                Some(mask(address, if address.is_ipv4() { *ipv4 } else { *ipv6 }).to_string())
+            }
+            Source::All(parts) => {
+                let parts: Option<Vec<String>> = parts.iter().map(|part| part.text(request)).collect();
+                Some(parts?.join("|"))
+            }
+            _ => {
+                let mut out = Vec::new();
+                let there = self.write(request, &mut out);
+                let value = out.get(1..)?;
+                there.then(|| {
+                    std::str::from_utf8(value).map_or_else(|_| value.escape_ascii().to_string(), str::to_owned)
+                })
+            }
+        }
+    }
+
+    pub(crate) fn uses(&self, asks: &impl Fn(&Source) -> bool) -> bool {
         match self {
             Source::All(parts) => parts.iter().any(|part| part.uses(asks)),
             source => asks(source),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::config::Invalid;
 use crate::exchange::Exchange;
 use crate::metrics::Metrics;
+use crate::rate_limit::global::Ask;
 use crate::reply::Reply;
 use crate::rules::Asks;
 use crate::world::World;
@@ -27,7 +28,9 @@ pub trait Module: Sized {
 /// What becomes of a request, beside the changes in its exchange.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outcome {
-    /// Hold it first.
+    /// Ask these first, one after the other; a refusal ends the request, and nothing else is done.
+    pub asks: Vec<Ask>,
+    /// Then hold it.
     pub delay: Option<Delay>,
     /// Then answer so; without a reply it goes on.
     pub reply: Option<Reply>,
@@ -48,8 +51,17 @@ impl Outcome {
         Outcome::default()
     }
 
+    /// Adds what comes next; false if that, or what came before, was the last word.
+    pub(crate) fn then(&mut self, next: impl FnOnce() -> Outcome) -> bool {
+        let Outcome { asks, delay, reply } = next();
+        self.asks.extend(asks);
+        self.delay = self.delay.or(delay);
+        self.reply = reply;
+        self.reply.is_none()
+    }
+
     /// It is answered.
     pub fn answer(reply: Reply) -> Outcome {
-        Outcome { delay: None, reply: Some(reply) }
+        Outcome { reply: Some(reply), ..Outcome::default() }
     }
 }

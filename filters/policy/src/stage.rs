@@ -6,6 +6,8 @@ use crate::dice::Dice;
 use crate::exchange::{Change, Exchange};
 use crate::header_ops::Op;
 use crate::metrics::Metrics;
+use crate::rate_limit::store;
+use crate::world::{Kept, Stored};
 use crate::{Module, Outcome, World};
 
 /// A world for tests.
@@ -14,6 +16,14 @@ pub(crate) struct Still {
     pub(crate) now: u64,
     pub(crate) wall: i128,
     pub(crate) held: usize,
+    /// What workers share, and which write each value was.
+    pub(crate) data: BTreeMap<String, (Vec<u8>, u32)>,
+    pub(crate) writes: u32,
+    /// So many writes will be lost to others.
+    pub(crate) races: u32,
+    /// Nothing can be written.
+    pub(crate) broken: bool,
+    pub(crate) seed: Option<(u64, u64)>,
 }
 
 impl World for Still {
@@ -32,6 +42,33 @@ impl World for Still {
     fn secret(&mut self) -> [u8; 16] {
         [0xab; 16]
     }
+
+    fn seed(&mut self) -> (u64, u64) {
+        if self.seed.is_none() {
+            let races = std::mem::take(&mut self.races);
+            self.seed = Some(store::seed(self));
+            self.races = races;
+        }
+        self.seed.unwrap_or_default()
+    }
+
+    fn load(&mut self, key: &str) -> Option<Kept> {
+        self.data.get(key).map(|(value, cas)| Kept { value: value.clone(), cas: *cas })
+    }
+
+    fn store(&mut self, key: &str, value: &[u8], cas: u32) -> Stored {
+        if self.broken {
+            return Stored::Failed;
+        }
+        let raced = self.data.get(key).is_some_and(|(_, now)| *now != cas);
+        if raced || self.races > 0 {
+            self.races = self.races.saturating_sub(1);
+            return Stored::Raced;
+        }
+        self.writes += 1;
+        self.data.insert(key.into(), (value.to_vec(), self.writes));
+        Stored::Done
+    }
 }
 
 /// What a module did.
@@ -47,6 +84,7 @@ pub(crate) struct Done {
     pub(crate) attributes: Vec<String>,
     pub(crate) warnings: Vec<String>,
     pub(crate) reroutes: bool,
+    pub(crate) asks: usize,
 }
 
 /// Runs one request through a module.
@@ -56,8 +94,8 @@ pub(crate) fn run<M: Module>(config: &str, headers: &[(&str, &str)], world: &mut
     let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
     let client = "10.1.2.3".parse().ok();
     let mut exchange = Exchange::new(headers, Dice::new(seed)).with_facts(client, Some(b"route-1".to_vec()));
-    let Outcome { delay, reply } = module.decide(&mut exchange, world);
-    let mut done = Done { reroutes: exchange.reroutes(), ..Done::default() };
+    let Outcome { asks, delay, reply } = module.decide(&mut exchange, world);
+    let mut done = Done { reroutes: exchange.reroutes(), asks: asks.len(), ..Done::default() };
     done.changes = exchange.changes().iter().map(change).chain(exchange.response.iter().map(response)).collect();
     done.reply = reply.map(|reply| {
         let grpc = reply.grpc_status.map(|code| format!(" grpc {code}")).unwrap_or_default();
@@ -83,7 +121,7 @@ pub(crate) fn refusal<M: Module>(config: &str) -> String {
 }
 
 fn text(bytes: &[u8]) -> String {
-    bytes.escape_ascii().to_string()
+    bytes.escape_ascii().to_string().replace("\\\"", "\"")
 }
 
 fn change(change: &Change<'_>) -> String {

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use policy::metrics::Metrics;
-use policy::{Module, fault_inject, header_match, traffic_shift, uri_rewrite};
+use policy::{Module, fault_inject, header_match, rate_limit, suite, traffic_shift, uri_rewrite};
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
@@ -215,5 +215,67 @@ fn fault_inject() {
         (Senseless, one_rule(json!({}))),
         (Senseless, one_rule(json!({"delay": {"fixedDelay": "61s"}}))),
         (Senseless, one_rule(json!({"abort": {"grpcStatus": "NO"}}))),
+    ]);
+}
+
+#[test]
+fn rate_limit() {
+    let rule = |more: Value| {
+        let mut rule = json!({"name": "a", "limit": {"requests": 1, "per": "1s"}});
+        rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        one_rule(rule)
+    };
+    let global = |more: Value| {
+        let mut global =
+            json!({"cluster": "c", "domain": "d", "descriptors": [{"entries": [{"key": "k", "value": "v"}]}]});
+        global.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        rule(json!({ "global": global }))
+    };
+    check::<rate_limit::RateLimit, rate_limit::config::Config>(&[
+        (Accepted, json!({})),
+        (
+            Accepted,
+            rule(json!({"limit": {"requests": 100, "per": "1m", "burst": 10}, "mode": "shadow", "replicas": 3})),
+        ),
+        (
+            Accepted,
+            rule(
+                json!({"limit": {"requests": 9, "per": "24h"}, "cost": {"header": "x", "max": 9}, "maxKeys": 1024, "onError": "deny"}),
+            ),
+        ),
+        (
+            Accepted,
+            rule(
+                json!({"response": {"status": 503, "body": {"string": "x"}, "headers": {"a": "b"}}, "rateLimitHeaders": "legacy"}),
+            ),
+        ),
+        (Accepted, global(json!({"timeout": "50ms", "failureModeDeny": true}))),
+        (Accepted, global(json!({"descriptors": [{"entries": [{"key": "k", "from": {"clientIp": {}}}]}]}))),
+        (Misshapen, one_rule(json!({"name": "a"}))),
+        (Misshapen, rule(json!({"limit": {"requests": 0, "per": "1s"}}))),
+        (Misshapen, rule(json!({"limit": {"requests": 1}}))),
+        (Misshapen, rule(json!({"mode": "on"}))),
+        (Misshapen, rule(json!({"replicas": 0}))),
+        (Misshapen, rule(json!({"maxKeys": 1}))),
+        (Misshapen, rule(json!({"response": {"status": 99}}))),
+        (Misshapen, global(json!({"descriptors": []}))),
+        (Misshapen, global(json!({"cluster": ""}))),
+        (Senseless, rule(json!({"limit": {"requests": 1, "per": "1ms"}}))),
+        (Senseless, rule(json!({"cost": {"header": "x", "max": 5}}))),
+        (Senseless, global(json!({"timeout": "1h"}))),
+    ]);
+}
+
+#[test]
+fn suite() {
+    check::<suite::Suite, suite::Config>(&[
+        (Accepted, json!({})),
+        (
+            Accepted,
+            json!({"headerMatch": {}, "rateLimit": {"rules": []}, "faultInject": {}, "uriRewrite": {}, "trafficShift": {}}),
+        ),
+        (Misshapen, json!({"rules": []})),
+        (Misshapen, json!({"headerMatch": {"rules": [{"name": "a", "nonsense": 1}]}})),
+        (Senseless, json!({"headerMatch": {"rules": [{"name": "a"}]}})),
     ]);
 }

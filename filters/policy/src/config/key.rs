@@ -66,6 +66,11 @@ pub(crate) fn key(sources: &[KeySource]) -> Result<Option<Key>, Invalid> {
     Ok(if sources.is_empty() { None } else { Some(Key::new(sources)) })
 }
 
+/// A single source.
+pub(crate) fn source(wire: &KeySource) -> Result<Source, Invalid> {
+    wire.source(0)
+}
+
 impl KeySource {
     fn source(&self, depth: usize) -> Result<Source, Invalid> {
         let mut said = Vec::new();
