@@ -204,14 +204,14 @@ impl LocalReply {
         reply.body("upstream max stream duration reached").flag(Flag::UpstreamMaxStreamDurationReached)
     }
 
-    /// The upstream stream ended before an answer began. `retried` says that this was not the first try.
+    /// The upstream stream ended before an answer began. `retried` says that this was not the first try. What the transport says shows in
+    /// the details alone.
     pub fn upstream_reset(reason: Reset, transport_failure: &str, retried: bool) -> LocalReply {
         let retried = if retried { "retried and the latest " } else { "" };
-        let mut body =
+        let body =
             format!("upstream connect error or disconnect/reset before headers. {retried}reset reason: {}", reason.text());
         let mut details = format!("upstream_reset_before_response_started{{{}", reason.text().replace(' ', "_"));
         if !transport_failure.is_empty() {
-            body.push_str(&format!(", transport failure reason: {transport_failure}"));
             details.push_str(&format!("|{}", transport_failure.replace(|c: char| c.is_ascii_whitespace(), "_")));
         }
         details.push('}');

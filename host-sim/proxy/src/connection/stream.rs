@@ -175,20 +175,28 @@ impl Stream {
     }
 
     /// Answers without an origin.
-    pub(crate) async fn reply(&self, reply: LocalReply) -> Result<(), ClientGone> {
-        let (mut head, body) = reply.encode(&self.kind);
+    pub(crate) async fn reply(&self, mut reply: LocalReply) -> Result<(), ClientGone> {
         {
             let mut info = self.info.borrow_mut();
             reply.flags.iter().for_each(|flag| info.flags.insert(flag));
-            info.details = reply.details;
+            info.details = std::mem::take(&mut reply.details);
+        }
+        // Envoy closes an HTTP/1 connection after every 400 of its own, however it is dressed.
+        if reply.status == 400 {
+            self.close.set(true);
         }
         let decision = self.decision.borrow().clone();
         if let Some(decision) = decision
             && let Some(route) = decision.route()
         {
             let (request, info) = (self.request.borrow(), self.info.borrow());
-            route.finalize_response(decision.destination(), &mut head, &request, &self.connection, &info);
+            route.finalize_response(decision.destination(), &mut reply.headers, &request, &self.connection, &info);
+            let attempts = info.upstream.attempts;
+            if route.virtual_host.attempt_count_in_response && attempts > 0 {
+                route::write_attempt_count(&mut reply.headers, attempts);
+            }
         }
+        let (head, body) = reply.encode(&self.kind);
         let end = body.is_empty();
         self.send_head(head, end).await?;
         if !end {

@@ -128,13 +128,12 @@ const PLAIN: [(&str, Plain); 22] = [
     ("GRPC_STATUS_NUMBER", Plain::GrpcStatusNumber),
 ];
 
-const ADDRESSES: [(&str, AddressOf); 6] = [
-    ("DOWNSTREAM_REMOTE_ADDRESS", AddressOf::Remote),
-    ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS", AddressOf::DirectRemote),
-    ("DOWNSTREAM_LOCAL_ADDRESS", AddressOf::Local),
-    ("UPSTREAM_REMOTE_ADDRESS", AddressOf::UpstreamRemote),
-    ("UPSTREAM_LOCAL_ADDRESS", AddressOf::UpstreamLocal),
-    ("UPSTREAM_HOST", AddressOf::UpstreamRemote),
+const ADDRESSES: [(&str, AddressOf); 5] = [
+    ("DOWNSTREAM_REMOTE", AddressOf::Remote),
+    ("DOWNSTREAM_DIRECT_REMOTE", AddressOf::DirectRemote),
+    ("DOWNSTREAM_LOCAL", AddressOf::Local),
+    ("UPSTREAM_REMOTE", AddressOf::UpstreamRemote),
+    ("UPSTREAM_LOCAL", AddressOf::UpstreamLocal),
 ];
 
 /// The names of gRPC's statuses, as Envoy writes them in CAMEL_STRING form.
@@ -218,12 +217,15 @@ impl Command {
         if let Some((_, plain)) = PLAIN.iter().find(|(known, _)| *known == name) {
             return Some(Command::Plain(*plain));
         }
-        for (suffix, part) in [("_WITHOUT_PORT", AddressPart::Ip), ("_PORT", AddressPart::Port), ("", AddressPart::Both)] {
-            let stem = name.strip_suffix(suffix).unwrap_or(name);
-            let known = ADDRESSES.iter().find(|(known, _)| *known == stem);
-            if let Some((_, of)) = known.filter(|_| name.ends_with(suffix)) {
+        // `…_REMOTE_ADDRESS`, `…_REMOTE_ADDRESS_WITHOUT_PORT`, `…_REMOTE_PORT`
+        for (suffix, part) in [("_ADDRESS_WITHOUT_PORT", AddressPart::Ip), ("_ADDRESS", AddressPart::Both), ("_PORT", AddressPart::Port)] {
+            let stem = name.strip_suffix(suffix);
+            if let Some((_, of)) = ADDRESSES.iter().find(|(known, _)| Some(*known) == stem) {
                 return Some(Command::Address { of: *of, part });
             }
+        }
+        if name == "UPSTREAM_HOST" {
+            return Some(Command::Address { of: AddressOf::UpstreamRemote, part: AddressPart::Both });
         }
         CertificateField::parse(name).map(Command::Certificate)
     }

@@ -1,10 +1,11 @@
 //! A cluster: its endpoints, what is spoken to them, and how long anything may take.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::upstream::{Http2Settings, Protocols};
+use super::resolve::addresses;
+use crate::cluster::ClusterPlan;
+use crate::upstream::{Http2Settings, Protocols, Shared};
 
 /// A cluster.
 pub(crate) struct ClusterConfig {
@@ -16,8 +17,15 @@ pub(crate) struct ClusterConfig {
     pub(crate) max_requests: Option<u64>,
     pub(crate) http2: Http2Settings,
     pub(crate) tls: Option<Arc<xds::UpstreamTlsContext>>,
-    /// Endpoints with an address of their own, in order.
-    pub(crate) endpoints: Vec<SocketAddr>,
+    /// How its endpoints are chosen.
+    pub(crate) plan: ClusterPlan,
+    /// What all workers know of it together.
+    pub(crate) shared: Arc<Shared>,
+    /// Request bodies are kept for retries up to this size.
+    pub(crate) buffer_limit: usize,
+    /// Its name in statistics, where it differs.
+    pub(crate) stat_name: Option<Arc<str>>,
+    pub(crate) metadata: Option<Arc<xds::Metadata>>,
 }
 
 /// What is spoken to a cluster's endpoints.
@@ -41,6 +49,7 @@ impl ClusterProtocol {
 
 const CONNECT: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(3600);
+const BUFFER: u32 = 1024 * 1024;
 
 impl ClusterConfig {
     pub(crate) fn compile(cluster: &xds::Cluster) -> Result<ClusterConfig, Vec<String>> {
@@ -64,7 +73,21 @@ impl ClusterConfig {
         let tls = tls(cluster, &mut problems);
         let max_requests = common.and_then(|common| common.max_requests_per_connection).or(cluster.max_requests_per_connection);
         let idle = common.and_then(|common| common.idle_timeout).map_or(IDLE, |timeout| timeout.0);
+        let plan = ClusterPlan::compile(cluster, &mut addresses);
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(found) => {
+                problems.extend(found.iter().map(ToString::to_string));
+                return Err(problems);
+            }
+        };
+        let stat_name = cluster.alt_stat_name.trim_end_matches(';');
         let config = ClusterConfig {
+            shared: Arc::new(Shared::new(cluster, &plan)),
+            plan,
+            buffer_limit: usize::try_from(cluster.per_connection_buffer_limit_bytes.unwrap_or(BUFFER)).unwrap_or(usize::MAX),
+            stat_name: (!stat_name.is_empty()).then(|| Arc::from(stat_name)),
+            metadata: cluster.metadata.clone().map(Arc::new),
             source: Arc::new(cluster.clone()),
             protocol,
             connect_timeout: cluster.connect_timeout.map_or(CONNECT, |timeout| timeout.0),
@@ -75,7 +98,6 @@ impl ClusterConfig {
                 connection_window: http2.and_then(|options| options.initial_connection_window_size),
             },
             tls,
-            endpoints: endpoints(cluster),
         };
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
@@ -92,16 +114,4 @@ fn tls(cluster: &xds::Cluster, problems: &mut Vec<String>) -> Option<Arc<xds::Up
             None
         }
     }
-}
-
-fn endpoints(cluster: &xds::Cluster) -> Vec<SocketAddr> {
-    let localities = cluster.load_assignment.iter().flat_map(|assignment| &assignment.endpoints);
-    let endpoints = localities.flat_map(|locality| &locality.lb_endpoints).filter_map(|endpoint| endpoint.endpoint.as_ref());
-    let sockets = endpoints.filter_map(|endpoint| endpoint.address.as_ref()?.socket_address.as_ref());
-    sockets
-        .filter_map(|socket| {
-            let port = u16::try_from(socket.port_value.unwrap_or_default()).ok()?;
-            Some(SocketAddr::new(socket.address.parse().ok()?, port))
-        })
-        .collect()
 }

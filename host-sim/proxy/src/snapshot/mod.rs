@@ -3,6 +3,7 @@
 mod cluster;
 mod listener;
 mod manager;
+mod resolve;
 
 pub(crate) use cluster::ClusterConfig;
 pub(crate) use listener::{ListenerConfig, Network};

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::http1::Http1Exchange;
 use super::http2::Http2Exchange;
-use super::{Broken, Endpoint, Protocols, Transport};
+use super::{Broken, Endpoint, Limits, Protocols, Transport};
 use crate::connection::{BodySource, Piece};
 use crate::headers::{self, HeaderList};
 
@@ -41,17 +41,18 @@ impl Attempt {
         transport: &Transport,
         head: &[(Bytes, Bytes)],
         now: Duration,
+        limits: Limits<'_>,
     ) -> Result<Attempt, Broken> {
         let sni = headers::get(head, ":authority");
         let (exchange, is_new_connection) = match protocol {
             Protocols::Http1 => {
-                let (connection, new) = endpoint.http1(transport, now, sni).await?;
+                let (connection, new) = endpoint.http1(transport, now, sni, limits).await?;
                 let method = headers::get(head, ":method").cloned().unwrap_or_default();
                 let upgrading = headers::has(head, "upgrade");
                 (Exchange::Http1(Http1Exchange::new(connection, method, upgrading)), new)
             }
             Protocols::Http2 => {
-                let (connection, new) = endpoint.http2(transport, sni).await?;
+                let (connection, new) = endpoint.http2(transport, sni, limits).await?;
                 (Exchange::Http2(Http2Exchange::new(connection)), new)
             }
         };

@@ -1,19 +1,22 @@
 //! One endpoint as one worker sees it: its idle HTTP/1 connections, its HTTP/2 connection, and how to open either.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use super::http1::Http1Connection;
 use super::http2::Http2Connection;
-use super::Broken;
-use crate::local_reply::Reset;
+use super::permit::{Counted, Opened};
+use super::{Broken, Shared};
 use crate::connection::{Io, LocalExecutor, Wire};
+use crate::local_reply::Reset;
 
 /// What is spoken to the endpoints of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,29 +53,77 @@ pub(crate) struct Http2Settings {
 const STREAM_WINDOW: u32 = 16 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 24 * 1024 * 1024;
 
+/// What a request that needs a connection counts against.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits<'l> {
+    pub(crate) shared: &'l Arc<Shared>,
+    pub(crate) high_priority: bool,
+}
+
 /// An endpoint and this worker's connections to it.
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     idle: RefCell<Vec<Http1Connection>>,
     http2: tokio::sync::Mutex<Option<Http2Connection>>,
+    /// Connections of this worker, idle or not.
+    open: Cell<usize>,
+    /// Told when one becomes idle or closes.
+    freed: Notify,
 }
 
 impl Endpoint {
     pub(crate) fn new(address: SocketAddr) -> Endpoint {
-        Endpoint { address, idle: RefCell::default(), http2: tokio::sync::Mutex::new(None) }
+        let (idle, http2) = (RefCell::default(), tokio::sync::Mutex::new(None));
+        Endpoint { address, idle, http2, open: Cell::new(0), freed: Notify::new() }
     }
 
-    /// A connection for one HTTP/1 request: an idle one that is still good, or a new one (`true`).
-    pub(crate) async fn http1(&self, transport: &Transport, now: Duration, sni: Option<&Bytes>) -> Result<(Http1Connection, bool), Broken> {
+    pub(super) fn opened(&self) {
+        self.open.set(self.open.get().saturating_add(1));
+    }
+
+    pub(super) fn closed(&self) {
+        self.open.set(self.open.get().saturating_sub(1));
+        self.freed.notify_one();
+    }
+
+    /// A connection for one HTTP/1 request: an idle one that is still good, or a new one (`true`). With the cluster's connections used up
+    /// it waits for one of its own; an endpoint may always have one.
+    pub(crate) async fn http1(
+        self: &Rc<Self>,
+        transport: &Transport,
+        now: Duration,
+        sni: Option<&Bytes>,
+        limits: Limits<'_>,
+    ) -> Result<(Http1Connection, bool), Broken> {
+        let circuit = limits.shared.circuit(limits.high_priority);
+        let mut pending = None;
+        loop {
+            if let Some(idle) = self.good_idle(transport, now) {
+                return Ok((idle, false));
+            }
+            if pending.is_none() && !circuit.pending.has_room() {
+                return Err(Reset::Overflow.into());
+            }
+            pending.get_or_insert_with(|| Counted::start(limits.shared, limits.high_priority, |circuit| &circuit.pending));
+            if circuit.connections.has_room() || self.open.get() == 0 {
+                break;
+            }
+            self.freed.notified().await;
+        }
+        let opened = Opened::start(self, limits.shared, limits.high_priority);
+        let (io, local) = self.connect(transport, sni, &[b"http/1.1"]).await?;
+        let wire = Rc::new(Wire::new(io, BytesMut::new()));
+        Ok((Http1Connection { wire, local, requests: 0, since: now, _opened: opened }, true))
+    }
+
+    fn good_idle(&self, transport: &Transport, now: Duration) -> Option<Http1Connection> {
         while let Some(idle) = self.pop_idle() {
             let fresh = transport.idle_timeout.is_none_or(|most| now.saturating_sub(idle.since) < most);
             if fresh && idle.wire.is_silent() {
-                return Ok((idle, false));
+                return Some(idle);
             }
         }
-        let (io, local) = self.connect(transport, sni, &[b"http/1.1"]).await?;
-        let wire = Rc::new(Wire::new(io, BytesMut::new()));
-        Ok((Http1Connection { wire, local, requests: 0, since: now }, true))
+        None
     }
 
     fn pop_idle(&self) -> Option<Http1Connection> {
@@ -85,6 +136,7 @@ impl Endpoint {
         if transport.max_requests.is_none_or(|most| connection.requests < most) {
             connection.since = now;
             self.idle.borrow_mut().push(connection);
+            self.freed.notify_one();
         }
     }
 
@@ -100,11 +152,21 @@ impl Endpoint {
     }
 
     /// The HTTP/2 connection, opened if there is none (`true`). Requests that come while it is being opened wait for it.
-    pub(crate) async fn http2(&self, transport: &Transport, sni: Option<&Bytes>) -> Result<(Http2Connection, bool), Broken> {
+    pub(crate) async fn http2(
+        self: &Rc<Self>,
+        transport: &Transport,
+        sni: Option<&Bytes>,
+        limits: Limits<'_>,
+    ) -> Result<(Http2Connection, bool), Broken> {
         let mut slot = self.http2.lock().await;
         if let Some(connection) = slot.as_ref().filter(|connection| !connection.sender.is_closed()) {
             return Ok((connection.clone(), false));
         }
+        if !limits.shared.circuit(limits.high_priority).pending.has_room() {
+            return Err(Reset::Overflow.into());
+        }
+        let _pending = Counted::start(limits.shared, limits.high_priority, |circuit| &circuit.pending);
+        let opened = Rc::new(Opened::start(self, limits.shared, limits.high_priority));
         let (io, local) = self.connect(transport, sni, &[b"h2"]).await?;
         let settings = transport.http2;
         let mut builder = hyper::client::conn::http2::Builder::new(LocalExecutor);
@@ -121,7 +183,7 @@ impl Endpoint {
             // How it ended, its streams have been told.
             let _ = driver.await;
         });
-        let connection = Http2Connection { sender, local };
+        let connection = Http2Connection { sender, local, _opened: opened };
         *slot = Some(connection.clone());
         Ok((connection, true))
     }

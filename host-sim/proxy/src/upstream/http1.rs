@@ -21,6 +21,8 @@ pub(crate) struct Http1Connection {
     pub(crate) requests: u64,
     /// When it was opened or became idle, in the worker's monotonic time.
     pub(crate) since: std::time::Duration,
+    /// It counts as long as it is open.
+    pub(super) _opened: super::permit::Opened,
 }
 
 /// Heads longer than this are a protocol error. Envoy: 60 KiB.

@@ -1,9 +1,12 @@
 //! A configuration as one worker runs it: compiled parts from the snapshot, with this worker's connections and counters.
 
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::cluster::{Context, LoadBalancer};
 use crate::snapshot::{ClusterConfig, ManagerConfig, Network, Snapshot};
 use crate::upstream::{Endpoint, Transport};
 
@@ -32,6 +35,9 @@ pub(crate) struct Cluster {
     pub(crate) config: Arc<ClusterConfig>,
     pub(crate) endpoints: Vec<Rc<Endpoint>>,
     pub(crate) transport: Transport,
+    balancer: RefCell<LoadBalancer>,
+    /// The health the balancer was laid out for.
+    health: Cell<u64>,
 }
 
 impl State {
@@ -70,7 +76,43 @@ impl Cluster {
             tls: None,
             http2: config.http2,
         };
-        let endpoints = config.endpoints.iter().map(|address| Rc::new(Endpoint::new(*address))).collect();
-        Cluster { name: Arc::clone(name), config: Arc::clone(config), endpoints, transport }
+        let plan = &config.plan;
+        let endpoints = plan.endpoints.iter().map(|endpoint| Rc::new(Endpoint::new(endpoint.address))).collect();
+        let balancer = LoadBalancer::new(plan.policy, Arc::clone(&plan.endpoints), plan.panic_threshold, 0);
+        Cluster {
+            name: Arc::clone(name),
+            config: Arc::clone(config),
+            endpoints,
+            transport,
+            balancer: RefCell::new(balancer),
+            health: Cell::new(0),
+        }
+    }
+
+    /// The endpoint for a request. `tried` are endpoints to avoid; another is looked for up to `attempts` times.
+    pub(crate) fn choose(
+        &self,
+        hash: Option<u64>,
+        tried: &[usize],
+        attempts: u32,
+        now: Duration,
+        dice: &mut dyn FnMut() -> u64,
+    ) -> Option<usize> {
+        let shared = &self.config.shared;
+        shared.tick(now, dice);
+        let mut balancer = self.balancer.borrow_mut();
+        let version = shared.health_version();
+        if self.health.replace(version) != version {
+            let healthy = self.config.plan.endpoints.iter().enumerate();
+            let healthy: Vec<bool> = healthy.map(|(at, endpoint)| endpoint.healthy && !shared.is_ejected(at)).collect();
+            balancer.set_healthy(&healthy, dice());
+        }
+        balancer.pick(&mut Context {
+            hash,
+            random: dice,
+            active: &|at| shared.active(at),
+            avoid: &|at| tried.contains(&at),
+            attempts,
+        })
     }
 }
