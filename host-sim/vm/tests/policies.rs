@@ -1,0 +1,70 @@
+//! What a trap costs under each failure policy: in the real Envoy, and here.
+
+mod support;
+
+use std::{rc::Rc, time::Duration};
+
+use bytes::Bytes;
+use serde_json::json;
+use support::{
+    envoy::{self, Envoy, Filter},
+    *,
+};
+use vm::{Admission, FailurePolicy, NoInfo, PluginConfig, Shared, Verdict, Vm};
+
+/// A name, what Envoy's configuration says, what ours says.
+fn policies() -> Vec<(&'static str, serde_json::Value, FailurePolicy)> {
+    // The back-off runs from the last load, which is the start: one is over long before the trap, the other never is.
+    let reload = |interval: &str| json!({"failure_policy": "FAIL_RELOAD", "reload_config": {"backoff": {"base_interval": interval}}});
+    vec![
+        ("unset", json!({}), FailurePolicy::default()),
+        ("closed", json!({"failure_policy": "FAIL_CLOSED"}), FailurePolicy::Closed),
+        ("open", json!({"failure_policy": "FAIL_OPEN"}), FailurePolicy::Open),
+        ("legacy-open", json!({"fail_open": true}), FailurePolicy::LegacyOpen),
+        ("reload-soon", reload("0.002s"), FailurePolicy::Reload { backoff: Duration::from_millis(2) }),
+        ("reload-late", reload("600s"), FailurePolicy::Reload { backoff: Duration::from_secs(600) }),
+    ]
+}
+
+#[test]
+fn a_trap_costs_what_it_costs_in_envoy() {
+    let Some(binary) = envoy::binary("a_trap_costs_what_it_costs_in_envoy") else { return };
+    let module = envoy::build_module("sdk-filter");
+    let filters: Vec<Filter> = policies()
+        .into_iter()
+        .map(|(name, extra, _)| {
+            // A VM of its own: a trap kills all plugins of a VM.
+            let mut config = envoy::plugin(&module, name);
+            config["configuration"]["value"] = json!("trap");
+            config.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            Filter { listener: name.to_owned(), config }
+        })
+        .collect();
+    let envoy = Envoy::start(&binary, &filters, envoy::origin());
+    let wasm = std::fs::read(&module).unwrap();
+    for (name, _, policy) in policies() {
+        let address = envoy.listener(name);
+        let get = |path: &str| envoy::exchange(address, format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes(), envoy::PATIENCE).0;
+        let theirs = [get("/"), get("/trap"), get("/"), get("/")];
+        assert_eq!(theirs, ours(&wasm, policy), "{name}");
+    }
+}
+
+fn ours(wasm: &[u8], failure: FailurePolicy) -> [String; 4] {
+    let world = Still::default();
+    let config = PluginConfig { name: "test.trap".to_owned(), configuration: Bytes::from_static(b"trap"), failure, ..PluginConfig::default() };
+    let mut vm = Vm::start(&ENGINE.load(wasm).unwrap(), config, &Shared::default(), Box::new(world.clone())).unwrap();
+    world.advance(1000);
+    ["/", "/trap", "/", "/"].map(|path| {
+        let id = match vm.create_stream(Rc::new(NoInfo)) {
+            Admission::Stream(id) => id,
+            Admission::Bypass => return "200".to_owned(),
+            Admission::Fail => return "503".to_owned(),
+        };
+        let mut head = request(&[]);
+        head[1].1 = Bytes::copy_from_slice(path.as_bytes());
+        let outcome = vm.on_request_headers(id, head, true);
+        vm.on_done(id);
+        if outcome.verdict == Verdict::Continue { "200" } else { "503" }.to_owned()
+    })
+}
