@@ -117,11 +117,24 @@ impl Distribution {
         histogram.snapshot()
     }
 
+<<<<<<< Updated upstream
     /// A distribution of which only buckets (upper bound, count) and the sum are known. Each value is put at its bucket's bound.
     pub fn of_buckets(buckets: impl IntoIterator<Item = (u64, u64)>, sum: u64) -> Self {
         let filled = buckets.into_iter().filter(|(bound, count)| *bound > 0 && *count > 0);
         let bins = filled.map(|(bound, count)| (Bin::of(bound), count)).collect();
         Self { zero: 0, bins, sum: Some(sum) }
+=======
+    /// A distribution of values that come so many times.
+    pub fn counted(values: impl IntoIterator<Item = (u64, u64)>) -> Self {
+        let mut distribution = Self::default();
+        for (value, count) in values.into_iter().filter(|(_, count)| *count > 0) {
+            let mut one = Self::of(&[value]);
+            one.zero = one.zero.saturating_mul(count);
+            one.bins.values_mut().for_each(|bin| *bin = bin.saturating_mul(count));
+            distribution.merge(&one);
+        }
+        distribution
+>>>>>>> Stashed changes
     }
 
     /// How many values.
