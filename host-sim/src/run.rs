@@ -53,7 +53,14 @@ fn config(args: &GatewayArgs, bootstrap: xds::Bootstrap) -> GatewayConfig {
         workers: args.workers.map_or_else(cores, std::num::NonZeroUsize::get),
         hardened: args.fidelity == Fidelity::Hardened,
         seed: args.seed,
+        cache_dir: cache_dir(),
     }
+}
+
+/// `$XDG_CACHE_HOME/host-sim`, or `~/.cache/host-sim`.
+fn cache_dir() -> Option<std::path::PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(std::path::PathBuf::from);
+    folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache"))).map(|cache| cache.join("host-sim"))
 }
 
 fn cores() -> usize {

@@ -1,5 +1,6 @@
 //! The public entry: a running gateway.
 
+use std::path::PathBuf;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -9,7 +10,10 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::listener;
-use crate::snapshot::Snapshot;
+use crate::access_log::LogFiles;
+use crate::http_filters::Loader;
+use crate::snapshot::{Compiler, Snapshot};
+use crate::stats::{self, Registry};
 use crate::worker::{Clock, Command, Listening, WorkerHandle, WorkerSetup};
 
 /// What a gateway is started with.
@@ -23,6 +27,8 @@ pub struct GatewayConfig {
     pub hardened: bool,
     /// Makes dice reproducible.
     pub seed: Option<u64>,
+    /// Where compiled modules are kept between runs; see [`vm::EngineConfig`].
+    pub cache_dir: Option<PathBuf>,
 }
 
 /// Why a gateway did not start, or a change was refused. Nothing is served half.
@@ -60,8 +66,25 @@ fn logged(lines: &[String]) -> String {
 /// A running gateway. Dropping it ends it at once; [`Gateway::drain`] ends it gently.
 pub struct Gateway {
     workers: Vec<WorkerHandle>,
+    tools: Tools,
     served: Mutex<Served>,
     ready: AtomicBool,
+}
+
+/// What every configuration of a gateway is compiled with.
+struct Tools {
+    engine: vm::Engine,
+    shared: vm::Shared,
+    registry: Registry,
+    log_files: LogFiles,
+    hardened: bool,
+}
+
+impl Tools {
+    fn compile(&self, bootstrap: xds::Bootstrap, previous: Option<&Snapshot>) -> Result<Arc<Snapshot>, StartError> {
+        let loader = Loader { cut_fragment: cuts_fragment(&bootstrap), engine: &self.engine, hardened: self.hardened, log_files: &self.log_files };
+        Compiler { loader, registry: &self.registry, previous }.compile(bootstrap).map(Arc::new)
+    }
 }
 
 struct Served {
@@ -95,15 +118,33 @@ impl Gateway {
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
-        let snapshot = Arc::new(Snapshot::compile(config.bootstrap).map_err(StartError::Config)?);
+        let problem = |text: String| StartError::Config(vec![text]);
+        let registry = Registry::new(config.bootstrap.stats_config.as_ref()).map_err(|error| problem(format!("stats_config: {error}")))?;
+        let tools = Tools {
+            engine: vm::Engine::new(vm::EngineConfig { cache_dir: config.cache_dir }).map_err(|error| problem(error.to_string()))?,
+            shared: vm::Shared::new(vm::Quota::default()),
+            log_files: LogFiles::new(registry.access_log()),
+            registry,
+            hardened: config.hardened,
+        };
+        let snapshot = tools.compile(config.bootstrap, None)?;
         let count = config.workers.max(1);
         let (clock, node_address) = (Clock::start(), node_address());
         let seed = config.seed.unwrap_or_else(entropy);
-        let setups = (0..count).map(|index| WorkerSetup { index, clock, seed, node_address, hardened: config.hardened });
+        let setups = (0..count).map(|index| WorkerSetup {
+            index,
+            clock,
+            seed,
+            node_address,
+            hardened: config.hardened,
+            registry: tools.registry.clone(),
+            shared: tools.shared.clone(),
+        });
         let workers = setups.map(WorkerHandle::start).collect::<std::io::Result<Vec<_>>>();
         let workers = workers.map_err(|error| StartError::Config(vec![format!("a worker cannot start: {error}")]))?;
         let gateway = Gateway {
             workers,
+            tools,
             served: Mutex::new(Served { listeners: Vec::new(), snapshot: Arc::clone(&snapshot) }),
             ready: AtomicBool::new(false),
         };
@@ -117,7 +158,8 @@ impl Gateway {
     /// # Errors
     /// See [`StartError`]; the last good configuration goes on being served.
     pub fn apply(&self, bootstrap: xds::Bootstrap) -> Result<(), StartError> {
-        self.switch(Arc::new(Snapshot::compile(bootstrap).map_err(StartError::Config)?))
+        let previous = Arc::clone(&self.served().snapshot);
+        self.switch(self.tools.compile(bootstrap, Some(&previous))?)
     }
 
     fn switch(&self, snapshot: Arc<Snapshot>) -> Result<(), StartError> {
@@ -177,7 +219,7 @@ impl Gateway {
         for _ in &self.workers {
             match replies.recv() {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => failed = Some(StartError::Config(vec![error])),
+                Ok(Err(error)) => failed = Some(error),
                 Err(_) => failed = Some(StartError::Config(vec!["a worker is gone".to_owned()])),
             }
         }
@@ -215,19 +257,36 @@ impl Gateway {
         listeners.into_iter().map(|(_, name, address)| (name, address)).collect()
     }
 
-    /// `/stats`
+    /// `/stats`, and what modules count.
     pub fn stats_text(&self) -> String {
-        String::new()
+        self.tools.registry.text(&stats::Filter::default(), self.module_stats())
     }
 
     /// `/stats/prometheus`
     pub fn stats_prometheus(&self) -> String {
-        String::new()
+        self.tools.registry.prometheus(&stats::Filter::default(), self.module_stats())
+    }
+
+    /// `/stats` or `/stats/prometheus` with the query Envoy's admin takes.
+    ///
+    /// # Errors
+    /// A filter that is no regular expression.
+    pub fn stats(&self, query: &str, prometheus: bool) -> Result<String, stats::InvalidFilter> {
+        let filter = stats::Filter::from_query(query)?;
+        let (registry, modules) = (&self.tools.registry, self.module_stats());
+        Ok(if prometheus { registry.prometheus(&filter, modules) } else { registry.text(&filter, modules) })
+    }
+
+    fn module_stats(&self) -> Vec<(String, stats::Sample)> {
+        self.tools.shared.metrics().snapshot().into_iter().map(|metric| (format!("wasmcustom.{}", metric.name), sample(metric.value))).collect()
     }
 
     /// `/clusters`
     pub fn clusters_text(&self) -> String {
-        String::new()
+        let snapshot = Arc::clone(&self.served().snapshot);
+        let mut clusters: Vec<_> = snapshot.clusters.values().collect();
+        clusters.sort_by(|a, b| a.name.cmp(&b.name));
+        clusters.iter().map(|cluster| cluster.text()).collect()
     }
 
     /// `/config_dump`
@@ -245,6 +304,14 @@ impl Gateway {
     }
 }
 
+/// `envoy.reloadable_features.http_reject_path_with_fragment` is switched off, as Istio's bootstrap does. The last layer wins.
+fn cuts_fragment(bootstrap: &xds::Bootstrap) -> bool {
+    const FLAG: &str = "envoy.reloadable_features.http_reject_path_with_fragment";
+    let layers = bootstrap.layered_runtime.iter().flat_map(|runtime| &runtime.layers);
+    let values = layers.filter_map(|layer| layer.static_layer.as_ref()?.get(FLAG));
+    values.last().is_some_and(|rejects| *rejects == serde_json::json!(false) || *rejects == serde_json::json!("false"))
+}
+
 /// The address of this machine that others see, which Envoy writes where a peer is on loopback: that of the default route.
 fn node_address() -> IpAddr {
     let asked = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
@@ -257,4 +324,13 @@ fn node_address() -> IpAddr {
 fn entropy() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+fn sample(value: vm::metrics::SnapshotValue) -> stats::Sample {
+    use vm::metrics::{BUCKETS, SnapshotValue};
+    match value {
+        SnapshotValue::Counter(count) => stats::Sample::Counter(count),
+        SnapshotValue::Gauge(value) => stats::Sample::Gauge { value, used: true },
+        SnapshotValue::Histogram { counts, sum } => stats::Sample::Histogram(stats::Distribution::of_buckets(BUCKETS.into_iter().zip(counts), sum)),
+    }
 }

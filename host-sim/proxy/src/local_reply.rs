@@ -68,7 +68,7 @@ impl Flag {
         (Flag::DownstreamRemoteReset, "DR", "DownstreamRemoteReset"),
     ];
 
-    fn bit(self) -> u32 {
+    pub(crate) fn bit(self) -> u32 {
         Self::ALL.iter().position(|(flag, ..)| *flag == self).and_then(|at| u32::try_from(at).ok()).unwrap_or_default()
     }
 

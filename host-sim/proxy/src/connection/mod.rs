@@ -2,9 +2,11 @@
 
 mod body;
 mod executor;
+mod facts;
 pub(crate) mod http2;
 mod idle;
 mod refused;
+mod remembered;
 mod responder;
 mod serve;
 mod serve_http2;
@@ -13,7 +15,9 @@ mod wire;
 
 pub(crate) use body::{BodyError, BodySource, Piece};
 pub(crate) use executor::LocalExecutor;
+pub(crate) use facts::Facts;
 pub(crate) use http2::{Outgoing, Outlet};
+pub(crate) use remembered::Remembered;
 pub(crate) use responder::ClientGone;
 pub(crate) use serve::serve;
 pub(crate) use stream::Stream;

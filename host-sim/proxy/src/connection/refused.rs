@@ -23,7 +23,7 @@ pub(super) fn refused(worker: &Rc<Worker>, manager: &Rc<Manager>, info: &Connect
         }
         RefusalKind::Manager { .. } => Bytes::new(),
     };
-    let date = worker.date.at(worker.clock.wall(worker.clock.now()));
+    let date = worker.date.at(worker.clock().wall(worker.clock().now()));
     edge::response(&mut list, None, &manager.config.edge, &date);
     if refusal.closes() {
         list.push((Bytes::from_static(b"connection"), Bytes::from_static(b"close")));

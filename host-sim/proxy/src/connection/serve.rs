@@ -9,9 +9,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::idle::IdleTimer;
 use super::responder::{Http1Responder, Responder};
-use super::stream::Stream;
+use super::stream::{Beginning, Stream};
 use super::wire::{Io, Wire};
-use super::{BodySource, serve_http2};
+use super::{BodySource, Remembered, serve_http2};
 use crate::edge::{ConnectionInfo, Protocol};
 use crate::headers;
 use crate::http1::{BodyDecoder, BodyKind, HeadReader, Refusal, RequestHead, encode_response, parse_request};
@@ -42,6 +42,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, place: Place, mut info: Connection
         idle: IdleTimer::new(manager.config.timeouts.idle),
         head_timer: IdleTimer::new(manager.config.timeouts.headers),
         current: (worker.generation(), manager),
+        remembered: Rc::default(),
         wire: Rc::new(wire),
         info: Rc::new(info),
         place,
@@ -79,6 +80,7 @@ struct Connection {
     open: Open,
     idle: IdleTimer,
     head_timer: IdleTimer,
+    remembered: Rc<Remembered>,
     current: (u64, Rc<Manager>),
 }
 
@@ -151,7 +153,14 @@ impl Connection {
         let responder = Responder::Http1(Http1Responder::new(&self.wire, to_head));
         let body = BodySource::http1(&self.wire, BodyDecoder::new(head.body));
         let tunnel = head.body == BodyKind::Tunnel;
-        let stream = Stream::new(&self.worker, manager, &self.info, responder, head.headers, body, head.close);
+        let stream = Stream::new(&self.worker, manager, Beginning {
+            connection: Rc::clone(&self.info),
+            responder,
+            request: head.headers,
+            body,
+            close: head.close,
+            remembered: Rc::clone(&self.remembered),
+        });
         let gone = {
             let mut running = pin!(stream.run());
             poll_fn(|cx| {

@@ -1,19 +1,26 @@
 //! One request and its answer: the life cycle that both protocols share.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
+use vm::{Direction, LogMaps, Released};
 
 use super::body::{BodySource, Piece};
+use super::idle::IdleTimer;
 use super::responder::{ClientGone, Responder};
+use super::{Facts, Remembered};
 use crate::edge::{self, ConnectionInfo, Protocol};
 use crate::header_ops::StreamInfo;
 use crate::headers::{self, HeaderList};
-use crate::http_filters::router;
+use crate::http_filters::{Chain, Stop, Upload, Word, module_reply, router};
 use crate::local_reply::{Flag, LocalReply, RequestKind};
-use crate::route::{self, Decision};
+use crate::rate_limit::{Buckets, LocalRateLimit};
+use crate::route::{self, Decision, PerFilter};
 use crate::worker::{Manager, State, Worker};
 
 /// One request and its answer.
@@ -22,69 +29,138 @@ pub(crate) struct Stream {
     /// The configuration it began with.
     pub(crate) state: Rc<State>,
     pub(crate) manager: Rc<Manager>,
-    pub(crate) connection: Rc<ConnectionInfo>,
+    pub(crate) facts: Rc<Facts>,
     pub(crate) responder: Responder,
     pub(crate) body: RefCell<BodySource>,
     pub(crate) request: RefCell<HeaderList>,
-    pub(crate) info: RefCell<StreamInfo>,
+    pub(crate) upload: Upload,
+    pub(crate) chain: Chain,
     pub(crate) began: Duration,
+    pub(crate) kind: RequestKind,
     decision: RefCell<Option<Rc<Decision>>>,
     response: RefCell<HeaderList>,
-    kind: RequestKind,
+    trailers: RefCell<Option<HeaderList>>,
+    remembered: Rc<Remembered>,
+    idle: IdleTimer,
     close: Cell<bool>,
     upgrade: Option<Bytes>,
 }
 
+/// What a stream begins with.
+pub(crate) struct Beginning {
+    pub(crate) connection: Rc<ConnectionInfo>,
+    pub(crate) responder: Responder,
+    pub(crate) request: HeaderList,
+    pub(crate) body: BodySource,
+    /// The client wants its connection closed afterwards.
+    pub(crate) close: bool,
+    /// What the connection remembers between requests.
+    pub(crate) remembered: Rc<Remembered>,
+}
+
 impl Stream {
-    /// A request whose head was read. `close`: the client wants its connection closed afterwards.
-    pub(crate) fn new(
-        worker: &Rc<Worker>,
-        manager: Rc<Manager>,
-        connection: &Rc<ConnectionInfo>,
-        responder: Responder,
-        request: HeaderList,
-        body: BodySource,
-        close: bool,
-    ) -> Stream {
-        let began = worker.clock.now();
-        let info = StreamInfo { id: worker.dice.roll(), start: worker.clock.wall(began), ..StreamInfo::default() };
+    /// A request whose head was read.
+    pub(crate) fn new(worker: &Rc<Worker>, manager: Rc<Manager>, beginning: Beginning) -> Stream {
+        let Beginning { connection, responder, request, body, close, remembered } = beginning;
+        let began = worker.clock().now();
+        let info = StreamInfo { id: worker.dice().roll(), start: worker.clock().wall(began), ..StreamInfo::default() };
+        let facts = Rc::new(Facts::new(&connection, info));
+        facts.request_header_bytes.set(byte_size(&request));
+        manager.stats.downstream_rq_total.inc();
+        manager.stats.downstream_rq_active.inc();
+        match connection.protocol {
+            Protocol::Http2 => manager.stats.downstream_rq_http2_total.inc(),
+            Protocol::Http10 | Protocol::Http11 => manager.stats.downstream_rq_http1_total.inc(),
+        }
         Stream {
             worker: Rc::clone(worker),
             state: worker.state(),
+            chain: Chain::enter(&manager.filters, &facts),
+            idle: IdleTimer::new(manager.config.timeouts.stream_idle),
             manager,
-            connection: Rc::clone(connection),
+            facts,
             responder,
             body: RefCell::new(body),
+            upload: Upload::default(),
             kind: RequestKind::of(&request),
             upgrade: edge::hop::upgrade(&request).cloned(),
             request: RefCell::new(request),
-            info: RefCell::new(info),
             began,
             decision: RefCell::default(),
             response: RefCell::default(),
+            trailers: RefCell::default(),
+            remembered,
             close: Cell::new(close),
         }
     }
 
     /// Answers it. May be dropped half-way when the client goes; [`Stream::finish`] comes after either way.
     pub(crate) async fn run(&self) {
-        // A client that went away has nobody to be told.
-        let _ = match self.admit() {
-            Ok(()) => self.filtered().await,
-            Err(reply) => self.reply(reply).await,
+        let stopped = match self.admit() {
+            Ok(()) => self.forward().await,
+            Err(reply) => Err(Stop::Reply(reply)),
         };
+        if let Err(stop) = stopped {
+            self.stop(stop).await;
+        }
+    }
+
+    /// Ends the stream before its time.
+    async fn stop(&self, stop: Stop) {
+        match stop {
+            // A client that went away has nobody to be told.
+            Stop::Reply(reply) if !self.responder.has_begun() => drop(self.reply(reply).await),
+            Stop::Reply(reply) => {
+                let mut info = self.facts.info.borrow_mut();
+                reply.flags.iter().for_each(|flag| info.flags.insert(flag));
+                info.details = reply.details;
+            }
+            Stop::Reset(details) => self.facts.info.borrow_mut().details = details.into(),
+            Stop::Gone => {}
+        }
     }
 
     /// Accounts for it; says whether the answer was complete.
     pub(crate) fn finish(&self, gone: bool) -> bool {
-        let mut info = self.info.borrow_mut();
-        info.complete = Some(self.worker.clock.now().saturating_sub(self.began));
+        let took = self.worker.clock().now().saturating_sub(self.began);
         let complete = self.responder.is_complete();
-        if gone && !complete {
-            info.flags.insert(Flag::DownstreamConnectionTermination);
-            info.details = "downstream_remote_disconnect".into();
+        let status = {
+            let mut info = self.facts.info.borrow_mut();
+            info.complete = Some(took);
+            if gone && !complete {
+                info.flags.insert(Flag::DownstreamConnectionTermination);
+                info.details = "downstream_remote_disconnect".into();
+                self.manager.stats.downstream_rq_rx_reset.inc();
+            }
+            info.response_code
+        };
+        let stats = &self.manager.stats;
+        stats.downstream_rq_active.dec();
+        stats.downstream_rq_completed.inc();
+        stats.downstream_rq_time.record(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        self.manager.listener_stats.downstream_rq_completed.inc();
+        if let Some(status) = status {
+            stats.charge_response(status);
+            self.manager.listener_stats.charge_response(status);
+        }
+        self.chain.leave(self);
+        if !self.manager.config.access_log.is_empty() {
+            self.log();
         }
         complete
+    }
+
+    fn log(&self) {
+        let (request, response, trailers) = (self.request.borrow(), self.response.borrow(), self.trailers.borrow());
+        let info = self.facts.info.borrow();
+        let facts = crate::header_ops::Facts {
+            request: &request,
+            response: (!response.is_empty()).then_some(&response),
+            trailers: trailers.as_deref(),
+            connection: &self.facts.connection,
+            stream: &info,
+        };
+        self.manager.config.access_log.iter().for_each(|log| log.log(&facts));
     }
 
     /// The connection ends after the answer.
@@ -99,7 +175,7 @@ impl Stream {
 
     /// Is it HTTP/2?
     pub(crate) fn is_http2(&self) -> bool {
-        self.connection.protocol == Protocol::Http2
+        self.facts.connection.protocol == Protocol::Http2
     }
 
     /// The protocol it asks to switch to.
@@ -107,65 +183,104 @@ impl Stream {
         self.upgrade.as_ref()
     }
 
+    /// The client we believe.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.facts.info.borrow().remote.unwrap_or(self.facts.connection.remote).ip()
+    }
+
+    /// Bodies held by a filter may not grow beyond this.
+    pub(crate) fn buffer_limit(&self) -> usize {
+        self.manager.config.buffer_limit
+    }
+
+    /// Something moved.
+    pub(crate) fn touch(&self) {
+        self.idle.touch();
+    }
+
+    /// Ready when nothing has moved for too long.
+    pub(crate) fn poll_idle(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        self.idle.poll_idle(cx)
+    }
+
     /// Brings the head into the form filters and routes see.
     fn admit(&self) -> Result<(), LocalReply> {
         let mut request = self.request.borrow_mut();
-        let edge = &self.manager.config.edge;
-        let admitted = edge::request(&mut request, &self.connection, edge, self.worker.dice.roll_wide());
-        let admitted = admitted.inspect_err(|reply| {
-            if reply.status == 400 {
-                self.close.set(true);
-            }
-        })?;
-        self.info.borrow_mut().remote = Some(std::net::SocketAddr::new(admitted.client, self.connection.remote.port()));
+        let (edge, connection) = (&self.manager.config.edge, &self.facts.connection);
+        let admitted = edge::request(&mut request, connection, edge, self.worker.dice().roll_wide())?;
+        self.facts.info.borrow_mut().remote = Some(std::net::SocketAddr::new(admitted.client, connection.remote.port()));
         Ok(())
     }
 
-    async fn filtered(&self) -> Result<(), ClientGone> {
+    async fn forward(&self) -> Result<(), Stop> {
         if let Some(kind) = &self.upgrade
             && !self.allows_upgrade(kind)
         {
-            self.close.set(true);
-            return self.reply(LocalReply::upgrade_refused()).await;
+            self.manager.stats.downstream_rq_ws_on_non_ws_route.inc();
+            return Err(Stop::Reply(LocalReply::upgrade_refused()));
         }
+        self.chain.request_headers(self).await?;
         let decision = self.decision();
         match decision.as_ref() {
-            Decision::Forward(route, destination) => router::forward(self, route, destination).await,
+            Decision::Forward(route, destination) => {
+                self.manager.stats.rq_total.inc();
+                router::forward(self, route, destination).await
+            }
             Decision::Redirect(route) | Decision::Direct(route) => {
-                let reply = route.reply(&self.request.borrow());
-                match reply {
-                    Some(reply) => self.reply(reply).await,
-                    None => Ok(()),
+                let stats = &self.manager.stats;
+                match decision.as_ref() {
+                    Decision::Redirect(_) => stats.rq_redirect.inc(),
+                    _ => stats.rq_direct_response.inc(),
                 }
+                let reply = route.reply(&self.request.borrow());
+                reply.map_or(Ok(()), |reply| Err(Stop::Reply(reply)))
             }
             Decision::SslRedirect(_) => {
-                let reply = route::ssl_redirect(&self.request.borrow());
-                self.reply(reply).await
+                self.manager.stats.rq_redirect.inc();
+                Err(Stop::Reply(route::ssl_redirect(&self.request.borrow())))
             }
-            Decision::NotFound(_) => self.reply(LocalReply::route_not_found()).await,
+            Decision::NotFound(_) => {
+                self.manager.stats.no_route.inc();
+                Err(Stop::Reply(LocalReply::route_not_found()))
+            }
         }
     }
 
-    /// The route, chosen when it is first asked for, and again after [`Stream::clear_route`].
+    /// The route, chosen when it is first asked for, and again after a filter changed the request.
     pub(crate) fn decision(&self) -> Rc<Decision> {
         let mut cached = self.decision.borrow_mut();
         let decision = cached.get_or_insert_with(|| {
             let request = self.request.borrow();
-            let head = route::RequestHead { headers: &request, random: self.info.borrow().id, connection: &self.connection };
+            let mut info = self.facts.info.borrow_mut();
+            let head = route::RequestHead { headers: &request, random: info.id, connection: &self.facts.connection };
             let decision = self.manager.config.routes.decide(&head);
             if let Some(route) = decision.route() {
-                let mut info = self.info.borrow_mut();
-                info.route_name = std::sync::Arc::clone(&route.name);
-                info.virtual_host = std::sync::Arc::clone(&route.virtual_host.name);
+                info.route_name = Arc::clone(&route.name);
+                info.virtual_host = Arc::clone(&route.virtual_host.name);
+                info.route_metadata.clone_from(&route.metadata);
             }
+            info.upstream.cluster = decision.destination().map(|destination| Arc::clone(&destination.cluster));
             Rc::new(decision)
         });
         Rc::clone(decision)
     }
 
-    /// The request has changed: the route is to be chosen anew.
-    pub(crate) fn clear_route(&self) {
-        self.decision.replace(None);
+    /// A filter's most specific configuration on the route.
+    pub(crate) fn per_filter(&self, name: &str) -> Option<PerFilter> {
+        let decision = self.decision();
+        decision.route().and_then(|route| route.per_filter(name, decision.destination()).cloned())
+    }
+
+    /// A filter's configurations on the route, the most specific first.
+    pub(crate) fn per_filter_levels(&self, name: &str) -> SmallVec<[PerFilter; 4]> {
+        let decision = self.decision();
+        let levels = decision.route().map(|route| route.per_filter_levels(name, decision.destination()).cloned().collect());
+        levels.unwrap_or_default()
+    }
+
+    /// This connection's own buckets, for a limit that counts per connection.
+    pub(crate) fn connection_buckets(&self, limit: &Arc<LocalRateLimit>) -> Option<Rc<Buckets>> {
+        self.remembered.buckets(limit)
     }
 
     fn allows_upgrade(&self, kind: &[u8]) -> bool {
@@ -174,29 +289,88 @@ impl Stream {
         by_route.unwrap_or_else(|| self.manager.config.upgrades.iter().any(known))
     }
 
+    /// Goes on with what a module let go of the request.
+    pub(crate) fn resume_request(&self, released: Released) {
+        if let Some(head) = released.headers {
+            self.request.replace(head);
+        }
+        if !released.body.is_empty() {
+            self.upload.push(Piece::Data(released.body));
+        }
+        if let Some(trailers) = released.trailers {
+            self.upload.push(Piece::Trailers(trailers));
+        }
+        self.route_cleared(Direction::Request, released.route_cleared);
+    }
+
+    /// A module changed the request, or asked for it: the route is chosen anew.
+    pub(crate) fn route_cleared(&self, direction: Direction, cleared: bool) {
+        if cleared && direction == Direction::Request {
+            self.decision.replace(None);
+        }
+    }
+
+    /// What a module held of a stream that goes no further, kept for the log and the answer's own filters.
+    pub(crate) fn take_back(&self, direction: Direction, released: Released) {
+        if let Some(head) = released.headers {
+            match direction {
+                Direction::Request => self.request.replace(head),
+                Direction::Response => self.response.replace(head),
+            };
+        }
+    }
+
+    /// What a module's word from outside its callbacks means.
+    pub(crate) fn stopped(&self, direction: Direction, word: Word) -> Stop {
+        match word {
+            Word::Reply(reply, released) => {
+                self.take_back(direction, released);
+                Stop::Reply(module_reply(reply))
+            }
+            Word::Fail(released) => {
+                self.take_back(direction, released);
+                Stop::Reply(module_reply(vm::LocalReply::wasm_failure()))
+            }
+            Word::Reset | Word::Resume(..) => Stop::Reset("wasm_close_stream"),
+        }
+    }
+
+    /// Counts a piece of the request.
+    pub(crate) fn received(&self, piece: Option<Piece>) -> Option<Piece> {
+        let mut info = self.facts.info.borrow_mut();
+        if let Some(Piece::Data(data)) = &piece {
+            info.bytes_received = info.bytes_received.saturating_add(u64::try_from(data.len()).unwrap_or_default());
+        }
+        piece
+    }
+
     /// Answers without an origin.
     pub(crate) async fn reply(&self, mut reply: LocalReply) -> Result<(), ClientGone> {
         {
-            let mut info = self.info.borrow_mut();
+            let mut info = self.facts.info.borrow_mut();
             reply.flags.iter().for_each(|flag| info.flags.insert(flag));
             info.details = std::mem::take(&mut reply.details);
         }
-        // Envoy closes an HTTP/1 connection after every 400 of its own, however it is dressed.
-        if reply.status == 400 {
+        if reply.status == 400 || self.upgrade.is_some() {
             self.close.set(true);
         }
         let decision = self.decision.borrow().clone();
         if let Some(decision) = decision
             && let Some(route) = decision.route()
         {
-            let (request, info) = (self.request.borrow(), self.info.borrow());
-            route.finalize_response(decision.destination(), &mut reply.headers, &request, &self.connection, &info);
-            let attempts = info.upstream.attempts;
-            if route.virtual_host.attempt_count_in_response && attempts > 0 {
-                route::write_attempt_count(&mut reply.headers, attempts);
+            let (request, info) = (self.request.borrow(), self.facts.info.borrow());
+            route.finalize_response(decision.destination(), &mut reply.headers, &request, &self.facts.connection, &info);
+            if route.virtual_host.attempt_count_in_response && info.upstream.attempts > 0 {
+                route::write_attempt_count(&mut reply.headers, info.upstream.attempts);
             }
         }
-        let (head, body) = reply.encode(&self.kind);
+        let (mut head, mut body) = reply.encode(&self.kind);
+        let end = body.is_empty();
+        match self.chain.response_headers(self, head, end).await {
+            Ok(filtered) => head = filtered,
+            Err(Stop::Reply(instead)) => (head, body) = instead.encode(&self.kind),
+            Err(_) => return Err(ClientGone),
+        }
         let end = body.is_empty();
         self.send_head(head, end).await?;
         if !end {
@@ -206,10 +380,9 @@ impl Stream {
         Ok(())
     }
 
-    /// Sends the answer's head on its way through the filters to the client.
+    /// Sends an answer's head, which has been up the chain, to the client.
     pub(crate) async fn send_head(&self, mut head: HeaderList, end: bool) -> Result<(), ClientGone> {
-        let now = self.worker.clock.now();
-        let date = self.worker.date.at(self.worker.clock.wall(now));
+        let date = self.worker.date.at(self.worker.clock().wall(self.worker.clock().now()));
         edge::response(&mut head, Some(&self.request.borrow()), &self.manager.config.edge, &date);
         let switched = headers::get(&head, ":status").is_some_and(|status| status == "101");
         if !self.is_http2() && !switched {
@@ -221,7 +394,9 @@ impl Stream {
             }
         }
         let status = headers::get(&head, ":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
-        self.info.borrow_mut().response_code = status;
+        self.facts.info.borrow_mut().response_code = status;
+        self.facts.response_header_bytes.set(byte_size(&head));
+        self.touch();
         let sent = self.responder.head(&head, end).await;
         self.response.replace(head);
         sent
@@ -229,10 +404,36 @@ impl Stream {
 
     /// Sends a piece of the answer's body.
     pub(crate) async fn send(&self, piece: Piece) -> Result<(), ClientGone> {
-        if let Piece::Data(data) = &piece {
-            let mut info = self.info.borrow_mut();
-            info.bytes_sent = info.bytes_sent.saturating_add(u64::try_from(data.len()).unwrap_or_default());
+        match &piece {
+            Piece::Data(data) => {
+                let mut info = self.facts.info.borrow_mut();
+                info.bytes_sent = info.bytes_sent.saturating_add(u64::try_from(data.len()).unwrap_or_default());
+            }
+            Piece::Trailers(list) => drop(self.trailers.replace(Some(list.clone()))),
         }
+        self.touch();
         self.responder.send(piece).await
     }
+
+    /// The headers, lent to modules while they log.
+    pub(crate) fn take_log_maps(&self) -> LogMaps {
+        let response = self.response.take();
+        LogMaps {
+            request_headers: Some(self.request.take()),
+            response_headers: (!response.is_empty()).then_some(response),
+            response_trailers: self.trailers.take(),
+        }
+    }
+
+    /// And back.
+    pub(crate) fn put_log_maps(&self, maps: LogMaps) {
+        self.request.replace(maps.request_headers.unwrap_or_default());
+        self.response.replace(maps.response_headers.unwrap_or_default());
+        self.trailers.replace(maps.response_trailers);
+    }
+}
+
+fn byte_size(list: &[(Bytes, Bytes)]) -> u64 {
+    let bytes: usize = list.iter().map(|(name, value)| name.len() + value.len()).sum();
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::connection::{self, Io};
+use super::tcp;
+use crate::connection::{self, Io, Wire};
 use crate::edge::{ConnectionInfo, Protocol};
-use crate::snapshot::Network;
+use crate::snapshot::{ListenerConfig, Network};
+use crate::stats::ListenerStats;
+use crate::tls::{Accepted, Asked, ClientHello, Failure, Prefixed, peek_client_hello};
 use crate::worker::{Place, Worker};
 
 /// Out of file descriptors: wait before trying again.
@@ -50,13 +53,27 @@ pub(crate) async fn accept(worker: Rc<Worker>, name: Arc<str>, socket: TcpListen
 
 async fn serve(worker: Rc<Worker>, name: Arc<str>, stream: TcpStream, remote: SocketAddr) {
     let state = worker.state();
-    let Some(listener) = state.snapshot.listeners.iter().find(|listener| listener.name == name) else { return };
+    let Some(listener) = state.snapshot.listeners.iter().find(|listener| listener.name == name).map(Arc::clone) else { return };
+    let stats = state.listeners.get(&name).map(Arc::clone);
+    drop(state);
     // Latency matters more than packets; Envoy does the same.
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return };
-    let Some((at, chain)) = listener.chain(None) else { return };
-    let place = Place { listener: name, chain: at };
-    let info = ConnectionInfo {
+    let _counted = stats.as_ref().map(Counted::new);
+    let (hello, stream) = match first_words(&listener, stream).await {
+        Some(seen) => seen,
+        None => return,
+    };
+    let asked = Asked {
+        server_name: hello.as_ref().and_then(|hello| hello.server_name.as_deref()),
+        tls: hello.is_some(),
+        alpn: hello.as_ref().map_or(&[], |hello| hello.alpn.as_slice()),
+    };
+    let Some((at, chain)) = listener.choice.pick(asked).and_then(|at| Some((at, listener.chains.get(at)?))) else {
+        stats.iter().for_each(|stats| stats.no_filter_chain_match.inc());
+        return;
+    };
+    let mut info = ConnectionInfo {
         id: worker.next_connection_id(),
         remote,
         local,
@@ -64,11 +81,65 @@ async fn serve(worker: Rc<Worker>, name: Arc<str>, stream: TcpStream, remote: So
         protocol: Protocol::Http11,
         tls: None,
     };
+    let (io, input, alpn) = match &chain.tls {
+        None => {
+            let (taken, stream) = stream.into_parts();
+            (Io::Plain(stream), BytesMut::from(taken.as_ref()), None)
+        }
+        Some(tls) => match secured(tls.accept(stream), chain.handshake_timeout).await {
+            None => return,
+            Some((stream, session)) => {
+                info.tls = Some(session.info);
+                let alpn = session.alpn.map(Bytes::from);
+                (Io::Other(Box::new(stream)), BytesMut::new(), Some(alpn.unwrap_or_default()))
+            }
+        },
+    };
     match &chain.network {
         Network::Http(_) => {
-            drop(state);
-            connection::serve(worker, place, info, Io::Plain(stream), BytesMut::new(), None).await;
+            let place = Place { listener: name, chain: at };
+            connection::serve(worker, place, info, io, input, alpn).await;
         }
-        Network::Tcp(_) => {}
+        Network::Tcp(proxy) => tcp::serve(&worker, proxy, Wire::new(io, input)).await,
+    }
+}
+
+/// What the client says first, where that decides its chain; `None` when it says nothing in time.
+async fn first_words(listener: &ListenerConfig, stream: TcpStream) -> Option<(Option<ClientHello>, Prefixed<TcpStream>)> {
+    if !listener.inspects {
+        return Some((None, Prefixed::new(Bytes::new(), stream)));
+    }
+    let peeking = peek_client_hello(stream);
+    let peeked = match listener.inspection_timeout {
+        Some(timeout) => tokio::time::timeout(timeout, peeking).await.ok()?,
+        None => peeking.await,
+    };
+    peeked.ok().map(|peeked| (peeked.hello, peeked.stream))
+}
+
+/// A handshake within its time; a client that failed has been told.
+async fn secured<S>(handshake: impl Future<Output = Result<Accepted<S>, Failure>>, timeout: Option<Duration>) -> Option<Accepted<S>> {
+    let shaken = match timeout {
+        Some(timeout) => tokio::time::timeout(timeout, handshake).await.ok()?,
+        None => handshake.await,
+    };
+    shaken.inspect_err(|failure| log::debug!("handshake: {failure}")).ok()
+}
+
+/// An open connection of a listener, counted.
+struct Counted<'s>(&'s Arc<ListenerStats>);
+
+impl Counted<'_> {
+    fn new(stats: &Arc<ListenerStats>) -> Counted<'_> {
+        stats.downstream_cx_total.inc();
+        stats.downstream_cx_active.inc();
+        Counted(stats)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.downstream_cx_active.dec();
+        self.0.downstream_cx_destroy.inc();
     }
 }

@@ -2,6 +2,7 @@
 
 mod accept;
 mod sockets;
+mod tcp;
 
 pub(crate) use accept::accept;
 pub(crate) use sockets::bind;

@@ -1,31 +1,39 @@
-//! A cluster: its endpoints, what is spoken to them, and how long anything may take.
+//! A cluster: its plan, what is spoken to its endpoints, how long anything may take; and what all workers count together.
 
-use std::sync::Arc;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::resolve::addresses;
-use crate::cluster::ClusterPlan;
-use crate::upstream::{Http2Settings, Protocols, Shared};
+use crate::cluster::{Change, Circuit, ClusterPlan, Detector, Outcome};
+use crate::stats::{BreakerStats, MembershipStats, OutlierStats, Registry};
+use crate::tls;
+use crate::upstream::{Http2Settings, Protocols};
 
-/// A cluster.
+/// A cluster, shared by the workers and by configurations that have it unchanged.
 pub(crate) struct ClusterConfig {
-    /// As it was configured; two equal configurations share their connections across a change.
+    pub(crate) name: Arc<str>,
+    /// As it was configured.
     pub(crate) source: Arc<xds::Cluster>,
+    pub(crate) plan: ClusterPlan,
     pub(crate) protocol: ClusterProtocol,
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_requests: Option<u64>,
     pub(crate) http2: Http2Settings,
-    pub(crate) tls: Option<Arc<xds::UpstreamTlsContext>>,
-    /// How its endpoints are chosen.
-    pub(crate) plan: ClusterPlan,
-    /// What all workers know of it together.
-    pub(crate) shared: Arc<Shared>,
-    /// Request bodies are kept for retries up to this size.
+    pub(crate) tls: Option<tls::Upstream>,
+    /// What may be sent again is kept up to so many bytes.
     pub(crate) buffer_limit: usize,
-    /// Its name in statistics, where it differs.
-    pub(crate) stat_name: Option<Arc<str>>,
-    pub(crate) metadata: Option<Arc<xds::Metadata>>,
+    pub(crate) default_circuit: Circuit,
+    pub(crate) high_circuit: Circuit,
+    /// Requests under way at each endpoint.
+    pub(crate) active: Vec<AtomicU64>,
+    detector: Option<Mutex<Detector>>,
+    /// Changes when an endpoint is left out or taken back.
+    health: AtomicU64,
+    pub(crate) membership: Arc<MembershipStats>,
+    pub(crate) breakers: Arc<BreakerStats>,
+    outliers: Option<Arc<OutlierStats>>,
 }
 
 /// What is spoken to a cluster's endpoints.
@@ -49,10 +57,10 @@ impl ClusterProtocol {
 
 const CONNECT: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(3600);
-const BUFFER: u32 = 1024 * 1024;
+const BUFFER: usize = 1024 * 1024;
 
 impl ClusterConfig {
-    pub(crate) fn compile(cluster: &xds::Cluster) -> Result<ClusterConfig, Vec<String>> {
+    pub(crate) fn compile(cluster: &xds::Cluster, secrets: &tls::Secrets, registry: &Registry) -> Result<ClusterConfig, Vec<String>> {
         let mut problems = Vec::new();
         let options = cluster.typed_extension_protocol_options.values().find_map(|options| match options {
             xds::ExtensionProtocolOptions::Http(options) => Some(options.as_ref().clone()),
@@ -61,8 +69,7 @@ impl ClusterConfig {
         let options = options.unwrap_or_default();
         let common = options.common_http_protocol_options.as_ref().or(cluster.common_http_protocol_options.as_ref());
         let downstream = options.use_downstream_protocol_config.as_ref();
-        let explicit = options.explicit_http_config.as_ref();
-        let http2 = explicit.or(downstream).and_then(|config| config.http2_protocol_options.as_ref());
+        let http2 = options.explicit_http_config.as_ref().or(downstream).and_then(|config| config.http2_protocol_options.as_ref());
         let http2 = http2.or(cluster.http2_protocol_options.as_ref());
         let follows = downstream.is_some() || cluster.protocol_selection == xds::ClusterProtocolSelection::UseDownstreamProtocol;
         let protocol = match (follows, http2) {
@@ -70,24 +77,24 @@ impl ClusterConfig {
             (false, Some(_)) => ClusterProtocol::Always(Protocols::Http2),
             (false, None) => ClusterProtocol::Always(Protocols::Http1),
         };
-        let tls = tls(cluster, &mut problems);
+        let tls = tls(cluster, secrets).unwrap_or_else(|problem| {
+            problems.push(problem);
+            None
+        });
         let max_requests = common.and_then(|common| common.max_requests_per_connection).or(cluster.max_requests_per_connection);
         let idle = common.and_then(|common| common.idle_timeout).map_or(IDLE, |timeout| timeout.0);
-        let plan = ClusterPlan::compile(cluster, &mut addresses);
-        let plan = match plan {
-            Ok(plan) => plan,
-            Err(found) => {
-                problems.extend(found.iter().map(ToString::to_string));
-                return Err(problems);
-            }
-        };
-        let stat_name = cluster.alt_stat_name.trim_end_matches(';');
-        let config = ClusterConfig {
-            shared: Arc::new(Shared::new(cluster, &plan)),
-            plan,
-            buffer_limit: usize::try_from(cluster.per_connection_buffer_limit_bytes.unwrap_or(BUFFER)).unwrap_or(usize::MAX),
-            stat_name: (!stat_name.is_empty()).then(|| Arc::from(stat_name)),
-            metadata: cluster.metadata.clone().map(Arc::new),
+        let plan = ClusterPlan::compile(cluster, &mut resolve);
+        let plan = plan.map_err(|found| problems.extend(found.iter().map(ToString::to_string)));
+        let (Ok(plan), true) = (plan, problems.is_empty()) else { return Err(problems) };
+        let circuit = |priority| Circuit::compile(cluster.circuit_breakers.as_ref(), priority);
+        let detector = plan.outlier.clone().map(|policy| Mutex::new(Detector::new(policy, plan.endpoints.len())));
+        let membership = registry.membership(cluster);
+        let total = u64::try_from(plan.endpoints.len()).unwrap_or_default();
+        let healthy = plan.endpoints.iter().filter(|endpoint| endpoint.healthy).count();
+        membership.membership_total.set(total);
+        membership.membership_healthy.set(u64::try_from(healthy).unwrap_or_default());
+        Ok(ClusterConfig {
+            name: cluster.name.as_str().into(),
             source: Arc::new(cluster.clone()),
             protocol,
             connect_timeout: cluster.connect_timeout.map_or(CONNECT, |timeout| timeout.0),
@@ -98,20 +105,131 @@ impl ClusterConfig {
                 connection_window: http2.and_then(|options| options.initial_connection_window_size),
             },
             tls,
-        };
-        if problems.is_empty() { Ok(config) } else { Err(problems) }
+            buffer_limit: cluster.per_connection_buffer_limit_bytes.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(BUFFER),
+            default_circuit: circuit(xds::RoutingPriority::Default),
+            high_circuit: circuit(xds::RoutingPriority::High),
+            active: plan.endpoints.iter().map(|_| AtomicU64::new(0)).collect(),
+            outliers: detector.is_some().then(|| registry.outliers(cluster)),
+            detector,
+            health: AtomicU64::new(0),
+            membership,
+            breakers: registry.breakers(cluster),
+            plan,
+        })
+    }
+
+    /// The circuit breaker of a priority.
+    pub(crate) fn circuit(&self, high: bool) -> &Circuit {
+        if high { &self.high_circuit } else { &self.default_circuit }
+    }
+
+    /// Which endpoints may be used; `None` while nothing changed since `seen`.
+    pub(crate) fn health_since(&self, seen: u64) -> Option<(u64, Vec<bool>)> {
+        let health = self.health.load(Ordering::Acquire);
+        (health != seen).then(|| {
+            let detector = self.detector.as_ref().map(|detector| detector.lock().unwrap_or_else(PoisonError::into_inner));
+            let ejected = |host| detector.as_ref().is_some_and(|detector| detector.is_ejected(host));
+            let healthy = self.plan.endpoints.iter().enumerate();
+            (health, healthy.map(|(host, endpoint)| endpoint.healthy && !ejected(host)).collect())
+        })
+    }
+
+    /// Tells the outlier detection what came of a try.
+    pub(crate) fn report(&self, host: usize, outcome: Outcome, now: Duration, random: u64) {
+        let Some(detector) = &self.detector else { return };
+        let change = detector.lock().unwrap_or_else(PoisonError::into_inner).report(host, outcome, now, random);
+        self.changed(change.as_ref().map_or(&[], std::slice::from_ref));
+    }
+
+    /// The cluster as `/clusters` shows it.
+    pub(crate) fn text(&self) -> String {
+        use std::fmt::Write as _;
+        let name = &self.name;
+        let mut text = String::new();
+        for (priority, circuit) in [("default", &self.default_circuit), ("high", &self.high_circuit)] {
+            let limits = [
+                ("connections", &circuit.connections),
+                ("pending_requests", &circuit.pending),
+                ("requests", &circuit.requests),
+                ("retries", &circuit.retries),
+            ];
+            for (what, gauge) in limits {
+                // A string takes everything.
+                let _ = writeln!(text, "{name}::{priority}_priority::max_{what}::{}", gauge.max());
+            }
+        }
+        let _ = writeln!(text, "{name}::added_via_api::false");
+        for (endpoint, active) in self.plan.endpoints.iter().zip(&self.active) {
+            let address = endpoint.address;
+            let healthy = if endpoint.healthy { "healthy" } else { "/failed_eds_health" };
+            let _ = writeln!(text, "{name}::{address}::rq_active::{}", active.load(Ordering::Relaxed));
+            let _ = writeln!(text, "{name}::{address}::hostname::{}", endpoint.hostname.as_deref().unwrap_or_default());
+            let _ = writeln!(text, "{name}::{address}::health_flags::{healthy}");
+            let _ = writeln!(text, "{name}::{address}::weight::{}", endpoint.weight);
+            let _ = writeln!(text, "{name}::{address}::priority::{}", endpoint.priority);
+        }
+        text
+    }
+
+    /// How often [`ClusterConfig::tick`] is due, if at all.
+    pub(crate) fn tick_interval(&self) -> Option<Duration> {
+        self.plan.outlier.as_ref().map(|outlier| outlier.interval)
+    }
+
+    /// Takes endpoints back whose time is over.
+    pub(crate) fn tick(&self, now: Duration, random: &mut dyn FnMut() -> u64) {
+        let Some(detector) = &self.detector else { return };
+        let changes = detector.lock().unwrap_or_else(PoisonError::into_inner).tick(now, random);
+        self.changed(&changes);
+    }
+
+    fn changed(&self, changes: &[Change]) {
+        if changes.is_empty() {
+            return;
+        }
+        self.health.fetch_add(1, Ordering::Release);
+        for change in changes {
+            let Some(stats) = &self.outliers else { continue };
+            match change {
+                Change::Ejected { host, cause } => {
+                    log::debug!("cluster {}: endpoint {host} is left out: {cause:?}", self.name);
+                    stats.ejections_active.inc();
+                    stats.ejections_enforced_total.inc();
+                    stats.ejections_total.inc();
+                    if *cause == crate::cluster::Cause::Consecutive5xx {
+                        stats.ejections_consecutive_5xx.inc();
+                        stats.ejections_enforced_consecutive_5xx.inc();
+                    }
+                    self.membership.membership_healthy.dec();
+                }
+                Change::Returned { .. } => {
+                    stats.ejections_active.dec();
+                    self.membership.membership_healthy.inc();
+                }
+            }
+        }
     }
 }
 
-fn tls(cluster: &xds::Cluster, problems: &mut Vec<String>) -> Option<Arc<xds::UpstreamTlsContext>> {
+fn tls(cluster: &xds::Cluster, secrets: &tls::Secrets) -> Result<Option<tls::Upstream>, String> {
     let everyone = |entry: &&xds::TransportSocketMatch| entry.r#match.as_ref().is_none_or(serde_json::Map::is_empty);
     let matched = cluster.transport_socket_matches.iter().find(everyone).and_then(|entry| entry.transport_socket.as_ref());
     match matched.or(cluster.transport_socket.as_ref()).and_then(|socket| socket.typed_config.as_ref()) {
-        None | Some(xds::TransportSocketConfig::RawBuffer(_)) => None,
-        Some(xds::TransportSocketConfig::UpstreamTls(context)) => Some(Arc::new(context.as_ref().clone())),
-        Some(other) => {
-            problems.push(format!("transport_socket: {} is not supported", other.type_name()));
-            None
+        None | Some(xds::TransportSocketConfig::RawBuffer(_)) => Ok(None),
+        Some(xds::TransportSocketConfig::UpstreamTls(context)) => {
+            tls::Upstream::build(context, secrets).map(Some).map_err(|error| format!("transport_socket: {error}"))
+        }
+        Some(other) => Err(format!("transport_socket: {} is not supported", other.type_name())),
+    }
+}
+
+/// Asks the system for a name's addresses, once per configuration.
+fn resolve(name: &str) -> Vec<IpAddr> {
+    match (name, 0).to_socket_addrs() {
+        Ok(addresses) => addresses.map(|address| address.ip()).collect(),
+        Err(error) => {
+            log::warn!("{name}: {error}");
+            Vec::new()
         }
     }
 }

@@ -5,23 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ManagerConfig;
+use crate::http_filters::{ChainError, Loader};
+use crate::tls::{Downstream, FilterChains, Secrets};
 
 /// A listener.
 pub(crate) struct ListenerConfig {
     pub(crate) name: Arc<str>,
     pub(crate) address: SocketAddr,
     pub(crate) chains: Vec<FilterChain>,
-    /// Connections are looked into for TLS before a chain is chosen.
-    pub(crate) inspects_tls: bool,
+    /// Picks among them.
+    pub(crate) choice: FilterChains,
+    /// The client's first words are read before a chain is chosen.
+    pub(crate) inspects: bool,
+    /// How long the client may take to say them.
+    pub(crate) inspection_timeout: Option<Duration>,
 }
 
 /// What happens to a connection.
 pub(crate) struct FilterChain {
-    /// Names a client asks for in TLS, lower case, `*.` in front for a suffix; none takes every connection.
-    pub(crate) server_names: Vec<String>,
-    /// `tls` or `raw_buffer`; empty takes both.
-    pub(crate) transport: String,
-    pub(crate) tls: Option<Arc<xds::DownstreamTlsContext>>,
+    pub(crate) tls: Option<Downstream>,
     pub(crate) handshake_timeout: Option<Duration>,
     pub(crate) network: Network,
 }
@@ -41,53 +43,46 @@ pub(crate) struct TcpProxy {
 
 /// `tcp_proxy`'s default.
 const TCP_IDLE: Duration = Duration::from_secs(3600);
+/// `listener_filters_timeout`'s default.
+const INSPECTION: Duration = Duration::from_secs(15);
 
 impl ListenerConfig {
-    pub(crate) fn compile(listener: &xds::Listener) -> Result<ListenerConfig, Vec<String>> {
+    pub(crate) fn compile(listener: &xds::Listener, secrets: &Secrets, loader: &Loader<'_>) -> Result<ListenerConfig, ChainError> {
         let mut problems = Vec::new();
-        let address = match address(listener.address.as_ref()) {
-            Ok(address) => address,
-            Err(problem) => {
-                problems.push(format!("address: {problem}"));
-                SocketAddr::from(([0, 0, 0, 0], 0))
-            }
-        };
-        let inspects_tls = listener.listener_filters.iter().any(|filter| filter.name.ends_with("tls_inspector"));
+        let address = address(listener.address.as_ref()).map_err(|problem| problems.push(format!("address: {problem}")));
+        let inspector = listener.listener_filters.iter().any(|filter| filter.name.ends_with("tls_inspector"));
         let mut chains = Vec::new();
-        let all = listener.filter_chains.iter().chain(&listener.default_filter_chain);
-        for (at, chain) in all.enumerate() {
-            match FilterChain::compile(chain) {
+        for (at, chain) in listener.filter_chains.iter().chain(&listener.default_filter_chain).enumerate() {
+            match FilterChain::compile(chain, secrets, loader) {
                 Ok(chain) => chains.push(chain),
-                Err(found) => problems.extend(found.into_iter().map(|text| format!("filter_chains[{at}].{text}"))),
+                Err(ChainError::Config(found)) => {
+                    problems.extend(found.into_iter().map(|text| format!("filter_chains[{at}].{text}")));
+                }
+                Err(module) => return Err(module),
             }
         }
-        let name = listener.name.as_str().into();
-        if problems.is_empty() { Ok(ListenerConfig { name, address, chains, inspects_tls }) } else { Err(problems) }
+        let default = listener.default_filter_chain.is_some().then_some(listener.filter_chains.len());
+        let choice = FilterChains::new(&listener.filter_chains, default).map_err(|error| problems.push(error.to_string()));
+        let (Ok(address), Ok(choice), true) = (address, choice, problems.is_empty()) else { return Err(ChainError::Config(problems)) };
+        let timeout = listener.listener_filters_timeout.map_or(INSPECTION, |timeout| timeout.0);
+        Ok(ListenerConfig {
+            name: listener.name.as_str().into(),
+            address,
+            chains,
+            inspects: inspector || choice.need_client_hello(),
+            choice,
+            inspection_timeout: Some(timeout).filter(|timeout| !timeout.is_zero()),
+        })
     }
 
-    /// The chain for a connection; `hello` is what a client says in TLS, `None` for a connection in the clear.
-    ///
-    /// The most specific server name wins, then the transport; a chain without conditions takes what is left.
-    pub(crate) fn chain(&self, hello: Option<&str>) -> Option<(usize, &FilterChain)> {
-        let transport = if hello.is_some() { "tls" } else { "raw_buffer" };
-        let name = hello.map(str::to_ascii_lowercase).unwrap_or_default();
-        let mut best: Option<(usize, (usize, bool), &FilterChain)> = None;
-        for (at, chain) in self.chains.iter().enumerate() {
-            let Some(specific) = chain.matches_name(&name) else { continue };
-            if !chain.transport.is_empty() && chain.transport != transport {
-                continue;
-            }
-            let rank = (specific, !chain.transport.is_empty());
-            if best.as_ref().is_none_or(|(_, most, _)| rank > *most) {
-                best = Some((at, rank, chain));
-            }
-        }
-        best.map(|(at, _, chain)| (at, chain))
+    /// The address as statistics name it.
+    pub(crate) fn stat_address(&self) -> String {
+        self.address.to_string()
     }
 }
 
 impl FilterChain {
-    fn compile(chain: &xds::FilterChain) -> Result<FilterChain, Vec<String>> {
+    fn compile(chain: &xds::FilterChain, secrets: &Secrets, loader: &Loader<'_>) -> Result<FilterChain, ChainError> {
         let conditions = chain.filter_chain_match.clone().unwrap_or_default();
         let mut problems = Vec::new();
         let understood = xds::FilterChainMatch {
@@ -101,55 +96,51 @@ impl FilterChain {
         }
         let tls = match chain.transport_socket.as_ref().and_then(|socket| socket.typed_config.as_ref()) {
             None | Some(xds::TransportSocketConfig::RawBuffer(_)) => None,
-            Some(xds::TransportSocketConfig::DownstreamTls(context)) => Some(Arc::new(context.as_ref().clone())),
+            Some(xds::TransportSocketConfig::DownstreamTls(context)) => match Downstream::build(context, secrets) {
+                Ok(tls) => Some(tls),
+                Err(error) => {
+                    problems.push(format!("transport_socket: {error}"));
+                    None
+                }
+            },
             Some(other) => {
                 problems.push(format!("transport_socket: {} is not supported", other.type_name()));
                 None
             }
         };
-        let network = network(&chain.filters).map_err(|found| problems.extend(found));
-        match network {
-            Ok(network) if problems.is_empty() => Ok(FilterChain {
-                server_names: conditions.server_names.iter().map(|name| name.to_ascii_lowercase()).collect(),
-                transport: conditions.transport_protocol,
-                tls,
-                handshake_timeout: chain.transport_socket_connect_timeout.map(|timeout| timeout.0).filter(|timeout| !timeout.is_zero()),
-                network,
-            }),
-            _ => Err(problems),
+        match network(&chain.filters, loader) {
+            Ok(network) if problems.is_empty() => {
+                let timeout = chain.transport_socket_connect_timeout.map(|timeout| timeout.0);
+                Ok(FilterChain { tls, handshake_timeout: timeout.filter(|timeout| !timeout.is_zero()), network })
+            }
+            Ok(_) => Err(ChainError::Config(problems)),
+            Err(ChainError::Config(found)) => Err(ChainError::Config(problems.into_iter().chain(found).collect())),
+            Err(module) => Err(module),
         }
-    }
-
-    /// How specifically the chain asks for this name; `None` if it does not take it.
-    fn matches_name(&self, name: &str) -> Option<usize> {
-        if self.server_names.is_empty() {
-            return Some(0);
-        }
-        let length = |wanted: &String| match wanted.strip_prefix('*') {
-            _ if wanted == name => Some(usize::MAX),
-            Some(suffix) => (name.len() > suffix.len() && name.ends_with(suffix)).then_some(suffix.len()),
-            None => None,
-        };
-        self.server_names.iter().filter_map(length).max()
     }
 }
 
-fn network(filters: &[xds::NetworkFilter]) -> Result<Network, Vec<String>> {
+fn network(filters: &[xds::NetworkFilter], loader: &Loader<'_>) -> Result<Network, ChainError> {
+    let refused = |text: String| Err(ChainError::Config(vec![text]));
     for (at, filter) in filters.iter().enumerate() {
         match &filter.typed_config {
             Some(xds::NetworkFilterConfig::HttpConnectionManager(manager)) => {
-                return ManagerConfig::compile(manager)
-                    .map(|manager| Network::Http(Arc::new(manager)))
-                    .map_err(|found| found.into_iter().map(|text| format!("filters[{at}].{text}")).collect());
+                return match ManagerConfig::compile(manager, loader) {
+                    Ok(manager) => Ok(Network::Http(Arc::new(manager))),
+                    Err(ChainError::Config(found)) => {
+                        Err(ChainError::Config(found.into_iter().map(|text| format!("filters[{at}].{text}")).collect()))
+                    }
+                    Err(module) => Err(module),
+                };
             }
             Some(xds::NetworkFilterConfig::TcpProxy(proxy)) => return Ok(Network::Tcp(Arc::new(tcp_proxy(proxy)))),
             // Istio's own network filters (statistics, metadata exchange) change nothing about where bytes go.
             Some(xds::NetworkFilterConfig::Other(any)) if any.type_name().contains("istio") || any.type_name().contains("stats") => {}
-            Some(other) => return Err(vec![format!("filters[{at}]: {} is not supported", other.type_name())]),
-            None => return Err(vec![format!("filters[{at}]: no typed_config")]),
+            Some(other) => return refused(format!("filters[{at}]: {} is not supported", other.type_name())),
+            None => return refused(format!("filters[{at}]: no typed_config")),
         }
     }
-    Err(vec!["filters: neither a connection manager nor a TCP proxy".to_owned()])
+    refused("filters: neither a connection manager nor a TCP proxy".to_owned())
 }
 
 fn tcp_proxy(proxy: &xds::TcpProxy) -> TcpProxy {
@@ -166,44 +157,4 @@ fn address(address: Option<&xds::Address>) -> Result<SocketAddr, String> {
     let port = socket.port_value.unwrap_or_default();
     let port = u16::try_from(port).map_err(|_| format!("{port} is no port"))?;
     Ok(SocketAddr::new(ip, port))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn listener(chains: &[(&[&str], &str)]) -> ListenerConfig {
-        let proxy = || Network::Tcp(Arc::new(TcpProxy { clusters: Vec::new(), idle_timeout: None }));
-        let chain = |(names, transport): &(&[&str], &str)| FilterChain {
-            server_names: names.iter().map(|name| (*name).to_owned()).collect(),
-            transport: (*transport).to_owned(),
-            tls: None,
-            handshake_timeout: None,
-            network: proxy(),
-        };
-        let chains = chains.iter().map(chain).collect();
-        ListenerConfig { name: "l".into(), address: ([127, 0, 0, 1], 0).into(), chains, inspects_tls: true }
-    }
-
-    #[test]
-    fn the_most_specific_name_takes_a_connection() {
-        let names = listener(&[(&["*.example"], ""), (&["a.example"], ""), (&["*.b.example"], "")]);
-        let any = listener(&[(&["a.example"], ""), (&[], "")]);
-        let clear = listener(&[(&[], "tls"), (&[], "")]);
-        for (listener, hello, expected) in [
-            (&names, Some("a.example"), Some(1)),
-            (&names, Some("A.Example"), Some(1)),
-            (&names, Some("c.example"), Some(0)),
-            (&names, Some("x.b.example"), Some(2)),
-            (&names, Some("example"), None),
-            (&names, Some(".example"), None),
-            (&names, None, None),
-            (&any, Some("b.example"), Some(1)),
-            (&any, None, Some(1)),
-            (&clear, Some(""), Some(0)),
-            (&clear, None, Some(1)),
-        ] {
-            assert_eq!(listener.chain(hello).map(|(at, _)| at), expected, "{hello:?}");
-        }
-    }
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access_log::AccessLog;
 use crate::edge::EdgeConfig;
+use crate::http_filters::{self, ChainError, FilterConfig, Loader};
 use crate::http1::HeadLimits;
-use crate::route::RouteTable;
+use crate::route::{RouteTable, RouterOptions};
 
 /// A connection manager.
 pub(crate) struct ManagerConfig {
@@ -17,7 +19,12 @@ pub(crate) struct ManagerConfig {
     pub(crate) timeouts: Timeouts,
     /// Protocols a client may upgrade to, lower case.
     pub(crate) upgrades: Vec<String>,
+    /// All but the router, which is always last.
     pub(crate) filters: Vec<FilterConfig>,
+    pub(crate) router: RouterOptions,
+    pub(crate) access_log: Vec<AccessLog>,
+    /// Bodies held by a filter may not grow beyond this many bytes.
+    pub(crate) buffer_limit: usize,
     pub(crate) source: Arc<xds::HttpConnectionManager>,
 }
 
@@ -36,17 +43,17 @@ pub(crate) struct Timeouts {
     pub(crate) delayed_close: Duration,
 }
 
-/// A filter of the chain; the router, always last, is not among them.
-pub(crate) enum FilterConfig {}
-
+/// `per_connection_buffer_limit_bytes`'s default.
+const BUFFER: usize = 1024 * 1024;
 const IDLE: Duration = Duration::from_secs(3600);
 const STREAM_IDLE: Duration = Duration::from_secs(300);
 const DELAYED_CLOSE: Duration = Duration::from_secs(1);
 
 impl ManagerConfig {
-    pub(crate) fn compile(hcm: &xds::HttpConnectionManager) -> Result<ManagerConfig, Vec<String>> {
+    pub(crate) fn compile(hcm: &xds::HttpConnectionManager, loader: &Loader<'_>) -> Result<ManagerConfig, ChainError> {
         let mut problems = Vec::new();
-        let edge = EdgeConfig::compile(hcm).map_err(|invalid| problems.push(invalid.to_string())).unwrap_or_default();
+        let mut edge = EdgeConfig::compile(hcm).map_err(|invalid| problems.push(invalid.to_string())).unwrap_or_default();
+        edge.path.cut_fragment = loader.cut_fragment;
         let common = hcm.common_http_protocol_options.as_ref();
         let routes = routes(hcm).map_err(|found| problems.extend(found));
         let some = |timeout: Option<xds::Duration>, default: Option<Duration>| {
@@ -64,8 +71,20 @@ impl ManagerConfig {
             delayed_close: hcm.delayed_close_timeout.map_or(DELAYED_CLOSE, |timeout| timeout.0),
         };
         let upgrades = hcm.upgrade_configs.iter().filter(|config| config.enabled != Some(false));
-        let Ok(routes) = routes else { return Err(problems) };
-        let config = ManagerConfig {
+        let chain = match http_filters::compile(&hcm.http_filters, loader) {
+            Ok(chain) => Some(chain),
+            Err(ChainError::Config(found)) => {
+                problems.extend(found);
+                None
+            }
+            Err(module) => return Err(module),
+        };
+        let logs = hcm.access_log.iter().map(|entry| AccessLog::compile(entry, loader.log_files));
+        let access_log = logs.filter_map(|log| log.map_err(|error| problems.push(error.to_string())).ok()).collect();
+        let (Ok(routes), Some((filters, router)), true) = (routes, chain, problems.is_empty()) else {
+            return Err(ChainError::Config(problems));
+        };
+        Ok(ManagerConfig {
             routes,
             stat_prefix: hcm.stat_prefix.clone(),
             edge,
@@ -73,10 +92,12 @@ impl ManagerConfig {
             limits,
             timeouts,
             upgrades: upgrades.map(|config| config.upgrade_type.to_ascii_lowercase()).collect(),
-            filters: Vec::new(),
+            filters,
+            router,
+            access_log,
+            buffer_limit: BUFFER,
             source: Arc::new(hcm.clone()),
-        };
-        if problems.is_empty() { Ok(config) } else { Err(problems) }
+        })
     }
 }
 

@@ -3,14 +3,18 @@
 mod cluster;
 mod listener;
 mod manager;
-mod resolve;
 
 pub(crate) use cluster::ClusterConfig;
-pub(crate) use listener::{ListenerConfig, Network};
+pub(crate) use listener::{ListenerConfig, Network, TcpProxy};
 pub(crate) use manager::ManagerConfig;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+
+use crate::gateway::StartError;
+use crate::http_filters::{ChainError, Loader};
+use crate::stats::Registry;
+use crate::tls::Secrets;
 
 /// One configuration.
 pub(crate) struct Snapshot {
@@ -19,20 +23,28 @@ pub(crate) struct Snapshot {
     pub(crate) bootstrap: Arc<xds::Bootstrap>,
 }
 
-impl Snapshot {
+/// What configurations are compiled with.
+pub(crate) struct Compiler<'c> {
+    pub(crate) loader: Loader<'c>,
+    pub(crate) registry: &'c Registry,
+    /// Clusters that did not change are taken over, with what is counted for them.
+    pub(crate) previous: Option<&'c Snapshot>,
+}
+
+impl Compiler<'_> {
     /// Compiles a whole bootstrap.
     ///
     /// # Errors
-    /// Everything that cannot be done, each with its place in the configuration.
-    pub(crate) fn compile(bootstrap: xds::Bootstrap) -> Result<Snapshot, Vec<String>> {
+    /// Everything that cannot be done, each with its place in the configuration; or the first module that is refused.
+    pub(crate) fn compile(&self, bootstrap: xds::Bootstrap) -> Result<Snapshot, StartError> {
         let mut problems = Vec::new();
         let resources = bootstrap.static_resources.clone().unwrap_or_default();
+        let secrets = Secrets::new(&resources.secrets);
         let mut clusters = HashMap::new();
         for (at, cluster) in resources.clusters.iter().enumerate() {
-            match ClusterConfig::compile(cluster) {
+            match self.cluster(cluster, &secrets) {
                 Ok(compiled) => {
-                    let name: Arc<str> = cluster.name.as_str().into();
-                    if clusters.insert(name, Arc::new(compiled)).is_some() {
+                    if clusters.insert(Arc::clone(&compiled.name), compiled).is_some() {
                         problems.push(format!("clusters[{at}]: a second cluster is named \"{}\"", cluster.name));
                     }
                 }
@@ -41,11 +53,26 @@ impl Snapshot {
         }
         let mut listeners = Vec::new();
         for (at, listener) in resources.listeners.iter().enumerate() {
-            match ListenerConfig::compile(listener) {
+            match ListenerConfig::compile(listener, &secrets, &self.loader) {
                 Ok(compiled) => listeners.push(Arc::new(compiled)),
-                Err(found) => problems.extend(found.into_iter().map(|text| format!("listeners[{at}] \"{}\": {text}", listener.name))),
+                Err(ChainError::Module { plugin, reason }) => return Err(StartError::Module { plugin, reason, log: Vec::new() }),
+                Err(ChainError::Config(found)) => {
+                    problems.extend(found.into_iter().map(|text| format!("listeners[{at}] \"{}\": {text}", listener.name)));
+                }
             }
         }
-        if problems.is_empty() { Ok(Snapshot { listeners, clusters, bootstrap: Arc::new(bootstrap) }) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(Snapshot { listeners, clusters, bootstrap: Arc::new(bootstrap) })
+        } else {
+            Err(StartError::Config(problems))
+        }
+    }
+
+    fn cluster(&self, cluster: &xds::Cluster, secrets: &Secrets) -> Result<Arc<ClusterConfig>, Vec<String>> {
+        let before = self.previous.and_then(|snapshot| snapshot.clusters.get(cluster.name.as_str()));
+        match before.filter(|before| *before.source == *cluster && before.tls.is_none()) {
+            Some(before) => Ok(Arc::clone(before)),
+            None => ClusterConfig::compile(cluster, secrets, self.registry).map(Arc::new),
+        }
     }
 }

@@ -2,15 +2,18 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::http1::Http1Exchange;
 use super::http2::Http2Exchange;
-use super::{Broken, Endpoint, Limits, Protocols, Transport};
+use super::{Broken, Endpoint, Protocols};
 use crate::connection::{BodySource, Piece};
 use crate::headers::{self, HeaderList};
+use crate::local_reply::Reset;
+use crate::worker::Cluster;
 
 /// A head an origin sent.
 pub(crate) struct Head {
@@ -22,10 +25,8 @@ pub(crate) struct Head {
 
 /// A request under way. Sending and receiving may go on at the same time.
 pub(crate) struct Attempt {
-    endpoint: Rc<Endpoint>,
     exchange: Exchange,
-    /// A connection had to be opened for it.
-    pub(crate) is_new_connection: bool,
+    busy: Busy,
 }
 
 enum Exchange {
@@ -33,35 +34,59 @@ enum Exchange {
     Http2(Http2Exchange),
 }
 
+/// A request at an endpoint, counted as long as this lives.
+struct Busy {
+    cluster: Rc<Cluster>,
+    endpoint: Rc<Endpoint>,
+}
+
+impl Busy {
+    fn new(cluster: &Rc<Cluster>, endpoint: &Rc<Endpoint>) -> Result<Busy, Broken> {
+        let requests = &cluster.config.default_circuit.requests;
+        if !requests.has_room() {
+            cluster.stats.upstream_rq_pending_overflow.inc();
+            return Err(Reset::Overflow.into());
+        }
+        requests.start();
+        cluster.stats.upstream_rq_total.inc();
+        cluster.stats.upstream_rq_active.inc();
+        if let Some(active) = cluster.config.active.get(endpoint.index) {
+            active.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(Busy { cluster: Rc::clone(cluster), endpoint: Rc::clone(endpoint) })
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.cluster.config.default_circuit.requests.end();
+        self.cluster.stats.upstream_rq_active.dec();
+        if let Some(active) = self.cluster.config.active.get(self.endpoint.index) {
+            active.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Attempt {
     /// Finds or opens a connection; nothing has been sent when it fails.
     pub(crate) async fn open(
+        cluster: &Rc<Cluster>,
         endpoint: &Rc<Endpoint>,
         protocol: Protocols,
-        transport: &Transport,
         head: &[(Bytes, Bytes)],
         now: Duration,
-        limits: Limits<'_>,
     ) -> Result<Attempt, Broken> {
-        let sni = headers::get(head, ":authority");
-        let (exchange, is_new_connection) = match protocol {
+        let authority = headers::get(head, ":authority");
+        let exchange = match protocol {
             Protocols::Http1 => {
-                let (connection, new) = endpoint.http1(transport, now, sni, limits).await?;
+                let connection = endpoint.http1(cluster, now, authority).await?;
                 let method = headers::get(head, ":method").cloned().unwrap_or_default();
                 let upgrading = headers::has(head, "upgrade");
-                (Exchange::Http1(Http1Exchange::new(connection, method, upgrading)), new)
+                Exchange::Http1(Http1Exchange::new(connection, method, upgrading))
             }
-            Protocols::Http2 => {
-                let (connection, new) = endpoint.http2(transport, sni, limits).await?;
-                (Exchange::Http2(Http2Exchange::new(connection)), new)
-            }
+            Protocols::Http2 => Exchange::Http2(Http2Exchange::new(endpoint.http2(cluster, authority).await?)),
         };
-        Ok(Attempt { endpoint: Rc::clone(endpoint), exchange, is_new_connection })
-    }
-
-    /// Where it goes.
-    pub(crate) fn endpoint(&self) -> &Rc<Endpoint> {
-        &self.endpoint
+        Ok(Attempt { exchange, busy: Busy::new(cluster, endpoint)? })
     }
 
     /// Our address on the way there.
@@ -123,11 +148,11 @@ impl Attempt {
     }
 
     /// The response was read to its end: the connection may be used again.
-    pub(crate) fn complete(self, transport: &Transport, now: Duration) {
+    pub(crate) fn complete(self, now: Duration) {
         if let Exchange::Http1(exchange) = self.exchange
             && let Some(connection) = exchange.into_idle()
         {
-            self.endpoint.give_back(connection, transport, now);
+            self.busy.endpoint.give_back(connection, &self.busy.cluster, now);
         }
     }
 }

@@ -1,6 +1,7 @@
-//! One endpoint as one worker sees it: its idle HTTP/1 connections, its HTTP/2 connection, and how to open either.
+//! One endpoint as one worker sees it: its HTTP/1 connections, its HTTP/2 connection, who waits for one, and how to open either.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,14 +10,17 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::oneshot;
 
+use super::Broken;
 use super::http1::Http1Connection;
 use super::http2::Http2Connection;
-use super::permit::{Counted, Opened};
-use super::{Broken, Shared};
-use crate::connection::{Io, LocalExecutor, Wire};
+use crate::connection::{Io, LocalExecutor, ReadWrite, Wire};
 use crate::local_reply::Reset;
+use crate::snapshot::ClusterConfig;
+use crate::stats::ClusterStats;
+use crate::tls;
+use crate::worker::Cluster;
 
 /// What is spoken to the endpoints of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,22 +31,7 @@ pub(crate) enum Protocols {
     Http2,
 }
 
-/// How connections to the endpoints of a cluster are made.
-#[derive(Clone)]
-pub(crate) struct Transport {
-    /// A connection is there by then, TLS included.
-    pub(crate) connect_timeout: Duration,
-    /// Idle connections are kept this long; `None` for ever.
-    pub(crate) idle_timeout: Option<Duration>,
-    /// Requests a connection carries before it is closed.
-    pub(crate) max_requests: Option<u64>,
-    /// TLS to the origin.
-    pub(crate) tls: Option<std::sync::Arc<crate::tls::Upstream>>,
-    /// Settings of HTTP/2.
-    pub(crate) http2: Http2Settings,
-}
-
-/// Windows and streams of HTTP/2 connections to origins; `None` is Envoy's default.
+/// Windows of HTTP/2 connections to origins; `None` is Envoy's default.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Http2Settings {
     pub(crate) stream_window: Option<u32>,
@@ -53,163 +42,242 @@ pub(crate) struct Http2Settings {
 const STREAM_WINDOW: u32 = 16 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 24 * 1024 * 1024;
 
-/// What a request that needs a connection counts against.
-#[derive(Clone, Copy)]
-pub(crate) struct Limits<'l> {
-    pub(crate) shared: &'l Arc<Shared>,
-    pub(crate) high_priority: bool,
-}
-
 /// An endpoint and this worker's connections to it.
 pub(crate) struct Endpoint {
+    /// Its number in the cluster.
+    pub(crate) index: usize,
     pub(crate) address: SocketAddr,
     idle: RefCell<Vec<Http1Connection>>,
-    http2: tokio::sync::Mutex<Option<Http2Connection>>,
-    /// Connections of this worker, idle or not.
     open: Cell<usize>,
-    /// Told when one becomes idle or closes.
-    freed: Notify,
+    waiting: RefCell<VecDeque<oneshot::Sender<Option<Http1Connection>>>>,
+    http2: tokio::sync::Mutex<Option<Http2Connection>>,
+}
+
+/// A connection that is open, counted as long as this lives.
+pub(crate) struct Counted {
+    config: Arc<ClusterConfig>,
+    stats: Arc<ClusterStats>,
+    endpoint: Rc<Endpoint>,
+}
+
+impl Counted {
+    fn new(cluster: &Cluster, endpoint: &Rc<Endpoint>) -> Counted {
+        cluster.config.default_circuit.connections.start();
+        endpoint.open.set(endpoint.open.get() + 1);
+        cluster.stats.upstream_cx_total.inc();
+        cluster.stats.upstream_cx_active.inc();
+        Counted { config: Arc::clone(&cluster.config), stats: Arc::clone(&cluster.stats), endpoint: Rc::clone(endpoint) }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.config.default_circuit.connections.end();
+        self.endpoint.open.set(self.endpoint.open.get().saturating_sub(1));
+        self.stats.upstream_cx_active.dec();
+        self.stats.upstream_cx_destroy.inc();
+        // There is room for another now: the first who waits may open it.
+        while let Some(waiting) = self.endpoint.waiting.borrow_mut().pop_front() {
+            if waiting.send(None).is_ok() {
+                break;
+            }
+        }
+    }
 }
 
 impl Endpoint {
-    pub(crate) fn new(address: SocketAddr) -> Endpoint {
-        let (idle, http2) = (RefCell::default(), tokio::sync::Mutex::new(None));
-        Endpoint { address, idle, http2, open: Cell::new(0), freed: Notify::new() }
-    }
-
-    pub(super) fn opened(&self) {
-        self.open.set(self.open.get().saturating_add(1));
-    }
-
-    pub(super) fn closed(&self) {
-        self.open.set(self.open.get().saturating_sub(1));
-        self.freed.notify_one();
-    }
-
-    /// A connection for one HTTP/1 request: an idle one that is still good, or a new one (`true`). With the cluster's connections used up
-    /// it waits for one of its own; an endpoint may always have one.
-    pub(crate) async fn http1(
-        self: &Rc<Self>,
-        transport: &Transport,
-        now: Duration,
-        sni: Option<&Bytes>,
-        limits: Limits<'_>,
-    ) -> Result<(Http1Connection, bool), Broken> {
-        let circuit = limits.shared.circuit(limits.high_priority);
-        let mut pending = None;
-        loop {
-            if let Some(idle) = self.good_idle(transport, now) {
-                return Ok((idle, false));
-            }
-            if pending.is_none() && !circuit.pending.has_room() {
-                return Err(Reset::Overflow.into());
-            }
-            pending.get_or_insert_with(|| Counted::start(limits.shared, limits.high_priority, |circuit| &circuit.pending));
-            if circuit.connections.has_room() || self.open.get() == 0 {
-                break;
-            }
-            self.freed.notified().await;
+    pub(crate) fn new(index: usize, address: SocketAddr) -> Endpoint {
+        Endpoint {
+            index,
+            address,
+            idle: RefCell::default(),
+            open: Cell::new(0),
+            waiting: RefCell::default(),
+            http2: tokio::sync::Mutex::new(None),
         }
-        let opened = Opened::start(self, limits.shared, limits.high_priority);
-        let (io, local) = self.connect(transport, sni, &[b"http/1.1"]).await?;
+    }
+
+    /// A connection for one HTTP/1 request: an idle one that is still good, a new one, or one that another request gives back.
+    pub(crate) async fn http1(self: &Rc<Endpoint>, cluster: &Cluster, now: Duration, sni: Option<&Bytes>) -> Result<Http1Connection, Broken> {
+        if let Some(idle) = self.pop_idle(cluster, now) {
+            return Ok(idle);
+        }
+        let circuit = &cluster.config.default_circuit;
+        if !circuit.pending.has_room() {
+            cluster.stats.upstream_rq_pending_overflow.inc();
+            return Err(Reset::Overflow.into());
+        }
+        let _pending = Pending::new(cluster);
+        // Envoy lets every endpoint have one connection, so that its requests do not wait for those of others.
+        while !circuit.connections.has_room() && self.open.get() > 0 {
+            cluster.stats.upstream_cx_overflow.inc();
+            let (given, taken) = oneshot::channel();
+            self.waiting.borrow_mut().push_back(given);
+            if let Ok(Some(connection)) = taken.await {
+                return Ok(connection);
+            }
+        }
+        let counted = Counted::new(cluster, self);
+        cluster.stats.upstream_cx_http1_total.inc();
+        let (io, local) = self.connect(cluster, sni, &[b"http/1.1"]).await?;
         let wire = Rc::new(Wire::new(io, BytesMut::new()));
-        Ok((Http1Connection { wire, local, requests: 0, since: now, _opened: opened }, true))
+        Ok(Http1Connection { wire, local, requests: 0, since: now, _counted: counted })
     }
 
-    fn good_idle(&self, transport: &Transport, now: Duration) -> Option<Http1Connection> {
-        while let Some(idle) = self.pop_idle() {
-            let fresh = transport.idle_timeout.is_none_or(|most| now.saturating_sub(idle.since) < most);
-            if fresh && idle.wire.is_silent() {
-                return Some(idle);
+    fn pop_idle(&self, cluster: &Cluster, now: Duration) -> Option<Http1Connection> {
+        let mut idle = self.idle.borrow_mut();
+        loop {
+            let connection = idle.pop()?;
+            if is_good(&connection, cluster, now) {
+                return Some(connection);
+            }
+            drop(idle);
+            drop(connection);
+            idle = self.idle.borrow_mut();
+        }
+    }
+
+    /// Takes a connection back, or hands it to who waits for one, unless it has carried enough.
+    pub(crate) fn give_back(&self, mut connection: Http1Connection, cluster: &Cluster, now: Duration) {
+        connection.requests = connection.requests.saturating_add(1);
+        if cluster.config.max_requests.is_some_and(|most| connection.requests >= most) {
+            cluster.stats.upstream_cx_max_requests.inc();
+            return;
+        }
+        connection.since = now;
+        loop {
+            let Some(waiting) = self.waiting.borrow_mut().pop_front() else { break };
+            match waiting.send(Some(connection)) {
+                Ok(()) => return,
+                Err(Some(back)) => connection = back,
+                Err(None) => return,
             }
         }
-        None
-    }
-
-    fn pop_idle(&self) -> Option<Http1Connection> {
-        self.idle.borrow_mut().pop()
-    }
-
-    /// Takes a connection back, unless it has carried enough.
-    pub(crate) fn give_back(&self, mut connection: Http1Connection, transport: &Transport, now: Duration) {
-        connection.requests = connection.requests.saturating_add(1);
-        if transport.max_requests.is_none_or(|most| connection.requests < most) {
-            connection.since = now;
-            self.idle.borrow_mut().push(connection);
-            self.freed.notify_one();
-        }
+        self.idle.borrow_mut().push(connection);
     }
 
     /// Closes idle connections that are too old, or that the origin has closed.
-    pub(crate) fn sweep(&self, transport: &Transport, now: Duration) {
-        let fresh = |idle: &Http1Connection| transport.idle_timeout.is_none_or(|most| now.saturating_sub(idle.since) < most);
-        self.idle.borrow_mut().retain(|idle| fresh(idle) && idle.wire.is_silent());
+    pub(crate) fn sweep(&self, cluster: &Cluster, now: Duration) {
+        let idle = std::mem::take(&mut *self.idle.borrow_mut());
+        let (good, bad): (Vec<_>, Vec<_>) = idle.into_iter().partition(|connection| is_good(connection, cluster, now));
+        self.idle.borrow_mut().extend(good);
+        drop(bad);
     }
 
-    /// Closes every idle connection.
-    pub(crate) fn close_idle(&self) {
-        self.idle.borrow_mut().clear();
-    }
-
-    /// The HTTP/2 connection, opened if there is none (`true`). Requests that come while it is being opened wait for it.
-    pub(crate) async fn http2(
-        self: &Rc<Self>,
-        transport: &Transport,
-        sni: Option<&Bytes>,
-        limits: Limits<'_>,
-    ) -> Result<(Http2Connection, bool), Broken> {
+    /// The HTTP/2 connection, opened if there is none. Requests that come while it is being opened wait for it.
+    pub(crate) async fn http2(self: &Rc<Endpoint>, cluster: &Cluster, sni: Option<&Bytes>) -> Result<Http2Connection, Broken> {
         let mut slot = self.http2.lock().await;
         if let Some(connection) = slot.as_ref().filter(|connection| !connection.sender.is_closed()) {
-            return Ok((connection.clone(), false));
+            return Ok(connection.clone());
         }
-        if !limits.shared.circuit(limits.high_priority).pending.has_room() {
+        let circuit = &cluster.config.default_circuit;
+        if !circuit.pending.has_room() {
+            cluster.stats.upstream_rq_pending_overflow.inc();
             return Err(Reset::Overflow.into());
         }
-        let _pending = Counted::start(limits.shared, limits.high_priority, |circuit| &circuit.pending);
-        let opened = Rc::new(Opened::start(self, limits.shared, limits.high_priority));
-        let (io, local) = self.connect(transport, sni, &[b"h2"]).await?;
-        let settings = transport.http2;
+        let _pending = Pending::new(cluster);
+        let counted = Counted::new(cluster, self);
+        cluster.stats.upstream_cx_http2_total.inc();
+        let (io, local) = self.connect(cluster, sni, &[b"h2"]).await?;
+        let settings = cluster.config.http2;
         let mut builder = hyper::client::conn::http2::Builder::new(LocalExecutor);
         builder
             .timer(TokioTimer::new())
             .initial_stream_window_size(settings.stream_window.unwrap_or(STREAM_WINDOW))
             .initial_connection_window_size(settings.connection_window.unwrap_or(CONNECTION_WINDOW));
-        let handshake = match io {
-            Io::Plain(stream) => builder.handshake(TokioIo::new(Box::new(stream) as Box<dyn crate::connection::ReadWrite>)).await,
-            Io::Other(stream) => builder.handshake(TokioIo::new(stream)).await,
+        let stream: Box<dyn ReadWrite> = match io {
+            Io::Plain(stream) => Box::new(stream),
+            Io::Other(stream) => stream,
         };
+        let handshake = builder.handshake(TokioIo::new(stream)).await;
         let (sender, driver) = handshake.map_err(|_| Broken::from(Reset::ConnectionTermination))?;
         tokio::task::spawn_local(async move {
             // How it ended, its streams have been told.
             let _ = driver.await;
+            drop(counted);
         });
-        let connection = Http2Connection { sender, local, _opened: opened };
+        let connection = Http2Connection { sender, local };
         *slot = Some(connection.clone());
-        Ok((connection, true))
+        Ok(connection)
     }
 
-    async fn connect(&self, transport: &Transport, sni: Option<&Bytes>, alpn: &[&[u8]]) -> Result<(Io, Option<SocketAddr>), Broken> {
+    async fn connect(&self, cluster: &Cluster, sni: Option<&Bytes>, alpn: &[&[u8]]) -> Result<(Io, Option<SocketAddr>), Broken> {
         let connecting = async {
             let stream = TcpStream::connect(self.address).await.map_err(|error| connect_error(&error))?;
             // Latency matters more than packets; Envoy does the same.
             let _ = stream.set_nodelay(true);
             let local = stream.local_addr().ok();
-            let io = match &transport.tls {
+            let io = match &cluster.config.tls {
                 None => Io::Plain(stream),
-                Some(tls) => encrypted(tls, stream, sni, alpn).await?,
+                Some(tls) => {
+                    let name = cluster.config.plan.endpoints.get(self.index).and_then(|endpoint| endpoint.hostname.as_deref());
+                    encrypted(tls, stream, &cluster.config, sni, name, alpn).await?
+                }
             };
             Ok((io, local))
         };
-        match tokio::time::timeout(transport.connect_timeout, connecting).await {
+        let connected = match tokio::time::timeout(cluster.config.connect_timeout, connecting).await {
             Ok(connected) => connected,
-            Err(_) => Err(Reset::ConnectionTimeout.into()),
+            Err(_) => {
+                cluster.stats.upstream_cx_connect_timeout.inc();
+                Err(Reset::ConnectionTimeout.into())
+            }
+        };
+        if connected.is_err() {
+            cluster.stats.upstream_cx_connect_fail.inc();
         }
+        connected
     }
 }
 
-async fn encrypted(tls: &crate::tls::Upstream, stream: TcpStream, sni: Option<&Bytes>, alpn: &[&[u8]]) -> Result<Io, Broken> {
-    let _ = (tls, stream, sni, alpn);
-    Err(Reset::RemoteConnectionFailure.into())
+fn is_good(connection: &Http1Connection, cluster: &Cluster, now: Duration) -> bool {
+    let fresh = cluster.config.idle_timeout.is_none_or(|most| now.saturating_sub(connection.since) < most);
+    fresh && connection.wire.is_silent()
+}
+
+/// A request that waits for a connection, counted.
+struct Pending<'c>(&'c Cluster);
+
+impl Pending<'_> {
+    fn new(cluster: &Cluster) -> Pending<'_> {
+        cluster.config.default_circuit.pending.start();
+        cluster.stats.upstream_rq_pending_total.inc();
+        cluster.stats.upstream_rq_pending_active.inc();
+        Pending(cluster)
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.config.default_circuit.pending.end();
+        self.0.stats.upstream_rq_pending_active.dec();
+    }
+}
+
+async fn encrypted(
+    tls: &tls::Upstream,
+    stream: TcpStream,
+    config: &ClusterConfig,
+    authority: Option<&Bytes>,
+    hostname: Option<&str>,
+    alpn: &[&[u8]],
+) -> Result<Io, Broken> {
+    let options = config.source.typed_extension_protocol_options.values().find_map(|options| match options {
+        xds::ExtensionProtocolOptions::Http(options) => options.upstream_http_protocol_options.as_ref(),
+        xds::ExtensionProtocolOptions::Other(_) => None,
+    });
+    let options = options.or(config.source.upstream_http_protocol_options.as_ref());
+    let host = authority.and_then(|authority| std::str::from_utf8(crate::route::split_port(authority).0).ok());
+    let ask = tls::Ask {
+        sni: host.filter(|_| options.is_some_and(|options| options.auto_sni)),
+        hostname,
+        san: host.filter(|_| options.is_some_and(|options| options.auto_san_validation)),
+        alpn,
+    };
+    match tls.connect(stream, ask).await {
+        Ok(connected) => Ok(Io::Other(Box::new(connected.stream))),
+        Err(failure) => Err(Broken { reset: Reset::RemoteConnectionFailure, transport: failure.to_string().into() }),
+    }
 }
 
 /// As Envoy words it: the system's text for the error number.

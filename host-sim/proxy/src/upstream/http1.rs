@@ -10,6 +10,7 @@ use crate::connection::{BodySource, Piece, Wire};
 use crate::http1::{Framing, HeadReader, ResponseHead, encode_chunk, encode_request, parse_response};
 
 use super::Broken;
+use super::endpoint::Counted;
 use crate::local_reply::Reset;
 
 /// A connection to an origin.
@@ -21,8 +22,7 @@ pub(crate) struct Http1Connection {
     pub(crate) requests: u64,
     /// When it was opened or became idle, in the worker's monotonic time.
     pub(crate) since: std::time::Duration,
-    /// It counts as long as it is open.
-    pub(super) _opened: super::permit::Opened,
+    pub(super) _counted: Counted,
 }
 
 /// Heads longer than this are a protocol error. Envoy: 60 KiB.

@@ -19,8 +19,6 @@ pub(crate) struct Http2Connection {
     pub(crate) sender: SendRequest<Outgoing>,
     /// Our address, for the access log.
     pub(crate) local: Option<SocketAddr>,
-    /// It counts as long as a stream or the endpoint holds it.
-    pub(super) _opened: std::rc::Rc<super::permit::Opened>,
 }
 
 type Answer = std::pin::Pin<Box<dyn Future<Output = hyper::Result<http::Response<hyper::body::Incoming>>>>>;

@@ -4,12 +4,8 @@ mod attempt;
 mod endpoint;
 mod http1;
 mod http2;
-mod permit;
 mod reset;
-mod shared;
 
 pub(crate) use attempt::{Attempt, Head};
-pub(crate) use endpoint::{Endpoint, Http2Settings, Limits, Protocols, Transport};
-pub(crate) use permit::{Counted, UnderWay};
+pub(crate) use endpoint::{Endpoint, Http2Settings, Protocols};
 pub(crate) use reset::Broken;
-pub(crate) use shared::Shared;

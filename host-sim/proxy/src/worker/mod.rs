@@ -2,13 +2,17 @@
 //! configuration, counters and what filters share; nothing else.
 
 mod clock;
+mod cluster;
 mod connections;
 mod state;
+mod surroundings;
 mod thread;
 
 pub(crate) use clock::{Clock, Date, Dice};
+pub(crate) use cluster::Cluster;
 pub(crate) use connections::{Connections, Open};
-pub(crate) use state::{Cluster, Manager, Place, State};
+pub(crate) use state::{Manager, Place, State};
+pub(crate) use surroundings::Surroundings;
 pub(crate) use thread::{Command, Listening, WorkerHandle, WorkerSetup};
 
 use std::cell::{Cell, RefCell};
@@ -17,9 +21,7 @@ use std::rc::Rc;
 
 /// What every task of a worker can reach.
 pub(crate) struct Worker {
-    pub(crate) index: usize,
-    pub(crate) clock: Clock,
-    pub(crate) dice: Dice,
+    pub(crate) surroundings: Rc<Surroundings>,
     pub(crate) date: Date,
     pub(crate) connections: Rc<Connections>,
     /// Written into `x-forwarded-for` for clients on loopback.
@@ -31,6 +33,16 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// Time.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.surroundings.clock
+    }
+
+    /// Dice.
+    pub(crate) fn dice(&self) -> &Dice {
+        &self.surroundings.dice
+    }
+
     /// The configuration that is served now.
     pub(crate) fn state(&self) -> Rc<State> {
         Rc::clone(&self.state.borrow())
@@ -38,6 +50,7 @@ impl Worker {
 
     /// Serves another configuration from now on; requests under way keep theirs.
     pub(crate) fn serve(&self, state: Rc<State>) {
+        self.surroundings.serve(&state);
         self.state.replace(state);
         self.generation.set(self.generation.get().wrapping_add(1));
     }
@@ -51,6 +64,6 @@ impl Worker {
     pub(crate) fn next_connection_id(&self) -> u64 {
         let id = self.next_id.get();
         self.next_id.set(id.wrapping_add(1));
-        id.wrapping_mul(1024).wrapping_add(u64::try_from(self.index).unwrap_or_default())
+        id.wrapping_mul(1024).wrapping_add(u64::try_from(self.surroundings.index).unwrap_or_default())
     }
 }

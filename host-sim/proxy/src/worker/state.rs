@@ -1,19 +1,20 @@
-//! A configuration as one worker runs it: compiled parts from the snapshot, with this worker's connections and counters.
+//! A configuration as one worker runs it: compiled parts from the snapshot, with this worker's connections, VMs and counters.
 
-use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::cluster::{Context, LoadBalancer};
-use crate::snapshot::{ClusterConfig, ManagerConfig, Network, Snapshot};
-use crate::upstream::{Endpoint, Transport};
+use super::{Cluster, Surroundings};
+use crate::gateway::StartError;
+use crate::http_filters::{Filter, Kind, Plugin, WasmConfig};
+use crate::snapshot::{ManagerConfig, Network, Snapshot};
+use crate::stats::{HttpStats, ListenerHttpStats, ListenerStats};
 
 /// A configuration in use.
 pub(crate) struct State {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) clusters: HashMap<Arc<str>, Rc<Cluster>>,
+    pub(crate) listeners: HashMap<Arc<str>, Arc<ListenerStats>>,
     managers: HashMap<Place, Rc<Manager>>,
 }
 
@@ -27,92 +28,85 @@ pub(crate) struct Place {
 /// A connection manager on this worker.
 pub(crate) struct Manager {
     pub(crate) config: Arc<ManagerConfig>,
-}
-
-/// A cluster on this worker.
-pub(crate) struct Cluster {
-    pub(crate) name: Arc<str>,
-    pub(crate) config: Arc<ClusterConfig>,
-    pub(crate) endpoints: Vec<Rc<Endpoint>>,
-    pub(crate) transport: Transport,
-    balancer: RefCell<LoadBalancer>,
-    /// The health the balancer was laid out for.
-    health: Cell<u64>,
+    pub(crate) filters: Rc<[Filter]>,
+    pub(crate) stats: Arc<HttpStats>,
+    pub(crate) listener_stats: Arc<ListenerHttpStats>,
 }
 
 impl State {
-    /// What a snapshot becomes on this worker. Clusters that did not change keep their connections.
-    pub(crate) fn build(snapshot: &Arc<Snapshot>, previous: Option<&State>) -> State {
+    /// What a snapshot becomes on this worker. Clusters that did not change keep their connections, plugins their VMs.
+    ///
+    /// # Errors
+    /// A module that does not start.
+    pub(crate) fn build(snapshot: &Arc<Snapshot>, around: &Rc<Surroundings>, previous: Option<&State>) -> Result<State, StartError> {
         let clusters = snapshot.clusters.iter().map(|(name, config)| {
-            let kept = previous.and_then(|state| state.clusters.get(name)).filter(|cluster| cluster.config.source == config.source);
-            let cluster = kept.map_or_else(|| Rc::new(Cluster::build(name, config)), Rc::clone);
-            (Arc::clone(name), cluster)
+            let kept = previous.and_then(|state| state.clusters.get(name)).filter(|cluster| Arc::ptr_eq(&cluster.config, config));
+            let fresh = || {
+                let stats = around.registry.cluster(&config.source, around.index);
+                Rc::new(Cluster::build(config, stats, &around.dice))
+            };
+            (Arc::clone(name), kept.map_or_else(fresh, Rc::clone))
         });
-        let clusters = clusters.collect();
-        let mut managers = HashMap::new();
+        let mut state = State {
+            snapshot: Arc::clone(snapshot),
+            clusters: clusters.collect(),
+            listeners: HashMap::new(),
+            managers: HashMap::new(),
+        };
+        // Envoy has one VM per plugin and worker, however many listeners it is attached to.
+        let mut plugins: Vec<Rc<Plugin>> = previous.map(State::plugins).unwrap_or_default();
         for listener in &snapshot.listeners {
+            let address = listener.stat_address();
+            state.listeners.insert(Arc::clone(&listener.name), around.registry.listener(&address, around.index));
             for (chain, filter_chain) in listener.chains.iter().enumerate() {
-                if let Network::Http(config) = &filter_chain.network {
-                    let place = Place { listener: Arc::clone(&listener.name), chain };
-                    managers.insert(place, Rc::new(Manager { config: Arc::clone(config) }));
-                }
+                let Network::Http(config) = &filter_chain.network else { continue };
+                let manager = Manager::build(config, &address, around, &mut plugins)?;
+                state.managers.insert(Place { listener: Arc::clone(&listener.name), chain }, Rc::new(manager));
             }
         }
-        State { snapshot: Arc::clone(snapshot), clusters, managers }
+        Ok(state)
     }
 
     /// The connection manager of a filter chain.
     pub(crate) fn manager(&self, place: &Place) -> Option<Rc<Manager>> {
         self.managers.get(place).map(Rc::clone)
     }
-}
 
-impl Cluster {
-    fn build(name: &Arc<str>, config: &Arc<ClusterConfig>) -> Cluster {
-        let transport = Transport {
-            connect_timeout: config.connect_timeout,
-            idle_timeout: config.idle_timeout,
-            max_requests: config.max_requests,
-            tls: None,
-            http2: config.http2,
-        };
-        let plan = &config.plan;
-        let endpoints = plan.endpoints.iter().map(|endpoint| Rc::new(Endpoint::new(endpoint.address))).collect();
-        let balancer = LoadBalancer::new(plan.policy, Arc::clone(&plan.endpoints), plan.panic_threshold, 0);
-        Cluster {
-            name: Arc::clone(name),
-            config: Arc::clone(config),
-            endpoints,
-            transport,
-            balancer: RefCell::new(balancer),
-            health: Cell::new(0),
-        }
+    /// `node.cluster` of the bootstrap.
+    pub(crate) fn node_cluster(&self) -> &str {
+        self.snapshot.bootstrap.node.as_ref().map_or("", |node| &node.cluster)
     }
 
-    /// The endpoint for a request. `tried` are endpoints to avoid; another is looked for up to `attempts` times.
-    pub(crate) fn choose(
-        &self,
-        hash: Option<u64>,
-        tried: &[usize],
-        attempts: u32,
-        now: Duration,
-        dice: &mut dyn FnMut() -> u64,
-    ) -> Option<usize> {
-        let shared = &self.config.shared;
-        shared.tick(now, dice);
-        let mut balancer = self.balancer.borrow_mut();
-        let version = shared.health_version();
-        if self.health.replace(version) != version {
-            let healthy = self.config.plan.endpoints.iter().enumerate();
-            let healthy: Vec<bool> = healthy.map(|(at, endpoint)| endpoint.healthy && !shared.is_ejected(at)).collect();
-            balancer.set_healthy(&healthy, dice());
+    fn plugins(&self) -> Vec<Rc<Plugin>> {
+        let filters = self.managers.values().flat_map(|manager| manager.filters.iter());
+        filters.filter_map(|filter| if let Kind::Wasm(plugin) = &filter.kind { Some(Rc::clone(plugin)) } else { None }).collect()
+    }
+}
+
+impl Manager {
+    fn build(
+        config: &Arc<ManagerConfig>,
+        address: &str,
+        around: &Rc<Surroundings>,
+        plugins: &mut Vec<Rc<Plugin>>,
+    ) -> Result<Manager, StartError> {
+        let mut filters = Vec::with_capacity(config.filters.len());
+        for filter in &config.filters {
+            let mut running = |wasm: &WasmConfig| plugins.iter().find(|plugin| plugin.is_of(wasm)).map(Rc::clone);
+            let filter = Filter::build(filter, &config.stat_prefix, around, &mut running).map_err(|(plugin, error)| {
+                let log = error.log().iter().map(|line| line.text.clone()).collect();
+                StartError::Module { plugin, reason: error.to_string(), log }
+            })?;
+            if let Kind::Wasm(plugin) = &filter.kind {
+                plugins.push(Rc::clone(plugin));
+            }
+            filters.push(filter);
         }
-        balancer.pick(&mut Context {
-            hash,
-            random: dice,
-            active: &|at| shared.active(at),
-            avoid: &|at| tried.contains(&at),
-            attempts,
+        Ok(Manager {
+            config: Arc::clone(config),
+            filters: filters.into(),
+            stats: around.registry.http(&config.stat_prefix, around.index),
+            listener_stats: around.registry.listener_http(address, &config.stat_prefix, around.index),
         })
     }
 }

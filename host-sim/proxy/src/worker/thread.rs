@@ -13,9 +13,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::LocalSet;
 
-use super::{Clock, Connections, Date, Dice, State, Worker};
+use super::{Clock, Connections, Date, Dice, State, Surroundings, Worker};
+use crate::gateway::StartError;
 use crate::listener;
 use crate::snapshot::Snapshot;
+use crate::stats::Registry;
 
 /// A listening socket of one worker.
 pub(crate) struct Listening {
@@ -26,13 +28,17 @@ pub(crate) struct Listening {
 /// What a worker can be told.
 pub(crate) enum Command {
     /// Build a configuration and keep it ready.
-    Prepare(Arc<Snapshot>, Sender<Result<(), String>>),
+    Prepare(Arc<Snapshot>, Sender<Result<(), StartError>>),
     /// Serve what was prepared, with these sockets more, and without these listeners.
     Commit { added: Vec<Listening>, removed: Vec<Arc<str>> },
     /// Drop what was prepared.
     Abandon,
+    /// End at once.
+    Stop,
     /// Take no more connections, finish those there are, and say when.
     Drain(oneshot::Sender<()>),
+    /// A queue a plugin of this worker waits for has something in it.
+    QueueReady { plugin: u64, queue: vm::QueueId },
 }
 
 /// What a worker is made of.
@@ -40,6 +46,8 @@ pub(crate) struct WorkerSetup {
     pub(crate) index: usize,
     pub(crate) clock: Clock,
     pub(crate) seed: u64,
+    pub(crate) registry: Registry,
+    pub(crate) shared: vm::Shared,
     pub(crate) node_address: IpAddr,
     pub(crate) hardened: bool,
 }
@@ -52,6 +60,8 @@ pub(crate) struct WorkerHandle {
 
 /// How long an idle connection may still send a request after a drain began; it is answered with `connection: close`.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
+/// How often outlier detection is asked whether it is due.
+const GLANCE: Duration = Duration::from_millis(100);
 /// How often idle connections to origins are looked at.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -59,9 +69,10 @@ impl WorkerHandle {
     /// Starts the thread; it waits for its first [`Command::Prepare`].
     pub(crate) fn start(setup: WorkerSetup) -> std::io::Result<WorkerHandle> {
         let (commands, inbox) = unbounded_channel();
+        let back = commands.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("worker-{}", setup.index)).spawn(move || {
-            LocalSet::new().block_on(&runtime, run(setup, inbox));
+            LocalSet::new().block_on(&runtime, run(setup, back, inbox));
         })?;
         Ok(WorkerHandle { commands, thread: Some(thread) })
     }
@@ -74,8 +85,7 @@ impl WorkerHandle {
 
 impl Drop for WorkerHandle {
     fn drop(&mut self) {
-        // Its inbox closes, and with it the thread ends.
-        self.commands = unbounded_channel().0;
+        self.tell(Command::Stop);
         if let Some(thread) = self.thread.take() {
             // A worker that panicked has said so on stderr.
             let _ = thread.join();
@@ -83,16 +93,22 @@ impl Drop for WorkerHandle {
     }
 }
 
-async fn run(setup: WorkerSetup, mut inbox: UnboundedReceiver<Command>) {
-    let Some((worker, mut accepting)) = first_configuration(setup, &mut inbox).await else { return };
+async fn run(setup: WorkerSetup, commands: UnboundedSender<Command>, mut inbox: UnboundedReceiver<Command>) {
+    let dice = Dice::seeded(setup.seed, setup.index);
+    let around = Surroundings::new(setup.index, setup.clock, dice, setup.registry.clone(), setup.shared.clone(), commands);
+    let around = Rc::new(around);
+    let Some((worker, mut accepting)) = first_configuration(&setup, &around, &mut inbox).await else { return };
     tokio::task::spawn_local(sweep(Rc::clone(&worker)));
+    if setup.index == 0 {
+        tokio::task::spawn_local(take_back(Rc::clone(&worker)));
+    }
     let mut prepared = None;
     while let Some(command) = inbox.recv().await {
         match command {
             Command::Prepare(snapshot, reply) => {
-                prepared = Some(Rc::new(State::build(&snapshot, Some(&worker.state()))));
+                let built = State::build(&snapshot, &around, Some(&worker.state()));
                 // Nobody waits for the answer of a gateway that is going away.
-                let _ = reply.send(Ok(()));
+                let _ = reply.send(built.map(|state| prepared = Some(Rc::new(state))));
             }
             Command::Commit { added, removed } => {
                 if let Some(state) = prepared.take() {
@@ -108,29 +124,40 @@ async fn run(setup: WorkerSetup, mut inbox: UnboundedReceiver<Command>) {
                 accepting.stop_all();
                 tokio::task::spawn_local(drain(Rc::clone(&worker), done));
             }
+            Command::QueueReady { plugin, queue } => {
+                let plugin = around.plugins.borrow().get(&plugin).and_then(std::rc::Weak::upgrade);
+                if let Some(plugin) = plugin {
+                    plugin.enter(|vm| vm.on_queue_ready(queue));
+                }
+            }
+            Command::Stop => return,
         }
     }
 }
 
-async fn first_configuration(setup: WorkerSetup, inbox: &mut UnboundedReceiver<Command>) -> Option<(Rc<Worker>, Accepting)> {
+async fn first_configuration(
+    setup: &WorkerSetup,
+    around: &Rc<Surroundings>,
+    inbox: &mut UnboundedReceiver<Command>,
+) -> Option<(Rc<Worker>, Accepting)> {
     let mut state = None;
     loop {
         match inbox.recv().await? {
             Command::Prepare(snapshot, reply) => {
-                state = Some(Rc::new(State::build(&snapshot, None)));
+                let built = State::build(&snapshot, around, None);
                 // As above.
-                let _ = reply.send(Ok(()));
+                let _ = reply.send(built.map(|built| state = Some(Rc::new(built))));
             }
             Command::Commit { added, .. } => {
+                let state = state?;
+                around.serve(&state);
                 let worker = Rc::new(Worker {
-                    index: setup.index,
-                    clock: setup.clock,
-                    dice: Dice::seeded(setup.seed, setup.index),
+                    surroundings: Rc::clone(around),
                     date: Date::default(),
                     connections: Rc::new(Connections::default()),
                     node_address: setup.node_address,
                     hardened: setup.hardened,
-                    state: RefCell::new(state?),
+                    state: RefCell::new(state),
                     generation: Cell::new(0),
                     next_id: Cell::new(0),
                 });
@@ -140,6 +167,8 @@ async fn first_configuration(setup: WorkerSetup, inbox: &mut UnboundedReceiver<C
             }
             Command::Abandon => state = None,
             Command::Drain(done) => drop(done.send(())),
+            Command::QueueReady { .. } => {}
+            Command::Stop => return None,
         }
     }
 }
@@ -184,9 +213,27 @@ async fn drain(worker: Rc<Worker>, done: oneshot::Sender<()>) {
 async fn sweep(worker: Rc<Worker>) {
     loop {
         tokio::time::sleep(SWEEP).await;
-        let now = worker.clock.now();
+        let now = worker.clock().now();
         for cluster in worker.state().clusters.values() {
-            cluster.endpoints.iter().for_each(|endpoint| endpoint.sweep(&cluster.transport, now));
+            cluster.endpoints.iter().for_each(|endpoint| endpoint.sweep(cluster, now));
         }
+    }
+}
+
+/// Outlier detection's clock, on one worker for all.
+async fn take_back(worker: Rc<Worker>) {
+    let mut due: HashMap<Arc<str>, Duration> = HashMap::new();
+    loop {
+        tokio::time::sleep(GLANCE).await;
+        let (state, now) = (worker.state(), worker.clock().now());
+        for (name, cluster) in &state.clusters {
+            let Some(interval) = cluster.config.tick_interval() else { continue };
+            let next = due.entry(Arc::clone(name)).or_insert(now + interval);
+            if now >= *next {
+                *next = now + interval;
+                cluster.config.tick(now, &mut || worker.dice().roll());
+            }
+        }
+        due.retain(|name, _| state.clusters.contains_key(name));
     }
 }

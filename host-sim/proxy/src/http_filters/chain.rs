@@ -1,0 +1,176 @@
+//! One stream's way through the filters of its chain: what each filter remembers of it, and the order of things.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use vm::{Admission, Callback, Direction, StreamId};
+
+use super::config::FilterKind;
+use super::mailbox::Mailbox;
+use super::{FilterConfig, Plugin};
+use crate::connection::{Facts, Stream};
+use crate::headers::HeaderList;
+use crate::local_reply::LocalReply;
+use crate::rate_limit::{Bucket, LocalRateLimit};
+use crate::stats::{CorsStats, FaultStats, LocalRateLimitStats};
+
+/// A filter as one worker runs it.
+pub(crate) struct Filter {
+    pub(crate) name: Arc<str>,
+    pub(crate) kind: Kind,
+}
+
+/// What a filter is, and what this worker has of it.
+pub(crate) enum Kind {
+    Wasm(Rc<Plugin>),
+    Fault(Arc<crate::fault::Fault>, Arc<FaultStats>),
+    Cors(Arc<CorsStats>),
+    LocalRateLimit(Option<Arc<LocalRateLimit>>, Arc<LocalRateLimitStats>),
+    HeaderMutation(crate::header_ops::HeaderMutations, bool),
+}
+
+/// What a filter remembers of a stream between its request and its answer.
+#[derive(Default)]
+pub(super) enum Pass {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A module's stream.
+    Wasm(StreamId),
+    /// The module's VM is dead and the request must not pass.
+    WasmDead,
+    /// Headers for the answer.
+    Cors(HeaderList),
+    /// Whose bucket the answer tells about.
+    Limited(Arc<LocalRateLimit>, Arc<Bucket>),
+    /// Bytes a second for the answer's body.
+    Slowed(u64),
+}
+
+/// A filter ends the request's way.
+pub(crate) enum Stop {
+    /// With an answer.
+    Reply(LocalReply),
+    /// Without one.
+    Reset(&'static str),
+    /// The client, or what it sends, is no more.
+    Gone,
+}
+
+/// One stream's way.
+pub(crate) struct Chain {
+    pub(super) filters: Rc<[Filter]>,
+    pub(super) passes: RefCell<SmallVec<[Pass; 4]>>,
+    pub(super) mailbox: Rc<Mailbox>,
+    /// Some module looks at bodies or trailers of requests.
+    pub(super) sees_request_body: bool,
+    /// The same for answers.
+    pub(super) sees_response_body: bool,
+}
+
+impl Chain {
+    /// Announces a stream to every module of the chain.
+    pub(crate) fn enter(filters: &Rc<[Filter]>, facts: &Rc<Facts>) -> Chain {
+        let (mut sees_request_body, mut sees_response_body) = (false, false);
+        let mut passes = SmallVec::with_capacity(filters.len());
+        for filter in filters.iter() {
+            let Kind::Wasm(plugin) = &filter.kind else {
+                passes.push(Pass::Nothing);
+                continue;
+            };
+            let info: Rc<dyn vm::StreamInfo> = Rc::<Facts>::clone(facts);
+            passes.push(match plugin.enter(|vm| vm.create_stream(info)) {
+                Admission::Stream(id) => {
+                    let module = &plugin.config.module;
+                    sees_request_body |= module.exports(Callback::OnRequestBody) || module.exports(Callback::OnRequestTrailers);
+                    sees_response_body |= module.exports(Callback::OnResponseBody) || module.exports(Callback::OnResponseTrailers);
+                    Pass::Wasm(id)
+                }
+                Admission::Bypass => Pass::Nothing,
+                Admission::Fail => Pass::WasmDead,
+            });
+        }
+        Chain { filters: Rc::clone(filters), passes: RefCell::new(passes), mailbox: Rc::default(), sees_request_body, sees_response_body }
+    }
+
+    /// The module's stream at this place.
+    pub(super) fn wasm(&self, place: usize) -> Option<(&Rc<Plugin>, StreamId)> {
+        match (&self.filters.get(place)?.kind, self.passes.borrow().get(place)?) {
+            (Kind::Wasm(plugin), Pass::Wasm(id)) => Some((plugin, *id)),
+            _ => None,
+        }
+    }
+
+    /// Places of modules, in the order pieces of this direction meet them.
+    pub(super) fn modules(&self, direction: Direction) -> SmallVec<[usize; 4]> {
+        let count = self.filters.len();
+        let places = (0..count).filter(|place| self.wasm(*place).is_some());
+        match direction {
+            Direction::Request => places.collect(),
+            Direction::Response => places.rev().collect(),
+        }
+    }
+
+    pub(super) fn remember(&self, place: usize, pass: Pass) {
+        if let Some(slot) = self.passes.borrow_mut().get_mut(place) {
+            *slot = pass;
+        }
+    }
+
+    /// The module is not called any more for this stream, but still told of its end.
+    pub(super) fn pass_is_dead(&self, place: usize) -> bool {
+        matches!(self.passes.borrow().get(place), Some(Pass::WasmDead))
+    }
+
+    /// The stream is over: modules log it and are done with it, in the order of the chain.
+    pub(crate) fn leave(&self, stream: &Stream) {
+        let modules = self.modules(Direction::Request);
+        if modules.is_empty() {
+            return;
+        }
+        let mut maps = stream.take_log_maps();
+        for place in &modules {
+            if let Some((plugin, id)) = self.wasm(*place) {
+                maps = plugin.enter(|vm| vm.on_log(id, maps));
+            }
+        }
+        for place in &modules {
+            if let Some((plugin, id)) = self.wasm(*place) {
+                plugin.enter(|vm| vm.on_done(id));
+                if self.mailbox.known.get() {
+                    plugin.forget(id);
+                }
+            }
+        }
+        stream.put_log_maps(maps);
+    }
+}
+
+impl Filter {
+    /// A filter on this worker.
+    pub(crate) fn build(
+        config: &FilterConfig,
+        stat_prefix: &str,
+        surroundings: &Rc<crate::worker::Surroundings>,
+        previous: &mut dyn FnMut(&super::WasmConfig) -> Option<Rc<Plugin>>,
+    ) -> Result<Filter, (String, vm::StartError)> {
+        let (registry, worker) = (&surroundings.registry, surroundings.index);
+        let kind = match &config.kind {
+            FilterKind::Wasm(wasm) => Kind::Wasm(match previous(wasm) {
+                Some(plugin) => plugin,
+                None => Plugin::start(wasm, surroundings).map_err(|error| (wasm.plugin.name.clone(), error))?,
+            }),
+            FilterKind::Fault(fault) => Kind::Fault(Arc::clone(fault), registry.fault(stat_prefix, worker)),
+            FilterKind::Cors => Kind::Cors(registry.cors(stat_prefix, worker)),
+            FilterKind::LocalRateLimit { stat_prefix, limit } => {
+                Kind::LocalRateLimit(limit.clone(), registry.local_rate_limit(stat_prefix, worker))
+            }
+            FilterKind::HeaderMutation { mutations, most_specific_wins } => {
+                Kind::HeaderMutation(mutations.clone(), *most_specific_wins)
+            }
+        };
+        Ok(Filter { name: Arc::clone(&config.name), kind })
+    }
+}

@@ -1,0 +1,581 @@
+//! The router, last filter of every chain: sends a request to an origin, again if need be, and its answer back.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use tokio::time::{Instant, Sleep};
+use vm::Direction;
+
+use super::{Stop, mirror, upload};
+use crate::cluster::{HashPolicy, Hashed, Outcome};
+use crate::connection::{ClientGone, Piece, Stream};
+use crate::headers::{self, HeaderList};
+use crate::local_reply::{Flag, LocalReply, Reset};
+use crate::retry::{Ended, Verdict};
+use crate::route::{Destination, Forward, Prepared, RouteEntry, write_attempt_count};
+use crate::upstream::{Attempt, Broken, Endpoint, Head};
+use crate::worker::Cluster;
+
+type Running<'r> = Pin<Box<dyn Future<Output = Result<(), Stop>> + 'r>>;
+
+/// Sends a request's body to one attempt; nothing is left of it when it is done.
+struct Sender<'r>(Option<Running<'r>>);
+
+impl Sender<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        // What stops it shows in the answer, or in its absence.
+        if self.0.as_mut().is_some_and(|running| running.as_mut().poll(cx).is_ready()) {
+            self.0 = None;
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+/// Forwards a request along its route.
+pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destination: &Destination) -> Result<(), Stop> {
+    let Some(forward) = route.forward() else { return Ok(()) };
+    let Some(cluster) = stream.state.clusters.get(&destination.cluster).map(Rc::clone) else {
+        stream.manager.stats.no_cluster.inc();
+        return Err(Stop::Reply(LocalReply::cluster_not_found(forward.cluster_not_found)));
+    };
+    {
+        let mut info = stream.facts.info.borrow_mut();
+        info.upstream.cluster = Some(Arc::clone(&cluster.config.name));
+        info.upstream.cluster_metadata = None;
+    }
+    let (request, hashed) = {
+        let request = stream.request.borrow();
+        (request.clone(), HashPolicy::hash(&forward.hash, &request, &stream.facts.connection, stream.client()))
+    };
+    let mut request = request;
+    let prepared = {
+        let info = stream.facts.info.borrow();
+        route.prepare(destination, &mut request, &stream.facts.connection, &info, stream.manager.config.router)
+    };
+    stream.request.replace(request);
+    let routed = Routed {
+        stream,
+        route,
+        forward,
+        destination,
+        cluster,
+        hashed,
+        prepared: RefCell::new(prepared),
+        pump: RefCell::default(),
+        deadline: RefCell::default(),
+        tried: RefCell::default(),
+        begun: stream.worker.clock().now(),
+        request_done: Cell::default(),
+    };
+    routed.run().await
+}
+
+/// One request with its route.
+struct Routed<'s> {
+    stream: &'s Stream,
+    route: &'s Arc<RouteEntry>,
+    forward: &'s Forward,
+    destination: &'s Destination,
+    cluster: Rc<Cluster>,
+    hashed: Hashed,
+    prepared: RefCell<Prepared>,
+    /// Fills the upload from the client; absent once all has come.
+    pump: RefCell<Option<Running<'s>>>,
+    /// The end of the route's patience; runs from the end of the request on.
+    deadline: RefCell<Option<Pin<Box<Sleep>>>>,
+    tried: RefCell<SmallVec<[usize; 4]>>,
+    begun: Duration,
+    request_done: Cell<Option<Duration>>,
+}
+
+/// How a try ended, other than by a whole answer.
+enum Failed {
+    Stop(Stop),
+    Broken { broken: Broken, sent: bool },
+    PerTryTimeout,
+    /// An answer that is to be tried again.
+    Again(Duration),
+}
+
+impl From<Stop> for Failed {
+    fn from(stop: Stop) -> Failed {
+        Failed::Stop(stop)
+    }
+}
+
+impl From<ClientGone> for Failed {
+    fn from(_: ClientGone) -> Failed {
+        Failed::Stop(Stop::Gone)
+    }
+}
+
+impl<'s> Routed<'s> {
+    async fn run(&self) -> Result<(), Stop> {
+        let stream = self.stream;
+        let mirrors = self.mirrors();
+        if self.prepared.borrow().retry.is_some() || !mirrors.is_empty() {
+            stream.upload.keep();
+        }
+        if stream.request_is_over() {
+            stream.upload.complete();
+            self.request_is_done();
+        } else {
+            self.pump.replace(Some(Box::pin(upload::pump(stream))));
+        }
+        let mut mirrors = Some(mirrors).filter(|mirrors| !mirrors.is_empty());
+        self.copies(&mut mirrors);
+        let mut attempts = 1u32;
+        loop {
+            stream.facts.info.borrow_mut().upstream.attempts = attempts;
+            let failed = match self.attempt(&mut mirrors).await {
+                Ok(()) => return Ok(()),
+                Err(failed) => failed,
+            };
+            let pause = self.after(failed, attempts > 1)?;
+            attempts = attempts.saturating_add(1);
+            self.cluster.stats.upstream_rq_retry.inc();
+            self.again(attempts);
+            let circuit = self.cluster.config.circuit(self.forward.high_priority);
+            circuit.retries.start();
+            let _retrying = Retrying(circuit);
+            let waited = self.alongside(&mut Sender(None), tokio::time::sleep(pause)).await;
+            waited.map_err(|failed| match failed {
+                Failed::Stop(stop) => stop,
+                _ => Stop::Reply(LocalReply::upstream_timeout()),
+            })?;
+        }
+    }
+
+    /// What comes after a try that failed: a pause and another, or the end.
+    fn after(&self, failed: Failed, retried: bool) -> Result<Duration, Stop> {
+        let stream = self.stream;
+        let (ended, reply) = match failed {
+            Failed::Stop(stop) => return Err(stop),
+            Failed::Again(pause) => return Ok(pause),
+            Failed::PerTryTimeout => (Ended::PerTryTimeout, LocalReply::per_try_timeout()),
+            Failed::Broken { broken, sent } => {
+                stream.facts.info.borrow_mut().upstream.transport_failure = broken.transport.clone();
+                let mut reply = LocalReply::upstream_reset(broken.reset, "", retried);
+                if !broken.transport.is_empty() {
+                    let transport = broken.transport.replace(|c: char| c.is_ascii_whitespace(), "_");
+                    reply.details = reply.details.replace('}', &format!("|{transport}}}")).into();
+                }
+                (Ended::Reset { reset: broken.reset, sent }, reply)
+            }
+        };
+        if stream.responder.has_begun() {
+            return Err(Stop::Reply(reply));
+        }
+        match self.decide(ended) {
+            Verdict::Retry(pause) => Ok(pause),
+            Verdict::LimitExceeded => {
+                self.cluster.stats.upstream_rq_retry_limit_exceeded.inc();
+                Err(Stop::Reply(reply.flag(Flag::UpstreamRetryLimitExceeded)))
+            }
+            Verdict::Overflow => {
+                self.cluster.stats.upstream_rq_retry_overflow.inc();
+                Err(Stop::Reply(reply))
+            }
+            Verdict::No => Err(Stop::Reply(reply)),
+        }
+    }
+
+    fn decide(&self, ended: Ended<'_>) -> Verdict {
+        let stream = self.stream;
+        if !stream.upload.can_repeat() {
+            return Verdict::No;
+        }
+        let room = self.cluster.config.circuit(self.forward.high_priority).has_room_for_retry();
+        let (dice, clock) = (stream.worker.dice().roll(), stream.worker.clock());
+        let mut prepared = self.prepared.borrow_mut();
+        prepared.retry.as_mut().map_or(Verdict::No, |retry| retry.decide(ended, room, dice, clock.wall(clock.now())))
+    }
+
+    /// The request of another try.
+    fn again(&self, attempts: u32) {
+        let stream = self.stream;
+        stream.upload.rewind();
+        let mut request = stream.request.borrow_mut();
+        if self.route.virtual_host.attempt_count_in_request {
+            write_attempt_count(&mut request, attempts);
+        }
+        let elapsed = stream.worker.clock().now().saturating_sub(self.begun);
+        self.prepared.borrow().timeouts.write(&mut request, elapsed, stream.manager.config.router);
+    }
+
+    fn endpoint(&self) -> Result<Rc<Endpoint>, Stop> {
+        let prepared = self.prepared.borrow();
+        let policy = prepared.retry.as_ref().map(crate::retry::RetryState::policy);
+        let avoids = policy.is_some_and(|policy| policy.avoid_previous_hosts);
+        let tried = self.tried.borrow();
+        let again = avoids && !tried.is_empty();
+        let attempts = policy.filter(|_| again).map_or(1, |policy| policy.host_selection_attempts);
+        let tried = if again { tried.as_slice() } else { &[] };
+        let picked = self.cluster.pick(self.stream.worker.dice(), self.hashed.hash, tried, attempts);
+        picked.map(Rc::clone).ok_or_else(|| {
+            self.cluster.stats.upstream_cx_none_healthy.inc();
+            Stop::Reply(LocalReply::no_healthy_upstream())
+        })
+    }
+
+    async fn attempt(&self, mirrors: &mut Option<Vec<mirror::Copy>>) -> Result<(), Failed> {
+        let stream = self.stream;
+        let endpoint = self.endpoint()?;
+        self.tried.borrow_mut().push(endpoint.index);
+        stream.facts.info.borrow_mut().upstream.host = Some(endpoint.address);
+        let of_endpoint = self.cluster.config.plan.endpoints.get(endpoint.index);
+        if let Some(name) = of_endpoint.and_then(|endpoint| endpoint.hostname.as_ref()) {
+            let mut request = stream.request.borrow_mut();
+            self.route.host_of_endpoint(&mut request, name, stream.manager.config.router);
+            stream.facts.info.borrow_mut().upstream.hostname = Some(Arc::clone(name));
+        }
+        let head = stream.request.borrow().clone();
+        let protocol = self.cluster.config.protocol.for_client(stream.is_http2());
+        let now = stream.worker.clock().now();
+        let opening = Attempt::open(&self.cluster, &endpoint, protocol, &head, now);
+        let opened = self.alongside(&mut Sender(None), opening).await?;
+        let attempt = opened.map_err(|broken| {
+            self.report(&endpoint, outcome_of(broken.reset));
+            Failed::Broken { broken, sent: false }
+        })?;
+        self.report(&endpoint, Outcome::Connected);
+        stream.facts.info.borrow_mut().upstream.local = attempt.local();
+        let outcome = self.exchange(&attempt, &endpoint, &head, mirrors).await;
+        match &outcome {
+            Ok(true) => attempt.complete(stream.worker.clock().now()),
+            Err(Failed::PerTryTimeout) => self.report(&endpoint, Outcome::Timeout),
+            Err(Failed::Broken { .. }) => self.report(&endpoint, Outcome::Reset),
+            Ok(false) | Err(_) => {}
+        }
+        outcome.map(|_| ())
+    }
+
+    fn report(&self, endpoint: &Endpoint, outcome: Outcome) {
+        let worker = &self.stream.worker;
+        self.cluster.config.report(endpoint.index, outcome, worker.clock().now(), worker.dice().roll());
+    }
+
+    /// Sends the request and passes the answer on, both at the same time; says whether all of both was passed on.
+    async fn exchange(
+        &self,
+        attempt: &Attempt,
+        endpoint: &Endpoint,
+        head: &HeaderList,
+        mirrors: &mut Option<Vec<mirror::Copy>>,
+    ) -> Result<bool, Failed> {
+        let stream = self.stream;
+        let bodyless = stream.upload.is_empty();
+        let unsent = |broken| Failed::Broken { broken, sent: true };
+        self.alongside(&mut Sender(None), attempt.send_head(head, bodyless)).await?.map_err(unsent)?;
+        let sent = stream.worker.clock().now();
+        let mut sender = if bodyless { Sender(None) } else { Sender(Some(Box::pin(self.send(attempt)))) };
+        let mut per_try = PerTry::new(self.prepared.borrow().timeouts.per_try);
+        let answered = loop {
+            let waiting = self.alongside_try(&mut sender, &mut per_try, attempt.head()).await?.map_err(unsent)?;
+            self.copies(mirrors);
+            if waiting.status >= 200 || waiting.status == 101 {
+                break waiting;
+            }
+            if stream.manager.config.edge.proxy_100_continue {
+                stream.responder.interim(&waiting.headers).await?;
+            }
+        };
+        self.report(endpoint, Outcome::Status(answered.status));
+        let now = stream.worker.clock().now();
+        self.answered(answered.status, now);
+        if let Verdict::Retry(pause) = self.verdict(&answered) {
+            return Err(Failed::Again(pause));
+        }
+        self.pass_on(answered, &mut sender, now.saturating_sub(sent)).await?;
+        self.copies(mirrors);
+        let took = stream.worker.clock().now().saturating_sub(sent);
+        self.cluster.stats.charge_time(u64::try_from(took.as_millis()).unwrap_or(u64::MAX), false);
+        Ok(sender.is_done() && self.pump.borrow().is_none())
+    }
+
+    fn answered(&self, status: u16, now: Duration) {
+        let stream = self.stream;
+        let mut info = stream.facts.info.borrow_mut();
+        info.first_upstream_rx = Some(now.saturating_sub(stream.began));
+        self.cluster.stats.charge_response(status, false);
+    }
+
+    /// Is an answer to be tried again?
+    fn verdict(&self, answered: &Head) -> Verdict {
+        let had = self.prepared.borrow().retry.is_some();
+        if !had {
+            return Verdict::No;
+        }
+        let verdict = self.decide(Ended::Headers(&answered.headers));
+        match verdict {
+            Verdict::LimitExceeded => {
+                self.cluster.stats.upstream_rq_retry_limit_exceeded.inc();
+                self.stream.facts.info.borrow_mut().flags.insert(Flag::UpstreamRetryLimitExceeded);
+            }
+            Verdict::Overflow => self.cluster.stats.upstream_rq_retry_overflow.inc(),
+            Verdict::No if self.stream.facts.info.borrow().upstream.attempts > 1 => {
+                self.cluster.stats.upstream_rq_retry_success.inc();
+            }
+            Verdict::No | Verdict::Retry(_) => {}
+        }
+        verdict
+    }
+
+    /// Passes an answer on to the client.
+    async fn pass_on(&self, answered: Head, sender: &mut Sender<'_>, took: Duration) -> Result<(), Failed> {
+        let stream = self.stream;
+        let Head { status, headers: mut list, mut body } = answered;
+        if stream.upgrade().is_some() && status != 101 && !stream.is_http2() {
+            return Err(Failed::Stop(Stop::Reply(not_switched(status, list))));
+        }
+        self.finalize(&mut list, took);
+        let end = body.is_over();
+        let filtered = self.alongside(sender, stream.chain.response_headers(stream, list, end)).await?;
+        stream.send_head(filtered?, end).await?;
+        let slow = stream.chain.response_rate();
+        while !end {
+            let mut next = poll_fn(|cx| Poll::Ready(self.poll_background(sender, cx).map(|()| body.poll_next(cx)))).await?;
+            if next.is_pending() {
+                stream.responder.flush().await?;
+                let more = self.alongside(sender, body.next()).await?;
+                next = Poll::Ready(more);
+            }
+            let Poll::Ready(next) = next else { continue };
+            stream.touch();
+            let last = next.is_none();
+            let piece = next.transpose().map_err(|_| cut_off())?;
+            if stream.chain.sees_response_body {
+                let pieces = stream.chain.piece(stream, Direction::Response, piece, last);
+                for piece in self.alongside(sender, pieces).await?? {
+                    self.deliver(piece, slow).await?;
+                }
+            } else if let Some(piece) = piece {
+                self.alongside(sender, self.deliver(piece, slow)).await??;
+            }
+            if last {
+                break;
+            }
+        }
+        if !end {
+            stream.responder.finish().await?;
+        }
+        Ok(())
+    }
+
+    async fn deliver(&self, piece: Piece, slow: Option<u64>) -> Result<(), Failed> {
+        if let (Some(rate), Piece::Data(data)) = (slow, &piece) {
+            let bytes = u64::try_from(data.len()).unwrap_or_default();
+            let pause = Duration::from_micros(bytes.saturating_mul(1_000_000).checked_div(rate).unwrap_or_default());
+            self.stream.responder.flush().await?;
+            tokio::time::sleep(pause).await;
+        }
+        Ok(self.stream.send(piece).await?)
+    }
+
+    fn finalize(&self, list: &mut HeaderList, took: Duration) {
+        let stream = self.stream;
+        if !stream.manager.config.router.suppress_envoy_headers {
+            headers::set_slot(list, "x-envoy-upstream-service-time", Bytes::from(took.as_millis().to_string()));
+        }
+        let mut info = stream.facts.info.borrow_mut();
+        info.details = "via_upstream".into();
+        let attempts = info.upstream.attempts;
+        drop(info);
+        for cookie in &self.hashed.set_cookies {
+            list.push((Bytes::from_static(b"set-cookie"), cookie.clone()));
+        }
+        let (request, info) = (stream.request.borrow(), stream.facts.info.borrow());
+        self.route.finalize_response(Some(self.destination), list, &request, &stream.facts.connection, &info);
+        if self.route.virtual_host.attempt_count_in_response {
+            write_attempt_count(list, attempts);
+        }
+    }
+
+    /// Sends the upload to this attempt, from its first piece on.
+    async fn send(&self, attempt: &Attempt) -> Result<(), Stop> {
+        let upload = &self.stream.upload;
+        let mut next = 0;
+        // What cannot be sent any more shows in the answer, or in its absence.
+        while let Some(piece) = upload.piece(next).await {
+            attempt.send(piece).await.unwrap_or_default();
+            next += 1;
+            upload.sent(next, self.cluster.config.buffer_limit);
+            if !upload.has_piece(next) {
+                attempt.flush().await.unwrap_or_default();
+            }
+        }
+        attempt.finish().await.unwrap_or_default();
+        Ok(())
+    }
+
+    fn request_is_done(&self) {
+        let stream = self.stream;
+        let now = stream.worker.clock().now();
+        stream.facts.info.borrow_mut().request_complete = Some(now.saturating_sub(stream.began));
+        self.request_done.set(Some(now));
+        if let Some(patience) = self.prepared.borrow().timeouts.global {
+            self.deadline.replace(Some(Box::pin(tokio::time::sleep(patience))));
+        }
+    }
+
+    /// Waits for `work` while the request goes on being sent, and while nobody's patience ends.
+    async fn alongside<T>(&self, sender: &mut Sender<'_>, work: impl Future<Output = T>) -> Result<T, Failed> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match self.poll_background(sender, cx) {
+            Err(failed) => Poll::Ready(Err(failed)),
+            Ok(()) => work.as_mut().poll(cx).map(Ok),
+        })
+        .await
+    }
+
+    /// The same with the patience for one try, which runs from the end of the request on.
+    async fn alongside_try<T>(
+        &self,
+        sender: &mut Sender<'_>,
+        per_try: &mut PerTry,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Failed> {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if let Err(failed) = self.poll_background(sender, cx) {
+                return Poll::Ready(Err(failed));
+            }
+            if self.request_done.get().is_some() && per_try.poll_over(cx) {
+                self.cluster.stats.upstream_rq_per_try_timeout.inc();
+                return Poll::Ready(Err(Failed::PerTryTimeout));
+            }
+            work.as_mut().poll(cx).map(Ok)
+        })
+        .await
+    }
+
+    /// Moves the request on its way, and looks at the clocks.
+    fn poll_background(&self, sender: &mut Sender<'_>, cx: &mut Context<'_>) -> Result<(), Failed> {
+        let stream = self.stream;
+        loop {
+            let before = stream.upload.changes();
+            let pumped = self.pump.borrow_mut().as_mut().map(|pump| pump.as_mut().poll(cx));
+            if let Some(Poll::Ready(pumped)) = pumped {
+                self.pump.replace(None);
+                pumped?;
+                self.request_is_done();
+            }
+            sender.poll(cx);
+            if stream.upload.changes() == before {
+                break;
+            }
+        }
+        if let Some(deadline) = self.deadline.borrow_mut().as_mut()
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            self.cluster.stats.upstream_rq_timeout.inc();
+            return Err(Failed::Stop(Stop::Reply(self.timed_out())));
+        }
+        if stream.poll_idle(cx).is_ready() {
+            stream.manager.stats.downstream_rq_idle_timeout.inc();
+            let mut reply = LocalReply::stream_idle_timeout();
+            if stream.request_is_over() {
+                reply.status = 504;
+            }
+            return Err(Failed::Stop(Stop::Reply(reply)));
+        }
+        match stream.chain.poll_stop(stream, Direction::Request, cx) {
+            Poll::Ready(stop) => Err(Failed::Stop(stop)),
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    fn timed_out(&self) -> LocalReply {
+        let mut reply = LocalReply::upstream_timeout();
+        if self.prepared.borrow().timeouts.alternative_response {
+            reply.status = 204;
+            reply.body = Bytes::new();
+        }
+        reply
+    }
+
+    fn mirrors(&self) -> Vec<mirror::Copy> {
+        let stream = self.stream;
+        let (request, info) = (stream.request.borrow(), stream.facts.info.borrow());
+        let node = stream.worker.node_address;
+        let wanted = self.forward.mirrors.iter().filter_map(|mirror| {
+            let cluster = mirror.cluster(&request, info.id)?;
+            let cluster = stream.state.clusters.get(&cluster)?;
+            Some(mirror::Copy::new(cluster, mirror.copy(&request, &stream.facts.connection, &info, node)))
+        });
+        if stream.upgrade().is_some() { Vec::new() } else { wanted.collect() }
+    }
+
+    /// Sends the copies once the whole request is here.
+    fn copies(&self, mirrors: &mut Option<Vec<mirror::Copy>>) {
+        let upload = &self.stream.upload;
+        if !upload.is_complete() {
+            return;
+        }
+        let Some(copies) = mirrors.take() else { return };
+        if !upload.can_repeat() {
+            self.cluster.stats.retry_or_shadow_abandoned.inc();
+            return;
+        }
+        for copy in copies {
+            copy.send(&self.stream.worker, upload.pieces());
+        }
+    }
+}
+
+/// A retry that waits for its turn, counted.
+struct Retrying<'c>(&'c crate::cluster::Circuit);
+
+impl Drop for Retrying<'_> {
+    fn drop(&mut self) {
+        self.0.retries.end();
+    }
+}
+
+/// The patience for one try.
+struct PerTry {
+    patience: Option<Duration>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl PerTry {
+    fn new(patience: Option<Duration>) -> PerTry {
+        PerTry { patience, sleep: None }
+    }
+
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(patience) = self.patience else { return false };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));
+        sleep.as_mut().poll(cx).is_ready()
+    }
+}
+
+fn outcome_of(reset: Reset) -> Outcome {
+    match reset {
+        Reset::ConnectionTimeout => Outcome::Timeout,
+        Reset::ConnectionTermination | Reset::RemoteReset | Reset::RemoteRefused | Reset::ProtocolError => Outcome::Reset,
+        Reset::LocalConnectionFailure | Reset::RemoteConnectionFailure | Reset::LocalReset | Reset::Overflow => Outcome::ConnectFailed,
+    }
+}
+
+/// An origin that did not switch protocols: its answer goes on without its body.
+fn not_switched(status: u16, list: HeaderList) -> LocalReply {
+    let mut reply = LocalReply::new(status, "websocket_handshake_unsuccessful");
+    reply.headers = list.into_iter().filter(|(name, _)| name != ":status").collect();
+    reply
+}
+
+fn cut_off() -> Failed {
+    let reset = Reset::ConnectionTermination;
+    Failed::Broken { broken: reset.into(), sent: true }
+}

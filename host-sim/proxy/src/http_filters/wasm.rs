@@ -1,0 +1,305 @@
+//! Modules: loaded once, one VM per plugin and worker, and what a VM asks for besides its verdict on a stream.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use vm::{CallId, ClusterState, Event, LogLevel, QueueId, StreamId, Vm, World};
+
+use super::callout;
+use super::config::ChainError;
+use super::mailbox::{Mailbox, Word};
+use crate::worker::{Command, Surroundings};
+
+/// A plugin, its module loaded.
+pub(crate) struct WasmConfig {
+    pub(crate) module: vm::Module,
+    pub(crate) plugin: vm::PluginConfig,
+    source: xds::WasmPluginConfig,
+}
+
+/// What chains are compiled with: modules are loaded, logs opened, runtime flags obeyed.
+#[derive(Clone, Copy)]
+pub(crate) struct Loader<'l> {
+    /// A target's `#fragment` is cut off instead of refused.
+    pub(crate) cut_fragment: bool,
+    pub(crate) log_files: &'l crate::access_log::LogFiles,
+    pub(crate) engine: &'l vm::Engine,
+    pub(crate) hardened: bool,
+}
+
+const RELOAD_BACKOFF: Duration = Duration::from_secs(1);
+
+impl Loader<'_> {
+    /// Reads and loads the module of a filter.
+    pub(super) fn load(&self, wasm: &xds::Wasm) -> Result<WasmConfig, ChainError> {
+        let source = wasm.config.clone().unwrap_or_default();
+        let refused = |reason: String| ChainError::Module { plugin: source.name.clone(), reason };
+        let vm_config = source.vm_config.clone().unwrap_or_default();
+        let bytes = code(vm_config.code.as_ref()).map_err(refused)?;
+        let module = self.engine.load(&bytes).map_err(|error| refused(error.to_string()))?;
+        let failure = failure_policy(&source).map_err(refused)?;
+        let text = |text: Option<&str>| text.map(|text| Bytes::copy_from_slice(text.as_bytes())).unwrap_or_default();
+        let environment = vm_config.environment_variables.clone().unwrap_or_default();
+        let host = environment.host_env_keys.iter().filter_map(|key| Some((key.clone(), std::env::var(key).ok()?)));
+        let capabilities = source.capability_restriction_config.as_ref();
+        let plugin = vm::PluginConfig {
+            name: source.name.clone(),
+            root_id: source.root_id.clone(),
+            vm_id: vm_config.vm_id.clone(),
+            vm_configuration: text(vm_config.configuration_string()),
+            configuration: text(source.configuration_string()),
+            env: host.chain(environment.key_values.clone()).collect(),
+            failure,
+            allow_on_headers_stop_iteration: source.allow_on_headers_stop_iteration.unwrap_or_default(),
+            allowed_capabilities: capabilities.map(|config| config.allowed_capabilities.keys().cloned().collect()),
+            fidelity: if self.hardened { vm::Fidelity::Hardened } else { vm::Fidelity::Envoy },
+            ..vm::PluginConfig::default()
+        };
+        Ok(WasmConfig { module, plugin, source })
+    }
+}
+
+fn code(code: Option<&xds::AsyncDataSource>) -> Result<Vec<u8>, String> {
+    use base64::Engine as _;
+    let Some(local) = code.and_then(|code| code.local.as_ref()) else {
+        return Err("its module is not here: vm_config.code.local is needed".to_owned());
+    };
+    if let Some(file) = &local.filename {
+        return std::fs::read(file).map_err(|error| format!("{file}: {error}"));
+    }
+    if let Some(text) = &local.inline_bytes {
+        return base64::engine::general_purpose::STANDARD.decode(text).map_err(|error| format!("inline_bytes: {error}"));
+    }
+    Err("vm_config.code.local needs filename or inline_bytes".to_owned())
+}
+
+fn failure_policy(config: &xds::WasmPluginConfig) -> Result<vm::FailurePolicy, String> {
+    Ok(match (config.failure_policy, config.fail_open) {
+        (xds::FailurePolicy::Unspecified, true) => vm::FailurePolicy::LegacyOpen,
+        (_, true) => return Err("fail_open and failure_policy exclude each other".to_owned()),
+        (xds::FailurePolicy::Unspecified | xds::FailurePolicy::FailClosed, false) => vm::FailurePolicy::Closed,
+        (xds::FailurePolicy::FailOpen, false) => vm::FailurePolicy::Open,
+        (xds::FailurePolicy::FailReload, false) => {
+            let backoff = config.reload_config.as_ref().and_then(|reload| reload.backoff.as_ref()?.base_interval);
+            vm::FailurePolicy::Reload { backoff: backoff.map_or(RELOAD_BACKOFF, |interval| interval.0) }
+        }
+    })
+}
+
+/// A plugin on this worker.
+pub(crate) struct Plugin {
+    pub(crate) config: Arc<WasmConfig>,
+    vm: RefCell<Vm>,
+    streams: RefCell<HashMap<StreamId, (Rc<Mailbox>, usize)>>,
+    calls: RefCell<HashMap<CallId, AbortHandle>>,
+    ticks: Rc<Notify>,
+    surroundings: Rc<Surroundings>,
+    me: Weak<Plugin>,
+}
+
+impl Plugin {
+    /// Starts the VM.
+    ///
+    /// # Errors
+    /// The module does not start, or refuses its configuration.
+    pub(crate) fn start(config: &Arc<WasmConfig>, surroundings: &Rc<Surroundings>) -> Result<Rc<Plugin>, vm::StartError> {
+        let id = surroundings.next_plugin_id();
+        let world = PluginWorld { surroundings: Rc::clone(surroundings), id };
+        let vm = Vm::start(&config.module, config.plugin.clone(), &surroundings.shared, Box::new(world))?;
+        let plugin = Rc::new_cyclic(|me| Plugin {
+            config: Arc::clone(config),
+            vm: RefCell::new(vm),
+            streams: RefCell::default(),
+            calls: RefCell::default(),
+            ticks: Rc::new(Notify::new()),
+            surroundings: Rc::clone(surroundings),
+            me: Weak::clone(me),
+        });
+        surroundings.plugins.borrow_mut().insert(id, Rc::downgrade(&plugin));
+        tokio::task::spawn_local(ticking(Rc::downgrade(&plugin), Rc::clone(&plugin.ticks)));
+        plugin.settle();
+        Ok(plugin)
+    }
+
+    /// Would this configuration run the same VM?
+    pub(crate) fn is_of(&self, config: &WasmConfig) -> bool {
+        self.config.source == config.source && self.config.module.digest() == config.module.digest()
+    }
+
+    /// Enters the VM, and does what it asks for besides its answer.
+    pub(crate) fn enter<R>(&self, call: impl FnOnce(&mut Vm) -> R) -> R {
+        let answer = call(&mut self.vm.borrow_mut());
+        self.settle();
+        answer
+    }
+
+    /// Asks without entering.
+    pub(crate) fn ask<R>(&self, question: impl FnOnce(&Vm) -> R) -> R {
+        question(&self.vm.borrow())
+    }
+
+    /// Events of this stream go to this mailbox.
+    pub(crate) fn introduce(&self, stream: StreamId, mailbox: &Rc<Mailbox>, place: usize) {
+        mailbox.known.set(true);
+        self.streams.borrow_mut().entry(stream).or_insert_with(|| (Rc::clone(mailbox), place));
+    }
+
+    /// The stream is over.
+    pub(crate) fn forget(&self, stream: StreamId) {
+        self.streams.borrow_mut().remove(&stream);
+    }
+
+    fn settle(&self) {
+        loop {
+            let events = self.vm.borrow_mut().take_events();
+            if events.is_empty() {
+                return;
+            }
+            for event in events {
+                self.perform(event);
+            }
+        }
+    }
+
+    fn perform(&self, event: Event) {
+        match event {
+            Event::Resume { stream, direction, released } => self.post(stream, Word::Resume(direction, released)),
+            Event::Reply { stream, reply, released } => self.post(stream, Word::Reply(reply, released)),
+            Event::Reset { stream } => self.post(stream, Word::Reset),
+            Event::Fail { stream, released } => self.post(stream, Word::Fail(released)),
+            Event::TickPeriod(_) => self.ticks.notify_one(),
+            Event::Cancel { call } => {
+                if let Some(running) = self.calls.borrow_mut().remove(&call) {
+                    running.abort();
+                }
+            }
+            Event::HttpCall { call, request } => self.run(call, callout::http(self.me.clone(), call, request)),
+            Event::GrpcCall { call, request, message, timeout } => {
+                self.run(call, callout::grpc(self.me.clone(), call, request, message, timeout));
+            }
+            Event::GrpcStream { call, .. } => self.run(call, callout::unavailable(self.me.clone(), call)),
+            // Nothing is open that could be written to or closed: see above.
+            Event::GrpcSend { .. } | Event::GrpcClose { .. } => {}
+        }
+    }
+
+    fn post(&self, stream: StreamId, word: Word) {
+        let known = self.streams.borrow().get(&stream).map(|(mailbox, place)| (Rc::clone(mailbox), *place));
+        if let Some((mailbox, place)) = known {
+            mailbox.post(place, word);
+        }
+    }
+
+    fn run(&self, call: CallId, running: impl Future<Output = ()> + 'static) {
+        let handle = tokio::task::spawn_local(running).abort_handle();
+        self.calls.borrow_mut().insert(call, handle);
+    }
+
+    /// A call has ended; says whether anybody still wants to know.
+    pub(super) fn ended(&self, call: CallId) -> bool {
+        self.calls.borrow_mut().remove(&call).is_some()
+    }
+
+    pub(super) fn surroundings(&self) -> &Rc<Surroundings> {
+        &self.surroundings
+    }
+}
+
+impl Drop for Plugin {
+    fn drop(&mut self) {
+        self.ticks.notify_one();
+        for (_, call) in self.calls.get_mut().drain() {
+            call.abort();
+        }
+        // Whether it says that it is done yet makes no difference: its VM goes now.
+        let _ = self.vm.get_mut().shut_down();
+    }
+}
+
+/// Rings the plugin's timer for as long as the plugin lives.
+async fn ticking(plugin: Weak<Plugin>, changed: Rc<Notify>) {
+    while let Some(period) = plugin.upgrade().map(|plugin| plugin.ask(Vm::tick_period)) {
+        let Some(period) = period else {
+            changed.notified().await;
+            continue;
+        };
+        tokio::select! {
+            () = changed.notified() => {}
+            () = tokio::time::sleep(period) => {
+                if let Some(plugin) = plugin.upgrade() {
+                    plugin.enter(Vm::on_tick);
+                }
+            }
+        }
+    }
+}
+
+/// What a VM sees of the world.
+struct PluginWorld {
+    surroundings: Rc<Surroundings>,
+    id: u64,
+}
+
+impl World for PluginWorld {
+    fn now(&mut self) -> u64 {
+        let clock = &self.surroundings.clock;
+        u64::try_from(clock.wall(clock.now()).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn monotonic(&mut self) -> u64 {
+        u64::try_from(self.surroundings.clock.now().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn random(&mut self, out: &mut [u8]) {
+        self.surroundings.dice.fill(out);
+    }
+
+    fn log_level(&self) -> LogLevel {
+        match log::max_level() {
+            log::LevelFilter::Trace => LogLevel::Trace,
+            log::LevelFilter::Debug => LogLevel::Debug,
+            log::LevelFilter::Info => LogLevel::Info,
+            log::LevelFilter::Warn => LogLevel::Warn,
+            log::LevelFilter::Error => LogLevel::Error,
+            log::LevelFilter::Off => LogLevel::Critical,
+        }
+    }
+
+    fn log(&mut self, level: LogLevel, line: &str) {
+        let level = match level {
+            LogLevel::Trace => log::Level::Trace,
+            LogLevel::Debug => log::Level::Debug,
+            LogLevel::Info => log::Level::Info,
+            LogLevel::Warn => log::Level::Warn,
+            LogLevel::Error | LogLevel::Critical => log::Level::Error,
+        };
+        log::log!(target: "wasm", level, "{line}");
+    }
+
+    fn cluster(&self, name: &[u8]) -> ClusterState {
+        let found = std::str::from_utf8(name).ok().and_then(|name| self.surroundings.cluster(name));
+        match found {
+            None => ClusterState::Unknown,
+            Some(cluster) if cluster.endpoints.is_empty() => ClusterState::NoEndpoint,
+            Some(_) => ClusterState::Ready,
+        }
+    }
+
+    fn attribute(&self, path: &[&[u8]]) -> Option<vm::Value> {
+        self.surroundings.attribute(path)
+    }
+
+    fn queue_waker(&self) -> Arc<dyn Fn(QueueId) + Send + Sync> {
+        let (commands, plugin) = (self.surroundings.commands.clone(), self.id);
+        Arc::new(move |queue| {
+            // A worker that is gone needs no waking.
+            let _ = commands.send(Command::QueueReady { plugin, queue });
+        })
+    }
+}

@@ -1,0 +1,67 @@
+//! What filters of a worker can reach, before and while there is a configuration.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{Clock, Cluster, Command, Dice, State};
+use crate::http_filters::Plugin;
+use crate::stats::Registry;
+
+/// One per worker.
+pub(crate) struct Surroundings {
+    pub(crate) index: usize,
+    pub(crate) clock: Clock,
+    pub(crate) dice: Dice,
+    pub(crate) registry: Registry,
+    pub(crate) shared: vm::Shared,
+    pub(crate) commands: UnboundedSender<Command>,
+    pub(crate) plugins: RefCell<HashMap<u64, Weak<Plugin>>>,
+    state: RefCell<Weak<State>>,
+    next_plugin: Cell<u64>,
+}
+
+impl Surroundings {
+    pub(crate) fn new(
+        index: usize,
+        clock: Clock,
+        dice: Dice,
+        registry: Registry,
+        shared: vm::Shared,
+        commands: UnboundedSender<Command>,
+    ) -> Surroundings {
+        let (plugins, state, next_plugin) = (RefCell::default(), RefCell::default(), Cell::new(0));
+        Surroundings { index, clock, dice, registry, shared, commands, plugins, state, next_plugin }
+    }
+
+    pub(crate) fn next_plugin_id(&self) -> u64 {
+        let id = self.next_plugin.get();
+        self.next_plugin.set(id.wrapping_add(1));
+        self.plugins.borrow_mut().retain(|_, plugin| plugin.strong_count() > 0);
+        id
+    }
+
+    /// Filters find clusters in this configuration from now on.
+    pub(crate) fn serve(&self, state: &Rc<State>) {
+        self.state.replace(Rc::downgrade(state));
+    }
+
+    /// What a module may know of the gateway itself: `xds.node`'s parts.
+    pub(crate) fn attribute(&self, path: &[&[u8]]) -> Option<vm::Value> {
+        let state = self.state.borrow().upgrade()?;
+        let node = state.snapshot.bootstrap.node.as_ref()?;
+        let text = |text: &str| Some(vm::Value::Bytes(bytes::Bytes::copy_from_slice(text.as_bytes())));
+        match path {
+            [b"xds", b"node", b"id"] | [b"node", b"id"] => text(&node.id),
+            [b"xds", b"node", b"cluster"] | [b"node", b"cluster"] => text(&node.cluster),
+            _ => None,
+        }
+    }
+
+    /// A cluster of the configuration that is served.
+    pub(crate) fn cluster(&self, name: &str) -> Option<Rc<Cluster>> {
+        self.state.borrow().upgrade().and_then(|state| state.clusters.get(name).map(Rc::clone))
+    }
+}
