@@ -4,12 +4,16 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+use crate::access_log::LogFiles;
 use crate::listener;
 use crate::snapshot::Snapshot;
+use crate::process::{self, Process};
+use crate::stats::{Filter, MembershipStats, Registry, Sample};
 use crate::worker::{Clock, Command, Listening, WorkerHandle, WorkerSetup};
 
 /// What a gateway is started with.
@@ -41,6 +45,9 @@ pub enum StartError {
     /// The configuration asks for what cannot be done; every place, not the first.
     #[error("{}", .0.join("\n"))]
     Config(Vec<String>),
+    /// A certificate to be served has expired, or is not valid yet.
+    #[error("{}", .0.join("\n"))]
+    Certificate(Vec<String>),
     /// An address cannot be listened on.
     #[error("listener {listener}: {address}: {reason}")]
     Bind {
@@ -60,12 +67,17 @@ fn logged(lines: &[String]) -> String {
 /// A running gateway. Dropping it ends it at once; [`Gateway::drain`] ends it gently.
 pub struct Gateway {
     workers: Vec<WorkerHandle>,
+    registry: Registry,
+    logs: LogFiles,
+    process: Process,
+    clock: Clock,
     served: Mutex<Served>,
     ready: AtomicBool,
 }
 
 struct Served {
     listeners: Vec<Bound>,
+    membership: Vec<Arc<MembershipStats>>,
     snapshot: Arc<Snapshot>,
 }
 
@@ -95,16 +107,30 @@ impl Gateway {
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
-        let snapshot = Arc::new(Snapshot::compile(config.bootstrap).map_err(StartError::Config)?);
+        let registry = Registry::new(config.bootstrap.stats_config.as_ref());
+        let registry = registry.map_err(|error| StartError::Config(vec![error.to_string()]))?;
+        let logs = LogFiles::new(registry.access_log());
+        let snapshot = compile(config.bootstrap, &logs)?;
         let count = config.workers.max(1);
         let (clock, node_address) = (Clock::start(), node_address());
         let seed = config.seed.unwrap_or_else(entropy);
-        let setups = (0..count).map(|index| WorkerSetup { index, clock, seed, node_address, hardened: config.hardened });
+        let setups = (0..count).map(|index| WorkerSetup {
+            index,
+            clock,
+            seed,
+            node_address,
+            hardened: config.hardened,
+            registry: registry.clone(),
+        });
         let workers = setups.map(WorkerHandle::start).collect::<std::io::Result<Vec<_>>>();
         let workers = workers.map_err(|error| StartError::Config(vec![format!("a worker cannot start: {error}")]))?;
         let gateway = Gateway {
             workers,
-            served: Mutex::new(Served { listeners: Vec::new(), snapshot: Arc::clone(&snapshot) }),
+            process: Process::new(&registry, count),
+            registry,
+            logs,
+            clock,
+            served: Mutex::new(Served { listeners: Vec::new(), membership: Vec::new(), snapshot: Arc::clone(&snapshot) }),
             ready: AtomicBool::new(false),
         };
         gateway.switch(snapshot)?;
@@ -117,7 +143,7 @@ impl Gateway {
     /// # Errors
     /// See [`StartError`]; the last good configuration goes on being served.
     pub fn apply(&self, bootstrap: xds::Bootstrap) -> Result<(), StartError> {
-        self.switch(Arc::new(Snapshot::compile(bootstrap).map_err(StartError::Config)?))
+        self.switch(compile(bootstrap, &self.logs)?)
     }
 
     fn switch(&self, snapshot: Arc<Snapshot>) -> Result<(), StartError> {
@@ -149,6 +175,10 @@ impl Gateway {
             worker.tell(Command::Commit { added: mine, removed: gone.clone() });
         }
         served.listeners = kept.into_iter().chain(bound).collect();
+        served.membership = {
+            let before = (!served.membership.is_empty()).then_some(served.snapshot.as_ref());
+            self.process.applied(&self.registry, before, &snapshot)
+        };
         served.snapshot = snapshot;
         Ok(())
     }
@@ -216,18 +246,31 @@ impl Gateway {
     }
 
     /// `/stats`
-    pub fn stats_text(&self) -> String {
-        String::new()
+    pub fn stats_text(&self, filter: &Filter) -> String {
+        self.tick();
+        self.registry.text(filter, self.module_series())
     }
 
     /// `/stats/prometheus`
-    pub fn stats_prometheus(&self) -> String {
-        String::new()
+    pub fn stats_prometheus(&self, filter: &Filter) -> String {
+        self.tick();
+        self.registry.prometheus(filter, self.module_series())
     }
 
     /// `/clusters`
     pub fn clusters_text(&self) -> String {
-        String::new()
+        process::clusters(&self.served().snapshot)
+    }
+
+    fn tick(&self) {
+        let uptime = self.clock.now();
+        let snapshot = Arc::clone(&self.served().snapshot);
+        self.process.tick(uptime, self.clock.wall(uptime), &snapshot);
+    }
+
+    /// What the filters' modules have counted.
+    fn module_series(&self) -> Vec<(String, Sample)> {
+        Vec::new()
     }
 
     /// `/config_dump`
@@ -243,6 +286,13 @@ impl Gateway {
         // A panic while it was held left it whole: it is replaced in one step.
         self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn compile(bootstrap: xds::Bootstrap, logs: &LogFiles) -> Result<Arc<Snapshot>, StartError> {
+    let snapshot = Snapshot::compile(bootstrap, logs).map_err(StartError::Config)?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let untimely = snapshot.untimely(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    if untimely.is_empty() { Ok(Arc::new(snapshot)) } else { Err(StartError::Certificate(untimely)) }
 }
 
 /// The address of this machine that others see, which Envoy writes where a peer is on loopback: that of the default route.

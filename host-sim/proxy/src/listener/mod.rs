@@ -1,7 +1,9 @@
 //! Listening, and what comes before HTTP: sockets, the choice of a filter chain, TLS.
 
 mod accept;
+mod counted;
 mod sockets;
+mod tcp_proxy;
 
 pub(crate) use accept::accept;
 pub(crate) use sockets::bind;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::resolve::addresses;
 use crate::cluster::ClusterPlan;
+use crate::tls::{InvalidTls, Secrets, Upstream};
 use crate::upstream::{Http2Settings, Protocols, Shared};
 
 /// A cluster.
@@ -16,7 +17,7 @@ pub(crate) struct ClusterConfig {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_requests: Option<u64>,
     pub(crate) http2: Http2Settings,
-    pub(crate) tls: Option<Arc<xds::UpstreamTlsContext>>,
+    pub(crate) tls: Option<Arc<UpstreamTls>>,
     /// How its endpoints are chosen.
     pub(crate) plan: ClusterPlan,
     /// What all workers know of it together.
@@ -52,7 +53,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 const BUFFER: u32 = 1024 * 1024;
 
 impl ClusterConfig {
-    pub(crate) fn compile(cluster: &xds::Cluster) -> Result<ClusterConfig, Vec<String>> {
+    pub(crate) fn compile(cluster: &xds::Cluster, secrets: &Secrets) -> Result<ClusterConfig, Vec<String>> {
         let mut problems = Vec::new();
         let options = cluster.typed_extension_protocol_options.values().find_map(|options| match options {
             xds::ExtensionProtocolOptions::Http(options) => Some(options.as_ref().clone()),
@@ -70,7 +71,8 @@ impl ClusterConfig {
             (false, Some(_)) => ClusterProtocol::Always(Protocols::Http2),
             (false, None) => ClusterProtocol::Always(Protocols::Http1),
         };
-        let tls = tls(cluster, &mut problems);
+        let http = options.upstream_http_protocol_options.as_ref().or(cluster.upstream_http_protocol_options.as_ref());
+        let tls = tls(cluster, http, secrets, &mut problems);
         let max_requests = common.and_then(|common| common.max_requests_per_connection).or(cluster.max_requests_per_connection);
         let idle = common.and_then(|common| common.idle_timeout).map_or(IDLE, |timeout| timeout.0);
         let plan = ClusterPlan::compile(cluster, &mut addresses);
@@ -103,15 +105,43 @@ impl ClusterConfig {
     }
 }
 
-fn tls(cluster: &xds::Cluster, problems: &mut Vec<String>) -> Option<Arc<xds::UpstreamTlsContext>> {
+/// TLS to endpoints.
+pub(crate) struct UpstreamTls {
+    /// `None`: a secret is missing, and no connection can be made.
+    pub(crate) side: Option<Upstream>,
+    /// The request's host is the name asked for.
+    pub(crate) auto_sni: bool,
+    /// The request's host must be in the certificate.
+    pub(crate) auto_san: bool,
+}
+
+fn tls(
+    cluster: &xds::Cluster,
+    http: Option<&xds::UpstreamHttpProtocolOptions>,
+    secrets: &Secrets,
+    problems: &mut Vec<String>,
+) -> Option<Arc<UpstreamTls>> {
     let everyone = |entry: &&xds::TransportSocketMatch| entry.r#match.as_ref().is_none_or(serde_json::Map::is_empty);
     let matched = cluster.transport_socket_matches.iter().find(everyone).and_then(|entry| entry.transport_socket.as_ref());
-    match matched.or(cluster.transport_socket.as_ref()).and_then(|socket| socket.typed_config.as_ref()) {
-        None | Some(xds::TransportSocketConfig::RawBuffer(_)) => None,
-        Some(xds::TransportSocketConfig::UpstreamTls(context)) => Some(Arc::new(context.as_ref().clone())),
+    let side = match matched.or(cluster.transport_socket.as_ref()).and_then(|socket| socket.typed_config.as_ref()) {
+        None | Some(xds::TransportSocketConfig::RawBuffer(_)) => return None,
+        Some(xds::TransportSocketConfig::UpstreamTls(context)) => Upstream::build(context, secrets),
         Some(other) => {
             problems.push(format!("transport_socket: {} is not supported", other.type_name()));
+            return None;
+        }
+    };
+    let side = match side {
+        Ok(side) => Some(side),
+        Err(missing @ InvalidTls::MissingSecret { .. }) => {
+            log::warn!("cluster {}: {missing}; until then it cannot be reached", cluster.name);
             None
         }
-    }
+        Err(error) => {
+            problems.push(format!("transport_socket: {error}"));
+            None
+        }
+    };
+    let asks = |rule: fn(&xds::UpstreamHttpProtocolOptions) -> bool| http.is_some_and(rule);
+    Some(Arc::new(UpstreamTls { side, auto_sni: asks(|http| http.auto_sni), auto_san: asks(|http| http.auto_san_validation) }))
 }

@@ -5,25 +5,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ManagerConfig;
+use super::manager::access_logs;
+use crate::access_log::{AccessLog, LogFiles};
+use crate::tls::{Asked, Downstream, FilterChains, InvalidTls, Secrets};
 
 /// A listener.
 pub(crate) struct ListenerConfig {
     pub(crate) name: Arc<str>,
     pub(crate) address: SocketAddr,
+    /// Its name in statistics: the address as configured, unless it has one of its own.
+    pub(crate) stats_name: String,
     pub(crate) chains: Vec<FilterChain>,
-    /// Connections are looked into for TLS before a chain is chosen.
-    pub(crate) inspects_tls: bool,
+    picks: FilterChains,
+    /// How long a client may take to say whether it speaks TLS, and to whom; `None` for ever.
+    pub(crate) patience: Option<Duration>,
 }
 
 /// What happens to a connection.
 pub(crate) struct FilterChain {
-    /// Names a client asks for in TLS, lower case, `*.` in front for a suffix; none takes every connection.
-    pub(crate) server_names: Vec<String>,
-    /// `tls` or `raw_buffer`; empty takes both.
-    pub(crate) transport: String,
-    pub(crate) tls: Option<Arc<xds::DownstreamTlsContext>>,
+    pub(crate) tls: Option<ChainTls>,
     pub(crate) handshake_timeout: Option<Duration>,
     pub(crate) network: Network,
+}
+
+/// TLS towards clients.
+pub(crate) enum ChainTls {
+    Ready(Downstream),
+    /// A secret is missing: as in Envoy, connections are taken and closed.
+    NotReady,
 }
 
 /// The network filter at the end of a chain.
@@ -37,13 +46,17 @@ pub(crate) struct TcpProxy {
     /// Cluster names and their weights.
     pub(crate) clusters: Vec<(Arc<str>, u32)>,
     pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) stat_prefix: String,
+    pub(crate) access_log: Arc<[AccessLog]>,
 }
 
+/// Envoy's `listener_filters_timeout`.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// `tcp_proxy`'s default.
 const TCP_IDLE: Duration = Duration::from_secs(3600);
 
 impl ListenerConfig {
-    pub(crate) fn compile(listener: &xds::Listener) -> Result<ListenerConfig, Vec<String>> {
+    pub(crate) fn compile(listener: &xds::Listener, secrets: &Secrets, logs: &LogFiles) -> Result<ListenerConfig, Vec<String>> {
         let mut problems = Vec::new();
         let address = match address(listener.address.as_ref()) {
             Ok(address) => address,
@@ -52,42 +65,44 @@ impl ListenerConfig {
                 SocketAddr::from(([0, 0, 0, 0], 0))
             }
         };
-        let inspects_tls = listener.listener_filters.iter().any(|filter| filter.name.ends_with("tls_inspector"));
         let mut chains = Vec::new();
         let all = listener.filter_chains.iter().chain(&listener.default_filter_chain);
         for (at, chain) in all.enumerate() {
-            match FilterChain::compile(chain) {
+            match FilterChain::compile(chain, secrets, logs) {
                 Ok(chain) => chains.push(chain),
                 Err(found) => problems.extend(found.into_iter().map(|text| format!("filter_chains[{at}].{text}"))),
             }
         }
-        let name = listener.name.as_str().into();
-        if problems.is_empty() { Ok(ListenerConfig { name, address, chains, inspects_tls }) } else { Err(problems) }
+        let default = listener.default_filter_chain.is_some().then_some(listener.filter_chains.len());
+        let picks = FilterChains::new(&listener.filter_chains, default);
+        let picks = picks.map_err(|error| problems.push(error.to_string())).unwrap_or_default();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(ListenerConfig {
+            name: listener.name.as_str().into(),
+            address,
+            stats_name: Some(listener.stat_prefix.clone()).filter(|own| !own.is_empty()).unwrap_or_else(|| address.to_string()),
+            chains,
+            picks,
+            patience: Some(listener.listener_filters_timeout.map_or(PATIENCE, |timeout| timeout.0)).filter(|most| !most.is_zero()),
+        })
     }
 
-    /// The chain for a connection; `hello` is what a client says in TLS, `None` for a connection in the clear.
-    ///
-    /// The most specific server name wins, then the transport; a chain without conditions takes what is left.
-    pub(crate) fn chain(&self, hello: Option<&str>) -> Option<(usize, &FilterChain)> {
-        let transport = if hello.is_some() { "tls" } else { "raw_buffer" };
-        let name = hello.map(str::to_ascii_lowercase).unwrap_or_default();
-        let mut best: Option<(usize, (usize, bool), &FilterChain)> = None;
-        for (at, chain) in self.chains.iter().enumerate() {
-            let Some(specific) = chain.matches_name(&name) else { continue };
-            if !chain.transport.is_empty() && chain.transport != transport {
-                continue;
-            }
-            let rank = (specific, !chain.transport.is_empty());
-            if best.as_ref().is_none_or(|(_, most, _)| rank > *most) {
-                best = Some((at, rank, chain));
-            }
-        }
-        best.map(|(at, _, chain)| (at, chain))
+    /// The chain for a connection can only be picked after its first bytes.
+    pub(crate) fn must_look(&self) -> bool {
+        self.picks.need_client_hello()
+    }
+
+    /// The chain for a connection; none: it is closed.
+    pub(crate) fn pick(&self, asked: Asked<'_>) -> Option<(usize, &FilterChain)> {
+        let at = self.picks.pick(asked)?;
+        Some((at, self.chains.get(at)?))
     }
 }
 
 impl FilterChain {
-    fn compile(chain: &xds::FilterChain) -> Result<FilterChain, Vec<String>> {
+    fn compile(chain: &xds::FilterChain, secrets: &Secrets, logs: &LogFiles) -> Result<FilterChain, Vec<String>> {
         let conditions = chain.filter_chain_match.clone().unwrap_or_default();
         let mut problems = Vec::new();
         let understood = xds::FilterChainMatch {
@@ -101,17 +116,15 @@ impl FilterChain {
         }
         let tls = match chain.transport_socket.as_ref().and_then(|socket| socket.typed_config.as_ref()) {
             None | Some(xds::TransportSocketConfig::RawBuffer(_)) => None,
-            Some(xds::TransportSocketConfig::DownstreamTls(context)) => Some(Arc::new(context.as_ref().clone())),
+            Some(xds::TransportSocketConfig::DownstreamTls(context)) => tls(context, secrets, &mut problems),
             Some(other) => {
                 problems.push(format!("transport_socket: {} is not supported", other.type_name()));
                 None
             }
         };
-        let network = network(&chain.filters).map_err(|found| problems.extend(found));
+        let network = network(&chain.filters, logs).map_err(|found| problems.extend(found));
         match network {
             Ok(network) if problems.is_empty() => Ok(FilterChain {
-                server_names: conditions.server_names.iter().map(|name| name.to_ascii_lowercase()).collect(),
-                transport: conditions.transport_protocol,
                 tls,
                 handshake_timeout: chain.transport_socket_connect_timeout.map(|timeout| timeout.0).filter(|timeout| !timeout.is_zero()),
                 network,
@@ -119,30 +132,34 @@ impl FilterChain {
             _ => Err(problems),
         }
     }
+}
 
-    /// How specifically the chain asks for this name; `None` if it does not take it.
-    fn matches_name(&self, name: &str) -> Option<usize> {
-        if self.server_names.is_empty() {
-            return Some(0);
+fn tls(context: &xds::DownstreamTlsContext, secrets: &Secrets, problems: &mut Vec<String>) -> Option<ChainTls> {
+    match Downstream::build(context, secrets) {
+        Ok(side) => Some(ChainTls::Ready(side)),
+        Err(missing @ InvalidTls::MissingSecret { .. }) => {
+            log::warn!("{missing}; until then its connections are closed");
+            Some(ChainTls::NotReady)
         }
-        let length = |wanted: &String| match wanted.strip_prefix('*') {
-            _ if wanted == name => Some(usize::MAX),
-            Some(suffix) => (name.len() > suffix.len() && name.ends_with(suffix)).then_some(suffix.len()),
-            None => None,
-        };
-        self.server_names.iter().filter_map(length).max()
+        Err(error) => {
+            problems.push(format!("transport_socket: {error}"));
+            None
+        }
     }
 }
 
-fn network(filters: &[xds::NetworkFilter]) -> Result<Network, Vec<String>> {
+fn network(filters: &[xds::NetworkFilter], logs: &LogFiles) -> Result<Network, Vec<String>> {
     for (at, filter) in filters.iter().enumerate() {
         match &filter.typed_config {
             Some(xds::NetworkFilterConfig::HttpConnectionManager(manager)) => {
-                return ManagerConfig::compile(manager)
+                return ManagerConfig::compile(manager, logs)
                     .map(|manager| Network::Http(Arc::new(manager)))
                     .map_err(|found| found.into_iter().map(|text| format!("filters[{at}].{text}")).collect());
             }
-            Some(xds::NetworkFilterConfig::TcpProxy(proxy)) => return Ok(Network::Tcp(Arc::new(tcp_proxy(proxy)))),
+            Some(xds::NetworkFilterConfig::TcpProxy(proxy)) => {
+                let access_log = access_logs(&proxy.access_log, logs)?;
+                return Ok(Network::Tcp(Arc::new(tcp_proxy(proxy, access_log))));
+            }
             // Istio's own network filters (statistics, metadata exchange) change nothing about where bytes go.
             Some(xds::NetworkFilterConfig::Other(any)) if any.type_name().contains("istio") || any.type_name().contains("stats") => {}
             Some(other) => return Err(vec![format!("filters[{at}]: {} is not supported", other.type_name())]),
@@ -152,12 +169,13 @@ fn network(filters: &[xds::NetworkFilter]) -> Result<Network, Vec<String>> {
     Err(vec!["filters: neither a connection manager nor a TCP proxy".to_owned()])
 }
 
-fn tcp_proxy(proxy: &xds::TcpProxy) -> TcpProxy {
+fn tcp_proxy(proxy: &xds::TcpProxy, access_log: Arc<[AccessLog]>) -> TcpProxy {
     let single = proxy.cluster.iter().map(|name| (Arc::from(name.as_str()), 1));
     let weighted = proxy.weighted_clusters.iter().flat_map(|all| &all.clusters);
     let clusters = single.chain(weighted.map(|one| (Arc::from(one.name.as_str()), one.weight))).collect();
     let idle_timeout = proxy.idle_timeout.map_or(TCP_IDLE, |timeout| timeout.0);
-    TcpProxy { clusters, idle_timeout: Some(idle_timeout).filter(|timeout| !timeout.is_zero()) }
+    let idle_timeout = Some(idle_timeout).filter(|timeout| !timeout.is_zero());
+    TcpProxy { clusters, idle_timeout, stat_prefix: proxy.stat_prefix.clone(), access_log }
 }
 
 fn address(address: Option<&xds::Address>) -> Result<SocketAddr, String> {
@@ -166,44 +184,4 @@ fn address(address: Option<&xds::Address>) -> Result<SocketAddr, String> {
     let port = socket.port_value.unwrap_or_default();
     let port = u16::try_from(port).map_err(|_| format!("{port} is no port"))?;
     Ok(SocketAddr::new(ip, port))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn listener(chains: &[(&[&str], &str)]) -> ListenerConfig {
-        let proxy = || Network::Tcp(Arc::new(TcpProxy { clusters: Vec::new(), idle_timeout: None }));
-        let chain = |(names, transport): &(&[&str], &str)| FilterChain {
-            server_names: names.iter().map(|name| (*name).to_owned()).collect(),
-            transport: (*transport).to_owned(),
-            tls: None,
-            handshake_timeout: None,
-            network: proxy(),
-        };
-        let chains = chains.iter().map(chain).collect();
-        ListenerConfig { name: "l".into(), address: ([127, 0, 0, 1], 0).into(), chains, inspects_tls: true }
-    }
-
-    #[test]
-    fn the_most_specific_name_takes_a_connection() {
-        let names = listener(&[(&["*.example"], ""), (&["a.example"], ""), (&["*.b.example"], "")]);
-        let any = listener(&[(&["a.example"], ""), (&[], "")]);
-        let clear = listener(&[(&[], "tls"), (&[], "")]);
-        for (listener, hello, expected) in [
-            (&names, Some("a.example"), Some(1)),
-            (&names, Some("A.Example"), Some(1)),
-            (&names, Some("c.example"), Some(0)),
-            (&names, Some("x.b.example"), Some(2)),
-            (&names, Some("example"), None),
-            (&names, Some(".example"), None),
-            (&names, None, None),
-            (&any, Some("b.example"), Some(1)),
-            (&any, None, Some(1)),
-            (&clear, Some(""), Some(0)),
-            (&clear, None, Some(1)),
-        ] {
-            assert_eq!(listener.chain(hello).map(|(at, _)| at), expected, "{hello:?}");
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access_log::{AccessLog, LogFiles};
 use crate::edge::EdgeConfig;
 use crate::http1::HeadLimits;
 use crate::route::RouteTable;
@@ -18,6 +19,7 @@ pub(crate) struct ManagerConfig {
     /// Protocols a client may upgrade to, lower case.
     pub(crate) upgrades: Vec<String>,
     pub(crate) filters: Vec<FilterConfig>,
+    pub(crate) access_log: Arc<[AccessLog]>,
     pub(crate) source: Arc<xds::HttpConnectionManager>,
 }
 
@@ -44,7 +46,7 @@ const STREAM_IDLE: Duration = Duration::from_secs(300);
 const DELAYED_CLOSE: Duration = Duration::from_secs(1);
 
 impl ManagerConfig {
-    pub(crate) fn compile(hcm: &xds::HttpConnectionManager) -> Result<ManagerConfig, Vec<String>> {
+    pub(crate) fn compile(hcm: &xds::HttpConnectionManager, logs: &LogFiles) -> Result<ManagerConfig, Vec<String>> {
         let mut problems = Vec::new();
         let edge = EdgeConfig::compile(hcm).map_err(|invalid| problems.push(invalid.to_string())).unwrap_or_default();
         let common = hcm.common_http_protocol_options.as_ref();
@@ -64,6 +66,7 @@ impl ManagerConfig {
             delayed_close: hcm.delayed_close_timeout.map_or(DELAYED_CLOSE, |timeout| timeout.0),
         };
         let upgrades = hcm.upgrade_configs.iter().filter(|config| config.enabled != Some(false));
+        let access_log = access_logs(&hcm.access_log, logs).map_err(|found| problems.extend(found)).unwrap_or_default();
         let Ok(routes) = routes else { return Err(problems) };
         let config = ManagerConfig {
             routes,
@@ -74,6 +77,7 @@ impl ManagerConfig {
             timeouts,
             upgrades: upgrades.map(|config| config.upgrade_type.to_ascii_lowercase()).collect(),
             filters: Vec::new(),
+            access_log,
             source: Arc::new(hcm.clone()),
         };
         if problems.is_empty() { Ok(config) } else { Err(problems) }
@@ -85,4 +89,12 @@ fn routes(hcm: &xds::HttpConnectionManager) -> Result<RouteTable, Vec<String>> {
         return Err(vec!["route_config: routes must be here in full; rds and scoped_routes ask a control plane".to_owned()]);
     };
     RouteTable::compile(config).map_err(|found| found.iter().map(|error| format!("route_config.{error}")).collect())
+}
+
+/// The access logs of a network filter; their files are open from here on.
+pub(super) fn access_logs(entries: &[serde_json::Value], logs: &LogFiles) -> Result<Arc<[AccessLog]>, Vec<String>> {
+    let compiled = entries.iter().enumerate().map(|(at, entry)| {
+        AccessLog::compile(entry, logs).map_err(|error| vec![format!("access_log[{at}]: {error}")])
+    });
+    compiled.collect()
 }

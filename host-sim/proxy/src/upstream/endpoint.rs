@@ -15,6 +15,10 @@ use super::http1::Http1Connection;
 use super::http2::Http2Connection;
 use super::permit::{Counted, Opened};
 use super::{Broken, Shared};
+use crate::route::split_port;
+use crate::snapshot::UpstreamTls;
+use crate::stats::TlsStats;
+use crate::tls::Ask;
 use crate::connection::{Io, LocalExecutor, Wire};
 use crate::local_reply::Reset;
 
@@ -37,9 +41,16 @@ pub(crate) struct Transport {
     /// Requests a connection carries before it is closed.
     pub(crate) max_requests: Option<u64>,
     /// TLS to the origin.
-    pub(crate) tls: Option<std::sync::Arc<crate::tls::Upstream>>,
+    pub(crate) tls: Option<TlsTransport>,
     /// Settings of HTTP/2.
     pub(crate) http2: Http2Settings,
+}
+
+/// TLS to the endpoints of a cluster, and this worker's counters of it.
+#[derive(Clone)]
+pub(crate) struct TlsTransport {
+    pub(crate) config: Arc<UpstreamTls>,
+    pub(crate) stats: Arc<TlsStats>,
 }
 
 /// Windows and streams of HTTP/2 connections to origins; `None` is Envoy's default.
@@ -188,7 +199,8 @@ impl Endpoint {
         Ok((connection, true))
     }
 
-    async fn connect(&self, transport: &Transport, sni: Option<&Bytes>, alpn: &[&[u8]]) -> Result<(Io, Option<SocketAddr>), Broken> {
+    /// A new connection, encrypted where the cluster is.
+    pub(crate) async fn connect(&self, transport: &Transport, sni: Option<&Bytes>, alpn: &[&[u8]]) -> Result<(Io, Option<SocketAddr>), Broken> {
         let connecting = async {
             let stream = TcpStream::connect(self.address).await.map_err(|error| connect_error(&error))?;
             // Latency matters more than packets; Envoy does the same.
@@ -207,9 +219,23 @@ impl Endpoint {
     }
 }
 
-async fn encrypted(tls: &crate::tls::Upstream, stream: TcpStream, sni: Option<&Bytes>, alpn: &[&[u8]]) -> Result<Io, Broken> {
-    let _ = (tls, stream, sni, alpn);
-    Err(Reset::RemoteConnectionFailure.into())
+async fn encrypted(tls: &TlsTransport, stream: TcpStream, authority: Option<&Bytes>, alpn: &[&[u8]]) -> Result<Io, Broken> {
+    let failed = |transport| Broken { reset: Reset::RemoteConnectionFailure, transport };
+    let Some(side) = &tls.config.side else {
+        return Err(failed("TLS error: Secret is not supplied by SDS".into()));
+    };
+    let host = authority.and_then(|authority| std::str::from_utf8(split_port(authority).0).ok());
+    let (sni, san) = (host.filter(|_| tls.config.auto_sni), host.filter(|_| tls.config.auto_san));
+    match side.connect(stream, Ask { sni, hostname: None, san, alpn }).await {
+        Ok(connected) => {
+            tls.stats.handshake.inc();
+            Ok(Io::Other(Box::new(connected.stream)))
+        }
+        Err(failure) => {
+            failure.count(&tls.stats);
+            Err(failed(failure.text.into()))
+        }
+    }
 }
 
 /// As Envoy words it: the system's text for the error number.

@@ -9,7 +9,7 @@ mod reset;
 mod shared;
 
 pub(crate) use attempt::{Attempt, Head};
-pub(crate) use endpoint::{Endpoint, Http2Settings, Limits, Protocols, Transport};
+pub(crate) use endpoint::{Endpoint, Http2Settings, Limits, Protocols, TlsTransport, Transport};
 pub(crate) use permit::{Counted, UnderWay};
 pub(crate) use reset::Broken;
 pub(crate) use shared::Shared;

@@ -8,7 +8,7 @@ mod thread;
 
 pub(crate) use clock::{Clock, Date, Dice};
 pub(crate) use connections::{Connections, Open};
-pub(crate) use state::{Cluster, Manager, Place, State};
+pub(crate) use state::{Cluster, Listener, Manager, Place, State};
 pub(crate) use thread::{Command, Listening, WorkerHandle, WorkerSetup};
 
 use std::cell::{Cell, RefCell};

@@ -16,6 +16,7 @@ use tokio::task::LocalSet;
 use super::{Clock, Connections, Date, Dice, State, Worker};
 use crate::listener;
 use crate::snapshot::Snapshot;
+use crate::stats::Registry;
 
 /// A listening socket of one worker.
 pub(crate) struct Listening {
@@ -42,6 +43,7 @@ pub(crate) struct WorkerSetup {
     pub(crate) seed: u64,
     pub(crate) node_address: IpAddr,
     pub(crate) hardened: bool,
+    pub(crate) registry: Registry,
 }
 
 /// The gateway's end of a worker.
@@ -84,13 +86,14 @@ impl Drop for WorkerHandle {
 }
 
 async fn run(setup: WorkerSetup, mut inbox: UnboundedReceiver<Command>) {
+    let (registry, index) = (setup.registry.clone(), setup.index);
     let Some((worker, mut accepting)) = first_configuration(setup, &mut inbox).await else { return };
     tokio::task::spawn_local(sweep(Rc::clone(&worker)));
     let mut prepared = None;
     while let Some(command) = inbox.recv().await {
         match command {
             Command::Prepare(snapshot, reply) => {
-                prepared = Some(Rc::new(State::build(&snapshot, Some(&worker.state()))));
+                prepared = Some(Rc::new(State::build(&snapshot, Some(&worker.state()), &registry, index)));
                 // Nobody waits for the answer of a gateway that is going away.
                 let _ = reply.send(Ok(()));
             }
@@ -117,7 +120,7 @@ async fn first_configuration(setup: WorkerSetup, inbox: &mut UnboundedReceiver<C
     loop {
         match inbox.recv().await? {
             Command::Prepare(snapshot, reply) => {
-                state = Some(Rc::new(State::build(&snapshot, None)));
+                state = Some(Rc::new(State::build(&snapshot, None, &setup.registry, setup.index)));
                 // As above.
                 let _ = reply.send(Ok(()));
             }
