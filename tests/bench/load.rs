@@ -71,6 +71,22 @@ pub(crate) async fn one(to: SocketAddr, target: &Target) -> Result<()> {
     client(to, target.request(), Instant::now()).await.map(drop)
 }
 
+/// Makes sure that the filter works: a beta user's answer carries the header that only his route sets.
+///
+/// # Errors
+/// It does not, so figures of this gateway would be figures of another chain.
+pub(crate) async fn filtered(to: SocketAddr) -> Result<()> {
+    let mut socket = TcpStream::connect(to).await?;
+    socket
+        .write_all(b"GET /products HTTP/1.1\r\nhost: shop.example.com\r\ncookie: beta=1\r\nconnection: close\r\n\r\n")
+        .await?;
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).await?;
+    let answer = String::from_utf8_lossy(&answer);
+    ensure!(answer.contains("x-shop-release: v2"), "the filter does not mark beta users:\n{answer}");
+    Ok(())
+}
+
 async fn client(to: SocketAddr, request: Vec<u8>, until: Instant) -> Result<Vec<Duration>> {
     let mut socket = TcpStream::connect(to).await?;
     socket.set_nodelay(true)?;

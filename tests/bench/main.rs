@@ -120,7 +120,13 @@ async fn start_twice(origin: SocketAddr) -> Result<(Pair, Vec<(&'static str, Dur
         load::one(at_80(&envoy)?, &WORKLOADS[1]).await?;
         starts.push(("Envoy", start.elapsed()));
     }
-    Ok((setup.start().await?, starts))
+    let pair = setup.start().await?;
+    for (name, gateway) in [("host-sim", Some(&pair.host_sim)), ("Envoy", pair.envoy.as_ref())] {
+        if let Some(gateway) = gateway {
+            load::filtered(at_80(gateway)?).await.context(name)?;
+        }
+    }
+    Ok((pair, starts))
 }
 
 async fn start_bare(origin: SocketAddr) -> Result<(Process, SocketAddr)> {

@@ -20,14 +20,18 @@ use crate::{
     validate,
 };
 
-/// Reads manifests. The problems are all there are, in the order of the files; the resources are those without one.
+/// Reads manifests. The problems are all there are, in the order of the files and of the places in them; the resources are those without one.
 #[must_use]
 pub fn read(sources: &[Source]) -> (Resources, Vec<Problem>) {
     let mut reader = Reader::default();
     for source in sources {
         let file: Arc<str> = source.name.as_str().into();
+        let earlier = reader.problems.len();
         for document in parse::documents(source, &mut reader.problems) {
             reader.document(&file, document);
+        }
+        if let Some(found) = reader.problems.get_mut(earlier..) {
+            found.sort_by_key(|problem| problem.at);
         }
     }
     (reader.resources, reader.problems)
@@ -56,10 +60,15 @@ const NETWORKING: [&str; 3] = ["v1", "v1beta1", "v1alpha3"];
 
 fn role(group: &str, version: &str, kind: &str) -> Role {
     let versions: &[&str] = match (group, kind) {
-        ("networking.istio.io", "Gateway" | "VirtualService" | "DestinationRule" | "ServiceEntry" | "WorkloadEntry") => &NETWORKING,
+        (
+            "networking.istio.io",
+            "Gateway" | "VirtualService" | "DestinationRule" | "ServiceEntry" | "WorkloadEntry",
+        ) => &NETWORKING,
         ("networking.istio.io", "EnvoyFilter") => &["v1alpha3"],
         ("extensions.istio.io", "WasmPlugin" | "TrafficExtension") => &["v1alpha1"],
-        ("security.istio.io", "AuthorizationPolicy" | "RequestAuthentication" | "PeerAuthentication") => &["v1", "v1beta1"],
+        ("security.istio.io", "AuthorizationPolicy" | "RequestAuthentication" | "PeerAuthentication") => {
+            &["v1", "v1beta1"]
+        }
         ("", "Service" | "Endpoints" | "Pod" | "Secret" | "ConfigMap") => &["v1"],
         ("discovery.k8s.io", "EndpointSlice") => &["v1", "v1beta1"],
         ("apps", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet") => &["v1"],
@@ -88,11 +97,22 @@ impl Reader {
         let text = |key: &str| root.get(key).and_then(Node::text).unwrap_or_default().to_owned();
         let (api_version, kind) = (text("apiVersion"), text("kind"));
         let mut refuse = |field: &str, reason: String, cure: Option<String>| {
-            let problem = Problem { file: file.to_string(), at: root.locate(field), field: field.into(), reason, cure, ..Problem::default() };
+            let problem = Problem {
+                file: file.to_string(),
+                at: root.locate(field),
+                field: field.into(),
+                reason,
+                cure,
+                ..Problem::default()
+            };
             self.problems.push(problem);
         };
         if !matches!(root.value, Value::Map(_)) {
-            return refuse("", "not a Kubernetes object: a map with apiVersion, kind and metadata is expected".into(), None);
+            return refuse(
+                "",
+                "not a Kubernetes object: a map with apiVersion, kind and metadata is expected".into(),
+                None,
+            );
         }
         for (field, value) in [("apiVersion", &api_version), ("kind", &kind)] {
             if value.is_empty() {
@@ -102,18 +122,23 @@ impl Reader {
         let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
         match role(group, version, &kind) {
             Role::Read => self.resource(file, kind, root),
-            Role::Unused if group.ends_with(".istio.io") && nearest(&kind, KINDS).is_some_and(|known| known != kind) => {
+            Role::Unused
+                if group.ends_with(".istio.io") && nearest(&kind, KINDS).is_some_and(|known| known != kind) =>
+            {
                 let cure = nearest(&kind, KINDS).map(|known| format!("did you mean {known}?"));
                 refuse("kind", format!("no kind {kind} in {group}"), cure);
             }
             Role::Unused => drop(self.resources.unused.insert(kind)),
             Role::NotCarriedOut => self.not_carried_out(file, &kind, &root),
-            Role::WrongVersion => refuse("apiVersion", format!("no version {version} of {kind} in group \"{group}\""), None),
+            Role::WrongVersion => {
+                refuse("apiVersion", format!("no version {version} of {kind} in group \"{group}\""), None)
+            }
         }
     }
 
     fn not_carried_out(&mut self, file: &Arc<str>, kind: &str, root: &Node) {
-        let name = root.get("metadata").and_then(|metadata| metadata.get("name")).and_then(Node::text).unwrap_or_default();
+        let name =
+            root.get("metadata").and_then(|metadata| metadata.get("name")).and_then(Node::text).unwrap_or_default();
         self.resources.warnings.push(Problem {
             file: file.to_string(),
             at: root.locate("kind"),
@@ -137,13 +162,25 @@ impl Reader {
         let mut metadata = match root.get("metadata") {
             Some(node) => {
                 let name = node.get("name").and_then(Node::text).unwrap_or_default();
-                Metadata::decode(node, &mut Decoder::new(file, &format!("{kind} {name}"), "metadata", &mut self.problems))
+                Metadata::decode(
+                    node,
+                    &mut Decoder::new(file, &format!("{kind} {name}"), "metadata", &mut self.problems),
+                )
             }
             None => Metadata::default(),
         };
         if metadata.name.is_empty() && metadata.generate_name.is_empty() {
-            let problem = Problem { file: file.to_string(), at: root.locate("metadata"), resource: kind.to_owned(), ..Problem::default() };
-            self.problems.push(Problem { field: "metadata.name".into(), reason: "required field is missing".into(), ..problem });
+            let problem = Problem {
+                file: file.to_string(),
+                at: root.locate("metadata"),
+                resource: kind.to_owned(),
+                ..Problem::default()
+            };
+            self.problems.push(Problem {
+                field: "metadata.name".into(),
+                reason: "required field is missing".into(),
+                ..problem
+            });
         }
         if metadata.namespace.is_empty() {
             "default".clone_into(&mut metadata.namespace);
@@ -156,7 +193,9 @@ impl Reader {
         let key = (object.origin.kind.clone(), object.metadata.namespace.clone(), object.metadata.name.clone());
         let here = format!("{}:{}", object.origin.file, object.origin.root.at.line);
         if let Some(earlier) = self.seen.insert(key, here) {
-            self.resources.warnings.push(object.problem("metadata.name", format!("replaces the one of the same name at {earlier}")));
+            self.resources
+                .warnings
+                .push(object.problem("metadata.name", format!("replaces the one of the same name at {earlier}")));
         }
     }
 
@@ -172,11 +211,32 @@ impl Reader {
                 });
             }
             "DestinationRule" => {
-                take(problems, before, object, Shape::Spec, &mut resources.destination_rules, validate::destination_rule::check);
+                take(
+                    problems,
+                    before,
+                    object,
+                    Shape::Spec,
+                    &mut resources.destination_rules,
+                    validate::destination_rule::check,
+                );
             }
-            "ServiceEntry" => take(problems, before, object, Shape::Spec, &mut resources.service_entries, validate::service_entry::check),
+            "ServiceEntry" => take(
+                problems,
+                before,
+                object,
+                Shape::Spec,
+                &mut resources.service_entries,
+                validate::service_entry::check,
+            ),
             "WorkloadEntry" => {
-                take(problems, before, object, Shape::Spec, &mut resources.workload_entries, validate::service_entry::check_workload);
+                take(
+                    problems,
+                    before,
+                    object,
+                    Shape::Spec,
+                    &mut resources.workload_entries,
+                    validate::service_entry::check_workload,
+                );
             }
             "EnvoyFilter" => {
                 let warnings = &mut resources.warnings;
@@ -184,9 +244,23 @@ impl Reader {
                     validate::envoy_filter::check(object, problems, warnings);
                 });
             }
-            "WasmPlugin" => take(problems, before, object, Shape::Spec, &mut resources.wasm_plugins, validate::extension::check_plugin),
+            "WasmPlugin" => take(
+                problems,
+                before,
+                object,
+                Shape::Spec,
+                &mut resources.wasm_plugins,
+                validate::extension::check_plugin,
+            ),
             "TrafficExtension" => {
-                take(problems, before, object, Shape::Spec, &mut resources.traffic_extensions, validate::extension::check_extension);
+                take(
+                    problems,
+                    before,
+                    object,
+                    Shape::Spec,
+                    &mut resources.traffic_extensions,
+                    validate::extension::check_extension,
+                );
             }
             "AuthorizationPolicy" | "RequestAuthentication" | "PeerAuthentication" => {
                 take(problems, before, object, Shape::Spec, &mut resources.security_policies, |_, _| {});
@@ -217,7 +291,10 @@ impl Reader {
         let mut kept = Vec::new();
         take(&mut self.problems, before, object, Shape::Flat, &mut kept, |_, _| {});
         let kept: Option<Object<crate::resource::kubernetes::ConfigMap>> = kept.pop();
-        let Some((object, text)) = kept.as_ref().and_then(|object| Some((object, object.spec.data.get("mesh")?))) else { return };
+        let Some((object, text)) = kept.as_ref().and_then(|object| Some((object, object.spec.data.get("mesh")?)))
+        else {
+            return;
+        };
         let source = Source { name: object.origin.file.to_string(), text: text.clone() };
         let mut problems = Vec::new();
         for node in parse::documents(&source, &mut problems) {
@@ -265,10 +342,16 @@ fn take<T: Decode>(
         let (path, node) = match shape {
             Shape::Spec => {
                 refuse_stray_fields(&object, entries, problems);
-                ("spec", root.get("spec").cloned().unwrap_or_else(|| Node { at: root.at, value: Value::Map(Vec::new()) }))
+                (
+                    "spec",
+                    root.get("spec").cloned().unwrap_or_else(|| Node { at: root.at, value: Value::Map(Vec::new()) }),
+                )
             }
             Shape::Flat => {
-                let own = entries.iter().filter(|entry| !matches!(entry.key.as_str(), "apiVersion" | "kind" | "metadata")).cloned();
+                let own = entries
+                    .iter()
+                    .filter(|entry| !matches!(entry.key.as_str(), "apiVersion" | "kind" | "metadata"))
+                    .cloned();
                 ("", Node { at: root.at, value: Value::Map(own.collect()) })
             }
         };

@@ -44,19 +44,24 @@ fn filters_stand_where_istiod_puts_them() {
         let (resources, problems) = read(&[Source { name: "case.yaml".into(), text }]);
         assert!(problems.is_empty(), "{problems:#?}\n{}", case.manifests);
         let labels = [("istio", "ingressgateway"), ("app", "istio-ingressgateway")];
-        let allowed = ["AuthorizationPolicy", "RequestAuthentication", "PeerAuthentication", "WasmPlugin", "TrafficExtension"];
+        let allowed =
+            ["AuthorizationPolicy", "RequestAuthentication", "PeerAuthentication", "WasmPlugin", "TrafficExtension"];
         let options = Options {
             labels: Some(labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()),
             allow_unsupported: allowed.iter().map(ToString::to_string).collect(),
             ..Options::default()
         };
-        let translation = translate(&resources, &options).unwrap_or_else(|problems| panic!("{problems:#?}\n{}", case.manifests));
+        let translation =
+            translate(&resources, &options).unwrap_or_else(|problems| panic!("{problems:#?}\n{}", case.manifests));
         let listener = &translation.bootstrap.static_resources.unwrap().listeners[0];
-        let Some(xds::NetworkFilterConfig::HttpConnectionManager(manager)) = &listener.filter_chains[0].filters[0].typed_config else {
+        let Some(xds::NetworkFilterConfig::HttpConnectionManager(manager)) =
+            &listener.filter_chains[0].filters[0].typed_config
+        else {
             panic!("no connection manager");
         };
         let ours: Vec<_> = manager.http_filters.iter().map(|filter| filter.name.as_str()).collect();
-        let recorded: Vec<_> = case.http_filters_on_port_80.iter().map(String::as_str).filter(|name| !NOT_OURS.contains(name)).collect();
+        let recorded: Vec<_> =
+            case.http_filters_on_port_80.iter().map(String::as_str).filter(|name| !NOT_OURS.contains(name)).collect();
         assert_eq!(ours, recorded, "{}", case.manifests);
     }
 }

@@ -42,11 +42,17 @@ fn bootstrap(case: &Case) -> Value {
     for name in &case.secrets {
         let data = json!({"tls.crt": "certificate", "tls.key": "key", "ca.crt": "authority"});
         let metadata = json!({"name": name, "namespace": "istio-system"});
-        manifests.push_str(&format!("\n---\n{}\n", json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})));
+        manifests.push_str(&format!(
+            "\n---\n{}\n",
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})
+        ));
     }
     if let Some(mesh) = &case.mesh {
         let metadata = json!({"name": "istio", "namespace": "istio-system"});
-        manifests.push_str(&format!("\n---\n{}\n", json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"mesh": mesh}})));
+        manifests.push_str(&format!(
+            "\n---\n{}\n",
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"mesh": mesh}})
+        ));
     }
     let (resources, problems) = read(&[Source { name: "case.yaml".into(), text: manifests }]);
     assert!(problems.is_empty(), "{}: {problems:#?}", case.name);
@@ -69,7 +75,9 @@ fn plain(value: Value) -> Value {
     };
     match value {
         Value::Object(map) => {
-            let known = map.into_iter().filter(|(key, _)| !matches!(key.as_str(), "metadata" | "traffic_direction" | "sds_config"));
+            let known = map
+                .into_iter()
+                .filter(|(key, _)| !matches!(key.as_str(), "metadata" | "traffic_direction" | "sds_config"));
             known.map(|(key, value)| (key, plain(value))).filter(|(_, value)| !empty(value)).collect()
         }
         Value::Array(items) => items.into_iter().map(plain).collect(),
@@ -80,7 +88,12 @@ fn plain(value: Value) -> Value {
 /// Takes route tables out of the listeners.
 fn split_routes(listeners: &mut Value) -> Vec<Value> {
     let mut tables = Vec::new();
-    for chain in listeners.as_array_mut().unwrap().iter_mut().flat_map(|listener| listener["filter_chains"].as_array_mut().unwrap()) {
+    for chain in listeners
+        .as_array_mut()
+        .unwrap()
+        .iter_mut()
+        .flat_map(|listener| listener["filter_chains"].as_array_mut().unwrap())
+    {
         for filter in chain["filters"].as_array_mut().into_iter().flatten() {
             let Some(config) = filter["typed_config"].as_object_mut() else { continue };
             if let Some(table) = config.remove("route_config") {

@@ -10,7 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use vm::{Admission, ClusterState, Engine, EngineConfig, Fidelity, HeaderList, LogLevel, LogMaps, Module, NoInfo, PluginConfig, QueueId, Shared, Value, Verdict, Vm, World};
+use vm::{
+    Admission, ClusterState, Engine, EngineConfig, Fidelity, HeaderList, LogLevel, LogMaps, Module, NoInfo,
+    PluginConfig, QueueId, Shared, Value, Verdict, Vm, World,
+};
 
 /// A world of which these measurements need nothing.
 struct Nothing;
@@ -63,7 +66,12 @@ fn main() {
 }
 
 fn start(module: &Module, configuration: &str, fidelity: Fidelity) -> Vm {
-    let plugin = PluginConfig { name: "cost".to_owned(), configuration: Bytes::copy_from_slice(configuration.as_bytes()), fidelity, ..PluginConfig::default() };
+    let plugin = PluginConfig {
+        name: "cost".to_owned(),
+        configuration: Bytes::copy_from_slice(configuration.as_bytes()),
+        fidelity,
+        ..PluginConfig::default()
+    };
     Vm::start(module, plugin, &Shared::default(), Box::new(Nothing)).expect("a plugin that starts")
 }
 
@@ -89,7 +97,10 @@ fn per_request(module: &Module, configuration: &str) -> u128 {
         run(&mut vm, "/");
     }
     // The least of some runs: this measures the code, not the machine's other tenants.
-    (0..5).map(|_| timed(|| (0..TIMES).for_each(|_| run(&mut vm, "/"))).0).min().map_or(0, |all| (all / TIMES).as_nanos())
+    (0..5)
+        .map(|_| timed(|| (0..TIMES).for_each(|_| run(&mut vm, "/"))).0)
+        .min()
+        .map_or(0, |all| (all / TIMES).as_nanos())
 }
 
 fn run(vm: &mut Vm, path: &'static str) {
@@ -98,14 +109,20 @@ fn run(vm: &mut Vm, path: &'static str) {
     let request_headers = outcome.released.headers;
     if outcome.verdict == Verdict::Continue {
         let outcome = vm.on_response_headers(id, response(), true);
-        let maps = vm.on_log(id, LogMaps { request_headers, response_headers: outcome.released.headers, response_trailers: None });
+        let maps = vm.on_log(
+            id,
+            LogMaps { request_headers, response_headers: outcome.released.headers, response_trailers: None },
+        );
         drop(maps);
     }
     vm.on_done(id);
 }
 
 fn list(pairs: &[(&'static str, &'static str)]) -> HeaderList {
-    pairs.iter().map(|(name, value)| (Bytes::from_static(name.as_bytes()), Bytes::from_static(value.as_bytes()))).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| (Bytes::from_static(name.as_bytes()), Bytes::from_static(value.as_bytes())))
+        .collect()
 }
 
 fn request(path: &'static str) -> HeaderList {
@@ -124,7 +141,13 @@ fn request(path: &'static str) -> HeaderList {
 }
 
 fn response() -> HeaderList {
-    list(&[(":status", "200"), ("content-length", "5"), ("content-type", "text/plain"), ("date", "Sat, 21 Nov 2026 08:00:00 GMT"), ("server", "envoy")])
+    list(&[
+        (":status", "200"),
+        ("content-length", "5"),
+        ("content-type", "text/plain"),
+        ("date", "Sat, 21 Nov 2026 08:00:00 GMT"),
+        ("server", "envoy"),
+    ])
 }
 
 fn timed<T>(what: impl FnOnce() -> T) -> (Duration, T) {

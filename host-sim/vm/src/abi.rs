@@ -215,7 +215,9 @@ mod tests {
         assert_eq!(named("proxy_abi_version_0_1_0").as_deref(), Some("0.1.0"));
         assert_eq!(named("proxy_abi_version_0_2_0").as_deref(), Some("0.2.0"));
         assert_eq!(named("proxy_abi_version_0_2_1").as_deref(), Some("0.2.1"));
-        for vendor in ["proxy_abi_version_0_2_100", "proxy_abi_mosn_version_0_2_0", "proxy_abi_version_0_x_x", "proxy_on_tick"] {
+        for vendor in
+            ["proxy_abi_version_0_2_100", "proxy_abi_mosn_version_0_2_0", "proxy_abi_version_0_x_x", "proxy_on_tick"]
+        {
             assert_eq!(named(vendor), None, "{vendor}");
         }
     }

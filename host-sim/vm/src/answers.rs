@@ -11,6 +11,7 @@ use crate::{
     outcome::{CallId, HttpCallResponse},
     queue::QueueId,
     state::ROOT,
+    trace::{Entry, Record, Text, texts},
     trap::Trap,
     vm::Vm,
 };
@@ -18,16 +19,28 @@ use crate::{
 impl Vm {
     /// The timer of [`Vm::tick_period`] has rung. It is armed again after the tick, by the period as it is then.
     pub fn on_tick(&mut self) {
-        self.enter(None, |instance| instance.call(Target::Root, "proxy_on_tick", |exports| exports.on_tick.as_ref(), ROOT));
+        self.note(|| Record::Entry(Entry::Tick));
+        self.enter(None, |instance| {
+            instance.call(Target::Root, "proxy_on_tick", |exports| exports.on_tick.as_ref(), ROOT)
+        });
     }
 
     /// A queue this plugin registered has something in it.
     pub fn on_queue_ready(&mut self, queue: QueueId) {
-        self.enter(None, |instance| instance.call(Target::Root, "proxy_on_queue_ready", |exports| exports.on_queue_ready.as_ref(), (ROOT, queue)));
+        self.note(|| Record::Entry(Entry::QueueReady { queue }));
+        self.enter(None, |instance| {
+            instance.call(
+                Target::Root,
+                "proxy_on_queue_ready",
+                |exports| exports.on_queue_ready.as_ref(),
+                (ROOT, queue),
+            )
+        });
     }
 
     /// An http call has ended.
     pub fn on_http_call_response(&mut self, call: CallId, response: HttpCallResponse) {
+        self.note(|| Record::Entry(Entry::http_call_response(call.token, &response)));
         if !self.is_open(call) {
             return;
         }
@@ -41,10 +54,17 @@ impl Vm {
                     sizes = (count(&headers), u32::try_from(body.len()).unwrap_or(u32::MAX), count(&trailers));
                     state.root.call_response = Some(CallResponse { headers, body, trailers });
                 }
-                HttpCallResponse::Reset => state.root.status = (Status::BrokenConnection.code().unsigned_abs(), Bytes::from_static(b"reset")),
+                HttpCallResponse::Reset => {
+                    state.root.status = (Status::BrokenConnection.code().unsigned_abs(), Bytes::from_static(b"reset"))
+                }
             }
             let params = (ROOT, call.token, sizes.0, sizes.1, sizes.2);
-            let called = instance.call(Target::Root, "proxy_on_http_call_response", |exports| exports.on_http_call_response.as_ref(), params);
+            let called = instance.call(
+                Target::Root,
+                "proxy_on_http_call_response",
+                |exports| exports.on_http_call_response.as_ref(),
+                params,
+            );
             let root = &mut instance.state_mut().root;
             (root.call_response, root.status.1) = (None, Bytes::new());
             called
@@ -53,15 +73,22 @@ impl Vm {
 
     /// The peer of a gRPC stream has sent its initial metadata. (A unary call's is not shown, as in Envoy.)
     pub fn on_grpc_initial_metadata(&mut self, call: CallId, metadata: HeaderList) {
+        self.note(|| Record::Entry(Entry::GrpcInitialMetadata { call: call.token, metadata: texts(&metadata) }));
         self.deliver(call, |instance| {
             let params = (ROOT, call.token, u32::try_from(metadata.len()).unwrap_or(u32::MAX));
             instance.state_mut().root.grpc_initial_metadata = Some(metadata);
-            instance.call(Target::Root, "proxy_on_grpc_receive_initial_metadata", |exports| exports.on_grpc_receive_initial_metadata.as_ref(), params)
+            instance.call(
+                Target::Root,
+                "proxy_on_grpc_receive_initial_metadata",
+                |exports| exports.on_grpc_receive_initial_metadata.as_ref(),
+                params,
+            )
         });
     }
 
     /// A message has arrived: a unary call's only one, which ends it, or one of a stream.
     pub fn on_grpc_message(&mut self, call: CallId, message: Bytes) {
+        self.note(|| Record::Entry(Entry::GrpcMessage { call: call.token, message: Text(message.clone()) }));
         self.deliver(call, |instance| {
             let params = (ROOT, call.token, u32::try_from(message.len()).unwrap_or(u32::MAX));
             let state = instance.state_mut();
@@ -75,24 +102,37 @@ impl Vm {
 
     /// The peer of a gRPC stream has sent its trailing metadata.
     pub fn on_grpc_trailing_metadata(&mut self, call: CallId, metadata: HeaderList) {
+        self.note(|| Record::Entry(Entry::GrpcTrailingMetadata { call: call.token, metadata: texts(&metadata) }));
         self.deliver(call, |instance| {
             let params = (ROOT, call.token, u32::try_from(metadata.len()).unwrap_or(u32::MAX));
             instance.state_mut().root.grpc_trailing_metadata = Some(metadata);
-            instance.call(Target::Root, "proxy_on_grpc_receive_trailing_metadata", |exports| exports.on_grpc_receive_trailing_metadata.as_ref(), params)
+            instance.call(
+                Target::Root,
+                "proxy_on_grpc_receive_trailing_metadata",
+                |exports| exports.on_grpc_receive_trailing_metadata.as_ref(),
+                params,
+            )
         });
     }
 
     /// A unary call has failed, or the peer has closed a stream: with this gRPC status.
     pub fn on_grpc_close(&mut self, call: CallId, status: u32, message: Bytes) {
+        self.note(|| Record::Entry(Entry::GrpcClose { call: call.token, status, message: Text(message.clone()) }));
         self.deliver(call, |instance| {
             let state = instance.state_mut();
             state.root.status = (status, message);
-            let half_open = CallKind::of(call.token) == Some(CallKind::GrpcStream) && state.callouts.get(call.token).is_some_and(|closed| !closed.local);
+            let half_open = CallKind::of(call.token) == Some(CallKind::GrpcStream)
+                && state.callouts.get(call.token).is_some_and(|closed| !closed.local);
             match state.callouts.get(call.token) {
                 Some(closed) if half_open => closed.remote = true,
                 _ => drop(state.callouts.close(call.token)),
             }
-            let called = instance.call(Target::Root, "proxy_on_grpc_close", |exports| exports.on_grpc_close.as_ref(), (ROOT, call.token, status));
+            let called = instance.call(
+                Target::Root,
+                "proxy_on_grpc_close",
+                |exports| exports.on_grpc_close.as_ref(),
+                (ROOT, call.token, status),
+            );
             instance.state_mut().root.status.1 = Bytes::new();
             called
         });
@@ -102,7 +142,12 @@ impl Vm {
     pub(crate) fn on_grpc_failed(&mut self, token: u32) {
         self.enter(None, |instance| {
             instance.state_mut().root.status = (14, Bytes::new());
-            instance.call(Target::Root, "proxy_on_grpc_close", |exports| exports.on_grpc_close.as_ref(), (ROOT, token, 14))
+            instance.call(
+                Target::Root,
+                "proxy_on_grpc_close",
+                |exports| exports.on_grpc_close.as_ref(),
+                (ROOT, token, 14),
+            )
         });
     }
 

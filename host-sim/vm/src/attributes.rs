@@ -66,8 +66,12 @@ fn message_attribute(state: &State, root: &[u8], rest: &[&[u8]]) -> Option<Optio
         (b"request", b"referer") => (MapType::RequestHeaders, b"referer"),
         (b"request", b"useragent") => (MapType::RequestHeaders, b"user-agent"),
         (b"request", b"id") => (MapType::RequestHeaders, b"x-request-id"),
-        (b"request", b"url_path") => return Some(path_of(stream.readable(MapType::RequestHeaders)).map(|(path, _)| Value::Bytes(path))),
-        (b"request", b"query") => return Some(path_of(stream.readable(MapType::RequestHeaders)).map(|(_, query)| Value::Bytes(query))),
+        (b"request", b"url_path") => {
+            return Some(path_of(stream.readable(MapType::RequestHeaders)).map(|(path, _)| Value::Bytes(path)));
+        }
+        (b"request", b"query") => {
+            return Some(path_of(stream.readable(MapType::RequestHeaders)).map(|(_, query)| Value::Bytes(query)));
+        }
         (b"request", b"headers") => return Some(header_of(stream.readable(MapType::RequestHeaders), below)),
         (b"response", b"headers") => return Some(header_of(stream.readable(MapType::ResponseHeaders), below)),
         (b"response", b"trailers") => return Some(header_of(stream.readable(MapType::ResponseTrailers), below)),

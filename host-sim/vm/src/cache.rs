@@ -96,10 +96,17 @@ impl DiskCache {
 fn ours_alone(path: &Path) -> io::Result<()> {
     let us = fs::metadata("/proc/self")?.uid();
     let metadata = fs::symlink_metadata(path)?;
-    if metadata.uid() == us && metadata.mode() & 0o022 == 0 && !metadata.is_symlink() { Ok(()) } else { Err(io::Error::from(io::ErrorKind::PermissionDenied)) }
+    if metadata.uid() == us && metadata.mode() & 0o022 == 0 && !metadata.is_symlink() {
+        Ok(())
+    } else {
+        Err(io::Error::from(io::ErrorKind::PermissionDenied))
+    }
 }
 
-#[allow(unsafe_code, reason = "wasmtime asks for it: compiled code is trusted. It comes from a folder only this user can write, named and summed by us")]
+#[allow(
+    unsafe_code,
+    reason = "wasmtime asks for it: compiled code is trusted. It comes from a folder only this user can write, named and summed by us"
+)]
 fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> Option<wasmtime::Module> {
     // SAFETY: `read_code` has checked that nobody but this user could have written these bytes, and that they are the ones `write_code` wrote.
     unsafe { wasmtime::Module::deserialize(engine, code) }.ok()

@@ -1,14 +1,8 @@
 //! A dry run: does a module load and take its configuration?
 
 use crate::{
-    engine::Engine,
-    instance::StartError,
-    log_gate::LogLine,
-    module::LoadError,
-    plugin::PluginConfig,
-    shared::Shared,
-    vm::Vm,
-    world::World,
+    engine::Engine, log_gate::LogLine, module::LoadError, plugin::PluginConfig, shared::Shared,
+    start_error::StartError, vm::Vm, world::World,
 };
 
 /// Why it does not.
@@ -23,7 +17,12 @@ pub enum CheckError {
 }
 
 /// Loads, starts and configures a module as Envoy would, and throws it away. What it logged on the way is the answer.
-pub fn check(engine: &Engine, wasm: &[u8], plugin: PluginConfig, world: Box<dyn World>) -> Result<Vec<LogLine>, CheckError> {
+pub fn check(
+    engine: &Engine,
+    wasm: &[u8],
+    plugin: PluginConfig,
+    world: Box<dyn World>,
+) -> Result<Vec<LogLine>, CheckError> {
     let module = engine.load(wasm)?;
     let mut vm = Vm::start(&module, plugin, &Shared::default(), world)?;
     let said = vm.start_log().to_vec();

@@ -33,7 +33,10 @@ pub(crate) enum Verdict {
 impl Deadline {
     /// A call starts; the answer is its first slice, in ticks.
     pub(crate) fn start(&mut self, limit: Duration) -> u64 {
-        *self = Deadline { limit_millis: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1), ..Deadline::default() };
+        *self = Deadline {
+            limit_millis: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1),
+            ..Deadline::default()
+        };
         self.slice()
     }
 

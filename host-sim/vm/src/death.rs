@@ -40,7 +40,14 @@ impl Vm {
     fn reload(&mut self, now: Duration) -> Gate {
         let Running::Dead(world) = std::mem::replace(&mut self.running, Running::Between) else { return Gate::Refuse };
         self.instances = self.instances.wrapping_add(1);
-        let setup = Setup { module: &self.module, plugin: self.plugin.clone(), shared: self.shared.clone(), number: self.instances };
+        let setup = Setup {
+            module: &self.module,
+            plugin: self.plugin.clone(),
+            shared: self.shared.clone(),
+            number: self.instances,
+            trace: self.trace.clone(),
+            script: self.script.clone(),
+        };
         let alive = match Instance::start(setup, world) {
             Ok(instance) => {
                 self.running = Running::Alive(Box::new(instance));
@@ -49,7 +56,14 @@ impl Vm {
                 true
             }
             Err((error, mut world)) => {
-                world.log(LogLevel::Error, &format!("wasm plugin {}: a fresh VM does not start: {}", self.plugin.name, crate::log_gate::escape(error.to_string().as_bytes(), 4096)));
+                world.log(
+                    LogLevel::Error,
+                    &format!(
+                        "wasm plugin {}: a fresh VM does not start: {}",
+                        self.plugin.name,
+                        crate::log_gate::escape(error.to_string().as_bytes(), 4096)
+                    ),
+                );
                 self.running = Running::Dead(world);
                 self.reloads.failure += 1;
                 false
@@ -125,8 +139,10 @@ impl Vm {
         if self.failure.bystander() != Casualty::MoveToFreshVm || self.is_alive() {
             return;
         }
-        let waits = |stream: &&Box<Stream>| !stream.failed && (stream.request.paused.is_some() || stream.response.paused.is_some());
-        let waiting: Vec<StreamId> = self.stranded.values().filter(waits).map(|stream| stream.handle).collect();
+        let waits =
+            |stream: &Stream| !stream.failed && (stream.request.paused.is_some() || stream.response.paused.is_some());
+        let waiting: Vec<StreamId> =
+            self.stranded.values().filter(|stream| waits(stream)).map(|stream| stream.handle).collect();
         for id in waiting {
             self.restart(id);
         }
@@ -144,10 +160,7 @@ impl Vm {
         if self.move_to_fresh_vm(id).is_none() {
             return self.fail_waiting(id);
         }
-        let outcome = match direction {
-            Direction::Request => self.on_request_headers(id, headers, end_of_stream),
-            Direction::Response => self.on_response_headers(id, headers, end_of_stream),
-        };
+        let outcome = self.show_headers(id, direction, headers, end_of_stream);
         let released = outcome.released;
         self.events.push(match outcome.verdict {
             Verdict::Pause(_) => return,

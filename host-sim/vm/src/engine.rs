@@ -47,7 +47,8 @@ pub enum EngineError {
 impl Engine {
     /// An engine with a ticker of its own.
     pub fn new(config: EngineConfig) -> Result<Engine, EngineError> {
-        let wasmtime = wasmtime::Engine::new(&settings()).map_err(|error| EngineError::Unsupported(format!("{error:#}")))?;
+        let wasmtime =
+            wasmtime::Engine::new(&settings()).map_err(|error| EngineError::Unsupported(format!("{error:#}")))?;
         let disk = config.cache_dir.map(|folder| DiskCache::new(folder, &wasmtime));
         let inner = Arc::new(Inner { wasmtime, disk, loaded: Mutex::default() });
         start_ticker(Arc::downgrade(&inner)).map_err(EngineError::Ticker)?;

@@ -78,12 +78,20 @@ pub(crate) fn signature(export: &str, abi: AbiVersion) -> Option<Signature> {
         "proxy_on_tick" | "proxy_on_log" | "proxy_on_delete" => takes(1),
         "proxy_on_new_connection" | "proxy_on_done" => answers(1),
         "proxy_on_downstream_data" | "proxy_on_upstream_data" => answers(3),
-        "proxy_on_downstream_connection_close" | "proxy_on_upstream_connection_close" | "proxy_on_queue_ready" => takes(2),
+        "proxy_on_downstream_connection_close" | "proxy_on_upstream_connection_close" | "proxy_on_queue_ready" => {
+            takes(2)
+        }
         "proxy_on_request_headers" | "proxy_on_response_headers" => headers,
         "proxy_on_request_body" | "proxy_on_response_body" => answers(3),
-        "proxy_on_request_trailers" | "proxy_on_response_trailers" | "proxy_on_request_metadata" | "proxy_on_response_metadata" => answers(2),
+        "proxy_on_request_trailers"
+        | "proxy_on_response_trailers"
+        | "proxy_on_request_metadata"
+        | "proxy_on_response_metadata" => answers(2),
         "proxy_on_http_call_response" => takes(5),
-        "proxy_on_grpc_receive" | "proxy_on_grpc_close" | "proxy_on_grpc_receive_initial_metadata" | "proxy_on_grpc_receive_trailing_metadata" => takes(3),
+        "proxy_on_grpc_receive"
+        | "proxy_on_grpc_close"
+        | "proxy_on_grpc_receive_initial_metadata"
+        | "proxy_on_grpc_receive_trailing_metadata" => takes(3),
         "proxy_on_foreign_function" if abi != AbiVersion::V0_1_0 => takes(3),
         "envoy_on_resolve_dns" => takes(3),
         "envoy_on_stats_update" => takes(2),
@@ -108,6 +116,9 @@ impl OnHeaders {
     }
 }
 
+/// Root, call, and how many headers, bytes and trailers there are.
+pub(crate) type FiveNumbers = (u32, u32, u32, u32, u32);
+
 /// Everything a host calls, resolved. An export that is missing, or restricted by the plugin's configuration, is `None`.
 pub(crate) struct Exports {
     pub(crate) initialize: Option<TypedFunc<(), ()>>,
@@ -125,7 +136,7 @@ pub(crate) struct Exports {
     pub(crate) on_response_headers: Option<OnHeaders>,
     pub(crate) on_response_body: Option<TypedFunc<(u32, u32, u32), u32>>,
     pub(crate) on_response_trailers: Option<TypedFunc<(u32, u32), u32>>,
-    pub(crate) on_http_call_response: Option<TypedFunc<(u32, u32, u32, u32, u32), ()>>,
+    pub(crate) on_http_call_response: Option<TypedFunc<FiveNumbers, ()>>,
     pub(crate) on_grpc_receive: Option<TypedFunc<(u32, u32, u32), ()>>,
     pub(crate) on_grpc_close: Option<TypedFunc<(u32, u32, u32), ()>>,
     pub(crate) on_grpc_receive_initial_metadata: Option<TypedFunc<(u32, u32, u32), ()>>,
@@ -138,7 +149,12 @@ pub(crate) struct Exports {
 
 impl Exports {
     /// Resolves all of them. Signatures were checked when the module was loaded, so a mismatch reads as "not there".
-    pub(crate) fn resolve(instance: &Instance, mut store: impl AsContextMut<Data = State>, abi: AbiVersion, plugin: &PluginConfig) -> Exports {
+    pub(crate) fn resolve(
+        instance: &Instance,
+        mut store: impl AsContextMut<Data = State>,
+        abi: AbiVersion,
+        plugin: &PluginConfig,
+    ) -> Exports {
         macro_rules! get {
             ($name:literal) => {
                 instance.get_typed_func(&mut store, $name).ok()
@@ -151,7 +167,11 @@ impl Exports {
         }
         macro_rules! headers {
             ($name:literal) => {
-                if abi == AbiVersion::V0_1_0 { allowed!($name).map(OnHeaders::V01) } else { allowed!($name).map(OnHeaders::V02) }
+                if abi == AbiVersion::V0_1_0 {
+                    allowed!($name).map(OnHeaders::V01)
+                } else {
+                    allowed!($name).map(OnHeaders::V02)
+                }
             };
         }
         let initialize = get!("_initialize");

@@ -70,7 +70,9 @@ impl FailureState {
         match self.policy {
             FailurePolicy::Closed => Gate::Refuse,
             FailurePolicy::Open | FailurePolicy::LegacyOpen => Gate::Bypass,
-            FailurePolicy::Reload { backoff } if now.saturating_sub(self.last_load) < jittered(backoff, random) => Gate::Refuse,
+            FailurePolicy::Reload { backoff } if now.saturating_sub(self.last_load) < jittered(backoff, random) => {
+                Gate::Refuse
+            }
             FailurePolicy::Reload { .. } => Gate::Reload,
         }
     }
@@ -128,14 +130,23 @@ mod tests {
     #[test]
     fn as_envoy_a_dead_vm_refuses_or_lets_pass_for_ever() {
         let much_later = Duration::from_secs(100_000);
-        for (policy, gate) in [(FailurePolicy::Closed, Gate::Refuse), (FailurePolicy::Open, Gate::Bypass), (FailurePolicy::LegacyOpen, Gate::Bypass)] {
+        for (policy, gate) in [
+            (FailurePolicy::Closed, Gate::Refuse),
+            (FailurePolicy::Open, Gate::Bypass),
+            (FailurePolicy::LegacyOpen, Gate::Bypass),
+        ] {
             assert_eq!(dead(policy, Fidelity::Envoy).gate(much_later, 0), gate, "{policy:?}");
         }
     }
 
     #[test]
     fn as_envoy_fail_open_still_refuses_the_stream_that_trapped_and_the_legacy_flag_does_not() {
-        for (policy, casualty) in [(FailurePolicy::Closed, Casualty::Refuse), (FailurePolicy::Open, Casualty::Refuse), (RELOAD, Casualty::Refuse), (FailurePolicy::LegacyOpen, Casualty::PassThrough)] {
+        for (policy, casualty) in [
+            (FailurePolicy::Closed, Casualty::Refuse),
+            (FailurePolicy::Open, Casualty::Refuse),
+            (RELOAD, Casualty::Refuse),
+            (FailurePolicy::LegacyOpen, Casualty::PassThrough),
+        ] {
             assert_eq!(dead(policy, Fidelity::Envoy).culprit(), casualty, "{policy:?}");
             assert_eq!(dead(policy, Fidelity::Envoy).bystander(), casualty, "{policy:?}");
         }

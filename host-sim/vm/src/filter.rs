@@ -4,34 +4,17 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     abi::Direction,
-    context::{Shutdown, Target},
+    context::Target,
     death::Place,
     failure::Casualty,
     headers::HeaderList,
-    outcome::{Event, Hold, LocalReply, Outcome, Released, StreamId, Verdict},
+    outcome::{Hold, Outcome, Released, StreamId, Verdict},
     plugin::Fidelity,
-    state::{Deferred, State},
+    state::State,
+    trace::{Entry, Record, Text, texts},
     trap::Trap,
-    vm::{Running, Vm},
+    vm::Vm,
 };
-
-/// What a call asked for the stream it was made for.
-#[derive(Default)]
-pub(crate) struct Own {
-    reply: Option<LocalReply>,
-    close: bool,
-    resume_request: bool,
-    resume_response: bool,
-}
-
-impl Own {
-    fn resumes(&self, direction: Direction) -> bool {
-        match direction {
-            Direction::Request => self.resume_request,
-            Direction::Response => self.resume_response,
-        }
-    }
-}
 
 /// Which callback is concluded.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,32 +55,76 @@ impl Vm {
         self.on_trailers(stream, Direction::Response, trailers)
     }
 
-    fn on_headers(&mut self, id: StreamId, direction: Direction, headers: HeaderList, end_of_stream: bool) -> Outcome {
+    pub(crate) fn on_headers(
+        &mut self,
+        id: StreamId,
+        direction: Direction,
+        headers: HeaderList,
+        end_of_stream: bool,
+    ) -> Outcome {
+        self.note(|| Record::Entry(Entry::Headers { stream: id, direction, headers: texts(&headers), end_of_stream }));
+        let outcome = self.show_headers(id, direction, headers, end_of_stream);
+        self.note(|| Record::from(&outcome));
+        outcome
+    }
+
+    pub(crate) fn on_body(&mut self, id: StreamId, direction: Direction, data: Bytes, end_of_stream: bool) -> Outcome {
+        self.note(|| Record::Entry(Entry::Body { stream: id, direction, data: Text(data.clone()), end_of_stream }));
+        let outcome = self.show_body(id, direction, data, end_of_stream);
+        self.note(|| Record::from(&outcome));
+        outcome
+    }
+
+    pub(crate) fn on_trailers(&mut self, id: StreamId, direction: Direction, trailers: HeaderList) -> Outcome {
+        self.note(|| Record::Entry(Entry::Trailers { stream: id, direction, trailers: texts(&trailers) }));
+        let outcome = self.show_trailers(id, direction, trailers);
+        self.note(|| Record::from(&outcome));
+        outcome
+    }
+
+    pub(crate) fn show_headers(
+        &mut self,
+        id: StreamId,
+        direction: Direction,
+        headers: HeaderList,
+        end_of_stream: bool,
+    ) -> Outcome {
         let piece = |headers| Released { headers: Some(headers), ..Released::default() };
         let context = match self.find(id, direction) {
             Place::Live(context) => context,
-            Place::Gone(verdict) => return Outcome { verdict, released: self.without_vm(id, direction, piece(headers)) },
+            Place::Gone(verdict) => {
+                return Outcome { verdict, released: self.without_vm(id, direction, piece(headers)) };
+            }
         };
         let restartable = self.plugin.fidelity == Fidelity::Hardened;
         let count = u32::try_from(headers.len()).unwrap_or(u32::MAX);
-        let Some(instance) = self.alive_mut() else { return Outcome { verdict: Verdict::Continue, released: piece(headers) } };
-        let Some(stream) = instance.state_mut().streams.get_mut(&context) else { return Outcome { verdict: Verdict::Continue, released: piece(headers) } };
+        let Some(instance) = self.alive_mut() else {
+            return Outcome { verdict: Verdict::Continue, released: piece(headers) };
+        };
+        let Some(stream) = instance.state_mut().streams.get_mut(&context) else {
+            return Outcome { verdict: Verdict::Continue, released: piece(headers) };
+        };
         let half = stream.half(direction);
         half.original = restartable.then(|| (headers.clone(), end_of_stream));
         half.headers.fill(headers);
         stream.end_of_stream = end_of_stream;
-        let called = instance.create(context).and_then(|()| instance.call_on_headers(context, direction, count, end_of_stream));
+        let called =
+            instance.create(context).and_then(|()| instance.call_on_headers(context, direction, count, end_of_stream));
         self.conclude(id, context, direction, Stage::Headers, called)
     }
 
-    fn on_body(&mut self, id: StreamId, direction: Direction, data: Bytes, end_of_stream: bool) -> Outcome {
+    fn show_body(&mut self, id: StreamId, direction: Direction, data: Bytes, end_of_stream: bool) -> Outcome {
         let piece = |body| Released { body, ..Released::default() };
         let context = match self.find(id, direction) {
             Place::Live(context) => context,
             Place::Gone(verdict) => return Outcome { verdict, released: self.without_vm(id, direction, piece(data)) },
         };
-        let Some(instance) = self.alive_mut() else { return Outcome { verdict: Verdict::Continue, released: piece(data) } };
-        let Some(stream) = instance.state_mut().streams.get_mut(&context) else { return Outcome { verdict: Verdict::Continue, released: piece(data) } };
+        let Some(instance) = self.alive_mut() else {
+            return Outcome { verdict: Verdict::Continue, released: piece(data) };
+        };
+        let Some(stream) = instance.state_mut().streams.get_mut(&context) else {
+            return Outcome { verdict: Verdict::Continue, released: piece(data) };
+        };
         let half = stream.half(direction);
         match &mut half.body {
             Some(body) if half.buffering => body.extend_from_slice(&data),
@@ -108,26 +135,46 @@ impl Vm {
         let target = Target::Stream(context);
         let params = (context, size, u32::from(end_of_stream));
         let called = instance.create(context).and_then(|()| match direction {
-            Direction::Request => instance.call(target, "proxy_on_request_body", |exports| exports.on_request_body.as_ref(), params),
-            Direction::Response => instance.call(target, "proxy_on_response_body", |exports| exports.on_response_body.as_ref(), params),
+            Direction::Request => {
+                instance.call(target, "proxy_on_request_body", |exports| exports.on_request_body.as_ref(), params)
+            }
+            Direction::Response => {
+                instance.call(target, "proxy_on_response_body", |exports| exports.on_response_body.as_ref(), params)
+            }
         });
         self.conclude(id, context, direction, Stage::Body, called)
     }
 
-    fn on_trailers(&mut self, id: StreamId, direction: Direction, trailers: HeaderList) -> Outcome {
+    fn show_trailers(&mut self, id: StreamId, direction: Direction, trailers: HeaderList) -> Outcome {
         let piece = |trailers| Released { trailers: Some(trailers), ..Released::default() };
         let context = match self.find(id, direction) {
             Place::Live(context) => context,
-            Place::Gone(verdict) => return Outcome { verdict, released: self.without_vm(id, direction, piece(trailers)) },
+            Place::Gone(verdict) => {
+                return Outcome { verdict, released: self.without_vm(id, direction, piece(trailers)) };
+            }
         };
         let count = u32::try_from(trailers.len()).unwrap_or(u32::MAX);
-        let Some(instance) = self.alive_mut() else { return Outcome { verdict: Verdict::Continue, released: piece(trailers) } };
-        let Some(stream) = instance.state_mut().streams.get_mut(&context) else { return Outcome { verdict: Verdict::Continue, released: piece(trailers) } };
+        let Some(instance) = self.alive_mut() else {
+            return Outcome { verdict: Verdict::Continue, released: piece(trailers) };
+        };
+        let Some(stream) = instance.state_mut().streams.get_mut(&context) else {
+            return Outcome { verdict: Verdict::Continue, released: piece(trailers) };
+        };
         stream.half(direction).trailers.fill(trailers);
         let target = Target::Stream(context);
         let called = instance.create(context).and_then(|()| match direction {
-            Direction::Request => instance.call(target, "proxy_on_request_trailers", |exports| exports.on_request_trailers.as_ref(), (context, count)),
-            Direction::Response => instance.call(target, "proxy_on_response_trailers", |exports| exports.on_response_trailers.as_ref(), (context, count)),
+            Direction::Request => instance.call(
+                target,
+                "proxy_on_request_trailers",
+                |exports| exports.on_request_trailers.as_ref(),
+                (context, count),
+            ),
+            Direction::Response => instance.call(
+                target,
+                "proxy_on_response_trailers",
+                |exports| exports.on_response_trailers.as_ref(),
+                (context, count),
+            ),
         });
         self.conclude(id, context, direction, Stage::Trailers, called)
     }
@@ -144,7 +191,14 @@ impl Vm {
         place
     }
 
-    fn conclude(&mut self, id: StreamId, context: u32, direction: Direction, stage: Stage, called: Result<Option<u32>, Trap>) -> Outcome {
+    fn conclude(
+        &mut self,
+        id: StreamId,
+        context: u32,
+        direction: Direction,
+        stage: Stage,
+        called: Result<Option<u32>, Trap>,
+    ) -> Outcome {
         let answer = match called {
             Ok(answer) => answer.unwrap_or_default(),
             Err(trap) => return self.casualty(id, direction, trap),
@@ -177,7 +231,10 @@ impl Vm {
             stream.half(direction).hold(hold);
             return Outcome { verdict, released };
         }
-        Outcome { verdict: Verdict::Continue, released: stream.go_on(direction, stage == Stage::Headers, stage == Stage::Trailers) }
+        Outcome {
+            verdict: Verdict::Continue,
+            released: stream.go_on(direction, stage == Stage::Headers, stage == Stage::Trailers),
+        }
     }
 
     /// The callback returned, and then the VM died of something else it had asked for.
@@ -202,65 +259,6 @@ impl Vm {
         };
         self.restart_waiting();
         Outcome { verdict: if pass { Verdict::Continue } else { Verdict::Fail }, released }
-    }
-
-    /// Does what the last call asked for: as events, but for the stream it was made for.
-    pub(crate) fn after_call(&mut self, own_stream: Option<StreamId>) -> Own {
-        // Hardly any call asks for anything.
-        if self.alive().is_none_or(|instance| instance.state().asked_for_nothing()) {
-            return Own::default();
-        }
-        self.do_what_was_asked(own_stream)
-    }
-
-    fn do_what_was_asked(&mut self, own_stream: Option<StreamId>) -> Own {
-        let mut own = Own::default();
-        let Running::Alive(instance) = &mut self.running else { return own };
-        let state = instance.state_mut();
-        self.events.append(&mut state.callouts.events);
-        if std::mem::take(&mut state.tick_changed) {
-            self.events.push(Event::TickPeriod(state.tick_period()));
-        }
-        let mut failed_calls = Vec::new();
-        for deferred in std::mem::take(&mut state.deferred) {
-            let context = match &deferred {
-                Deferred::Continue(context, _) | Deferred::Reply(context, _) | Deferred::Close(context) => context,
-                Deferred::GrpcFailed(token) => {
-                    failed_calls.push(*token);
-                    continue;
-                }
-            };
-            let Some(stream) = state.streams.get_mut(context) else { continue };
-            let handle = stream.handle;
-            let is_own = own_stream == Some(handle);
-            match deferred {
-                Deferred::Continue(_, Direction::Request) if is_own && stream.request.paused.is_none() => own.resume_request = true,
-                Deferred::Continue(_, Direction::Response) if is_own && stream.response.paused.is_none() => own.resume_response = true,
-                Deferred::Continue(_, direction) if stream.half(direction).paused.is_some() => {
-                    let released = stream.let_go(direction);
-                    self.events.push(Event::Resume { stream: handle, direction, released });
-                }
-                Deferred::Continue(..) => {}
-                Deferred::Reply(_, reply) if is_own => drop(own.reply.get_or_insert(reply)),
-                Deferred::Reply(_, reply) if !stream.replied => {
-                    stream.replied = true;
-                    let direction = if stream.request.paused.is_some() { Direction::Request } else { Direction::Response };
-                    let released = stream.let_go(direction);
-                    self.events.push(Event::Reply { stream: handle, reply, released });
-                }
-                Deferred::Reply(..) => {}
-                Deferred::Close(_) if is_own => own.close = true,
-                Deferred::Close(_) => self.events.push(Event::Reset { stream: handle }),
-                Deferred::GrpcFailed(_) => {}
-            }
-        }
-        if state.root.shutdown == Shutdown::Finished {
-            self.delete_root();
-        }
-        for token in failed_calls {
-            self.on_grpc_failed(token);
-        }
-        own
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use miniz_oxide::{deflate, inflate};
 
 use crate::{
-    abi::Status,
+    abi::{LogLevel, Status},
     protobuf::{self, Wire},
     state::State,
 };
@@ -63,7 +63,17 @@ pub(crate) fn call(state: &mut State, function: Function, arguments: &[u8]) -> R
         }
         Function::DeclareProperty => declare(state, arguments).map(|()| None),
         Function::SetEnvoyFilterState => set_envoy_filter_state(state, arguments).map(|()| None),
-        Function::VerifySignature | Function::Sign | Function::ExprCreate | Function::ExprEvaluate | Function::ExprDelete => Err(Status::BadArgument),
+        Function::VerifySignature
+        | Function::Sign
+        | Function::ExprCreate
+        | Function::ExprEvaluate
+        | Function::ExprDelete => {
+            if !arguments.is_empty() {
+                let name = state.plugin.name.clone();
+                state.report(LogLevel::Warn, &format!("wasm plugin {name}: the foreign function {function:?} is not offered by this host; Envoy has it"));
+            }
+            Err(Status::BadArgument)
+        }
     }
 }
 

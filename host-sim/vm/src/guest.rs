@@ -1,11 +1,14 @@
 //! A hostcall's view of the module that made it: its memory, its allocator, and the host's state.
 
+use std::collections::BTreeMap;
+
 use wasmtime::{AsContextMut, Caller};
 
 use crate::{
     abi::Status,
     context::Target,
     state::{Phase, State},
+    trace::{Argument, Record, Text},
 };
 
 /// The module, in the middle of a hostcall.
@@ -51,9 +54,44 @@ pub(crate) fn put(memory: &mut [u8], pointer: u32, bytes: &[u8]) -> Result<(), S
     Ok(())
 }
 
+fn read(memory: &[u8], pointer: u32, len: u32) -> Option<Text> {
+    slice(memory, pointer, len).ok().map(Text::from)
+}
+
+fn read_u32(memory: &[u8], pointer: i64) -> Option<u32> {
+    let bytes = slice(memory, u32::try_from(pointer).ok()?, 4).ok()?;
+    Some(u32::from_le_bytes(bytes.try_into().ok()?))
+}
+
 /// A size in the guest's 32 bits. Nothing larger than its memory is ever handed to it.
 pub(crate) fn word(size: usize) -> Result<u32, Status> {
     u32::try_from(size).map_err(|_| Status::InvalidMemoryAccess)
+}
+
+/// A parameter of a hostcall, by its name in the list of imports.
+pub(crate) type Passed = (&'static str, i64);
+
+/// Any parameter as a number for the record.
+pub(crate) trait Scalar {
+    fn scalar(self) -> i64;
+}
+
+impl Scalar for u32 {
+    fn scalar(self) -> i64 {
+        i64::from(self)
+    }
+}
+
+impl Scalar for i64 {
+    fn scalar(self) -> i64 {
+        self
+    }
+}
+
+impl Scalar for u64 {
+    fn scalar(self) -> i64 {
+        self.cast_signed()
+    }
 }
 
 impl<'a> Guest<'a> {
@@ -84,6 +122,48 @@ impl<'a> Guest<'a> {
 
     pub(crate) fn write_u32(&mut self, pointer: u32, value: u32) -> Answer {
         self.write(pointer, &value.to_le_bytes())
+    }
+
+    /// Puts a hostcall that was answered on record.
+    ///
+    /// The names of its parameters say what they are: `X` and `X_len` (or a last `len`) are bytes passed, `X_to` and `size_to` are where bytes were put, any other `X_to` where a number was.
+    pub(crate) fn trace(&mut self, name: &str, passed: &[Passed], status: i32) {
+        if self.caller.data().trace.is_none() {
+            return;
+        }
+        let (memory, state) = self.split();
+        let (mut arguments, mut results) = (BTreeMap::new(), BTreeMap::new());
+        let mut rest = passed;
+        while let Some(((name, value), behind)) = rest.split_first() {
+            rest = behind;
+            let next = behind.first();
+            if let Some(name) = name.strip_suffix("_to") {
+                if status == 0 {
+                    let at = |pointer: i64| read_u32(memory, pointer);
+                    let bytes = next
+                        .filter(|(next, _)| *next == "size_to")
+                        .and_then(|(_, size_to)| read(memory, at(*value)?, at(*size_to)?));
+                    let result = bytes
+                        .map(Argument::Bytes)
+                        .or_else(|| at(*value).map(|number| Argument::Number(i64::from(number))));
+                    if !matches!(name, "size") {
+                        results.extend(result.map(|result| (name.to_owned(), result)));
+                    }
+                }
+            } else if let Some((_, len)) =
+                next.filter(|(next, _)| *next == "len" || next.strip_suffix("_len") == Some(name))
+            {
+                let bytes = u32::try_from(*value)
+                    .ok()
+                    .zip(u32::try_from(*len).ok())
+                    .and_then(|(pointer, len)| read(memory, pointer, len));
+                arguments.insert((*name).to_owned(), bytes.map_or(Argument::Number(*value), Argument::Bytes));
+                rest = behind.split_first().map_or(&[], |(_, behind)| behind);
+            } else {
+                arguments.insert((*name).to_owned(), Argument::Number(*value));
+            }
+        }
+        state.note(|| Record::Hostcall { name: name.to_owned(), arguments, status, results });
     }
 
     /// Memory from the module's allocator, which may move and grow the memory. It sees no context and may call next to nothing meanwhile.

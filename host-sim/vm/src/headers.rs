@@ -89,24 +89,109 @@ fn join(existing: &mut Bytes, value: &Bytes) {
 
 /// Sorted. What Envoy 1.40 joins in a request's head; the probe tries these names and others in the real thing.
 const REQUEST_SLOTS: &[&[u8]] = &[
-    b":authority", b":method", b":path", b":protocol", b":scheme", b"accept", b"accept-encoding", b"access-control-request-headers", b"access-control-request-method", b"authorization",
-    b"cache-control", b"connection", b"content-encoding", b"content-length", b"content-type", b"expect", b"grpc-accept-encoding", b"grpc-timeout", b"if-match", b"if-modified-since",
-    b"if-none-match", b"keep-alive", b"origin", b"pragma", b"proxy-connection", b"proxy-status", b"referer", b"te", b"transfer-encoding", b"upgrade", b"user-agent", b"via",
-    b"x-client-trace-id", b"x-envoy-attempt-count", b"x-envoy-decorator-operation", b"x-envoy-downstream-service-cluster", b"x-envoy-downstream-service-node",
-    b"x-envoy-expected-rq-timeout-ms", b"x-envoy-external-address", b"x-envoy-force-trace", b"x-envoy-hedge-on-per-try-timeout", b"x-envoy-internal", b"x-envoy-ip-tags",
-    b"x-envoy-is-timeout-retry", b"x-envoy-max-retries", b"x-envoy-original-path", b"x-envoy-original-url", b"x-envoy-retriable-header-names", b"x-envoy-retriable-status-codes",
-    b"x-envoy-retry-grpc-on", b"x-envoy-retry-on", b"x-envoy-upstream-alt-stat-name", b"x-envoy-upstream-rq-per-try-timeout-ms", b"x-envoy-upstream-rq-timeout-alt-response",
-    b"x-envoy-upstream-rq-timeout-ms", b"x-envoy-upstream-stream-duration-ms", b"x-forwarded-client-cert", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto",
+    b":authority",
+    b":method",
+    b":path",
+    b":protocol",
+    b":scheme",
+    b"accept",
+    b"accept-encoding",
+    b"access-control-request-headers",
+    b"access-control-request-method",
+    b"authorization",
+    b"cache-control",
+    b"connection",
+    b"content-encoding",
+    b"content-length",
+    b"content-type",
+    b"expect",
+    b"grpc-accept-encoding",
+    b"grpc-timeout",
+    b"if-match",
+    b"if-modified-since",
+    b"if-none-match",
+    b"keep-alive",
+    b"origin",
+    b"pragma",
+    b"proxy-connection",
+    b"proxy-status",
+    b"referer",
+    b"te",
+    b"transfer-encoding",
+    b"upgrade",
+    b"user-agent",
+    b"via",
+    b"x-client-trace-id",
+    b"x-envoy-attempt-count",
+    b"x-envoy-decorator-operation",
+    b"x-envoy-downstream-service-cluster",
+    b"x-envoy-downstream-service-node",
+    b"x-envoy-expected-rq-timeout-ms",
+    b"x-envoy-external-address",
+    b"x-envoy-force-trace",
+    b"x-envoy-hedge-on-per-try-timeout",
+    b"x-envoy-internal",
+    b"x-envoy-ip-tags",
+    b"x-envoy-is-timeout-retry",
+    b"x-envoy-max-retries",
+    b"x-envoy-original-path",
+    b"x-envoy-original-url",
+    b"x-envoy-retriable-header-names",
+    b"x-envoy-retriable-status-codes",
+    b"x-envoy-retry-grpc-on",
+    b"x-envoy-retry-on",
+    b"x-envoy-upstream-alt-stat-name",
+    b"x-envoy-upstream-rq-per-try-timeout-ms",
+    b"x-envoy-upstream-rq-timeout-alt-response",
+    b"x-envoy-upstream-rq-timeout-ms",
+    b"x-envoy-upstream-stream-duration-ms",
+    b"x-forwarded-client-cert",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-port",
+    b"x-forwarded-proto",
     b"x-request-id",
 ];
 
 /// Sorted. What Envoy 1.40 joins in a response's head.
 const RESPONSE_SLOTS: &[&[u8]] = &[
-    b":status", b"access-control-allow-credentials", b"access-control-allow-headers", b"access-control-allow-methods", b"access-control-allow-origin", b"access-control-expose-headers",
-    b"access-control-max-age", b"age", b"cache-control", b"connection", b"content-encoding", b"content-length", b"content-type", b"date", b"etag", b"expires", b"grpc-message",
-    b"grpc-status", b"keep-alive", b"last-modified", b"location", b"proxy-connection", b"proxy-status", b"server", b"transfer-encoding", b"upgrade", b"vary", b"via",
-    b"x-envoy-attempt-count", b"x-envoy-decorator-operation", b"x-envoy-degraded", b"x-envoy-immediate-health-check-fail", b"x-envoy-ratelimited", b"x-envoy-upstream-canary",
-    b"x-envoy-upstream-healthchecked-cluster", b"x-envoy-upstream-service-time", b"x-request-id",
+    b":status",
+    b"access-control-allow-credentials",
+    b"access-control-allow-headers",
+    b"access-control-allow-methods",
+    b"access-control-allow-origin",
+    b"access-control-expose-headers",
+    b"access-control-max-age",
+    b"age",
+    b"cache-control",
+    b"connection",
+    b"content-encoding",
+    b"content-length",
+    b"content-type",
+    b"date",
+    b"etag",
+    b"expires",
+    b"grpc-message",
+    b"grpc-status",
+    b"keep-alive",
+    b"last-modified",
+    b"location",
+    b"proxy-connection",
+    b"proxy-status",
+    b"server",
+    b"transfer-encoding",
+    b"upgrade",
+    b"vary",
+    b"via",
+    b"x-envoy-attempt-count",
+    b"x-envoy-decorator-operation",
+    b"x-envoy-degraded",
+    b"x-envoy-immediate-health-check-fail",
+    b"x-envoy-ratelimited",
+    b"x-envoy-upstream-canary",
+    b"x-envoy-upstream-healthchecked-cluster",
+    b"x-envoy-upstream-service-time",
+    b"x-request-id",
 ];
 
 /// Sorted. What Envoy 1.40 joins in a response's trailers.
@@ -117,11 +202,20 @@ mod tests {
     use super::*;
 
     fn list(pairs: &[(&'static str, &'static str)]) -> HeaderList {
-        pairs.iter().map(|(name, value)| (Bytes::from_static(name.as_bytes()), Bytes::from_static(value.as_bytes()))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (Bytes::from_static(name.as_bytes()), Bytes::from_static(value.as_bytes())))
+            .collect()
     }
 
     #[track_caller]
-    fn added(kind: MapKind, before: &[(&'static str, &'static str)], name: &'static str, value: &'static str, after: &[(&'static str, &'static str)]) {
+    fn added(
+        kind: MapKind,
+        before: &[(&'static str, &'static str)],
+        name: &'static str,
+        value: &'static str,
+        after: &[(&'static str, &'static str)],
+    ) {
         let mut headers = list(before);
         add(&mut headers, kind, Bytes::from_static(name.as_bytes()), Bytes::from_static(value.as_bytes()));
         assert_eq!(headers, list(after));
@@ -141,13 +235,25 @@ mod tests {
         added(MapKind::RequestHeaders, &[("user-agent", "a")], "user-agent", "", &[("user-agent", "a")]);
         added(MapKind::RequestHeaders, &[("x-a", "a")], "x-a", "b", &[("x-a", "a"), ("x-a", "b")]);
         added(MapKind::RequestHeaders, &[("cookie", "a")], "cookie", "b", &[("cookie", "a"), ("cookie", "b")]);
-        added(MapKind::ResponseHeaders, &[("user-agent", "a")], "user-agent", "b", &[("user-agent", "a"), ("user-agent", "b")]);
+        added(
+            MapKind::ResponseHeaders,
+            &[("user-agent", "a")],
+            "user-agent",
+            "b",
+            &[("user-agent", "a"), ("user-agent", "b")],
+        );
         added(MapKind::ResponseHeaders, &[("vary", "a")], "vary", "b", &[("vary", "a,b")]);
     }
 
     #[test]
     fn pseudo_headers_stay_in_front() {
-        added(MapKind::RequestHeaders, &[(":path", "/"), ("x-a", "a")], ":method", "GET", &[(":path", "/"), (":method", "GET"), ("x-a", "a")]);
+        added(
+            MapKind::RequestHeaders,
+            &[(":path", "/"), ("x-a", "a")],
+            ":method",
+            "GET",
+            &[(":path", "/"), (":method", "GET"), ("x-a", "a")],
+        );
     }
 
     #[test]

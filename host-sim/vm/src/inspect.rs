@@ -83,10 +83,30 @@ pub fn inspect(wasm: &[u8]) -> Inspection {
         abi_version: outline.abi().ok(),
         abi_markers: names(&outline, |name| name.starts_with("proxy_abi_")),
         languages: languages(&outline),
-        producers: outline.producers.iter().filter(|(field, _, _)| field != "language").map(|(_, name, version)| format!("{name} {version}").trim_end().to_owned()).collect(),
+        producers: outline
+            .producers
+            .iter()
+            .filter(|(field, _, _)| field != "language")
+            .map(|(_, name, version)| format!("{name} {version}").trim_end().to_owned())
+            .collect(),
         callbacks: names(&outline, |name| name.starts_with("proxy_on_") && name != "proxy_on_memory_allocate"),
-        imports: outline.imports.iter().map(|import| ImportSeen { module: import.module.clone(), name: import.name.clone(), ty: import.ty.clone().unwrap_or_else(|| import.kind.to_owned()) }).collect(),
-        exports: outline.exports.iter().map(|export| ExportSeen { name: export.name.clone(), ty: export.ty.clone().unwrap_or_else(|| export.kind.to_owned()) }).collect(),
+        imports: outline
+            .imports
+            .iter()
+            .map(|import| ImportSeen {
+                module: import.module.clone(),
+                name: import.name.clone(),
+                ty: import.ty.clone().unwrap_or_else(|| import.kind.to_owned()),
+            })
+            .collect(),
+        exports: outline
+            .exports
+            .iter()
+            .map(|export| ExportSeen {
+                name: export.name.clone(),
+                ty: export.ty.clone().unwrap_or_else(|| export.kind.to_owned()),
+            })
+            .collect(),
         sections: outline.sections.iter().map(|(name, bytes)| Section { name: name.clone(), bytes: *bytes }).collect(),
         functions: outline.functions,
         root_ids: Vec::new(),
@@ -100,10 +120,15 @@ fn names(outline: &Outline, which: impl Fn(&str) -> bool) -> Vec<String> {
 
 /// Compilers that write no producers section are known by their runtime's exports.
 fn languages(outline: &Outline) -> Vec<String> {
-    let mut languages: Vec<String> = outline.producers.iter().filter(|(field, _, _)| field == "language").map(|(_, name, _)| name.clone()).collect();
+    let mut languages: Vec<String> =
+        outline.producers.iter().filter(|(field, _, _)| field == "language").map(|(_, name, _)| name.clone()).collect();
     let exports = |name: &str| outline.exports.iter().any(|export| export.name == name);
     if languages.is_empty() {
-        let guess = [("AssemblyScript", exports("__new") && exports("__collect")), ("Go (TinyGo)", exports("resume") && exports("go_scheduler")), ("C++", exports("emscripten_stack_init") || exports("__wasm_call_ctors"))];
+        let guess = [
+            ("AssemblyScript", exports("__new") && exports("__collect")),
+            ("Go (TinyGo)", exports("resume") && exports("go_scheduler")),
+            ("C++", exports("emscripten_stack_init") || exports("__wasm_call_ctors")),
+        ];
         languages.extend(guess.into_iter().filter(|(_, yes)| *yes).take(1).map(|(name, _)| name.to_owned()));
     }
     languages
@@ -119,17 +144,24 @@ mod tests {
 
     #[test]
     fn a_good_module_is_described_and_not_refused() {
-        let seen = of(r#"(module (import "env" "proxy_log" (func (param i32 i32 i32) (result i32))) (memory (export "memory") 1)
-            (func (export "proxy_abi_version_0_2_0")) (func (export "malloc") (param i32) (result i32) (i32.const 0)) (func (export "proxy_on_tick") (param i32)))"#);
+        let seen = of(
+            r#"(module (import "env" "proxy_log" (func (param i32 i32 i32) (result i32))) (memory (export "memory") 1)
+            (func (export "proxy_abi_version_0_2_0")) (func (export "malloc") (param i32) (result i32) (i32.const 0)) (func (export "proxy_on_tick") (param i32)))"#,
+        );
         assert_eq!((seen.abi_version, seen.refused.len(), seen.functions), (Some(AbiVersion::V0_2_0), 0, 3));
         assert_eq!(seen.callbacks, ["proxy_on_tick"]);
-        assert_eq!(seen.imports, [ImportSeen { module: "env".into(), name: "proxy_log".into(), ty: "i32 i32 i32 -> i32".into() }]);
+        assert_eq!(
+            seen.imports,
+            [ImportSeen { module: "env".into(), name: "proxy_log".into(), ty: "i32 i32 i32 -> i32".into() }]
+        );
     }
 
     #[test]
     fn every_reason_for_a_refusal_is_named() {
-        let seen = of(r#"(module (import "env" "proxy_nothing" (func)) (import "env" "proxy_get_log_level" (func (param i32) (result i32))) (import "env" "proxy_log" (func (param i64)))
-            (func (export "proxy_abi_version_0_1_0")) (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0)))"#);
+        let seen = of(
+            r#"(module (import "env" "proxy_nothing" (func)) (import "env" "proxy_get_log_level" (func (param i32) (result i32))) (import "env" "proxy_log" (func (param i64)))
+            (func (export "proxy_abi_version_0_1_0")) (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0)))"#,
+        );
         assert_eq!(
             seen.refused,
             [
@@ -146,8 +178,16 @@ mod tests {
     #[test]
     fn a_vendors_abi_and_plain_bytes_are_refused_by_name() {
         let seen = of(r#"(module (func (export "proxy_abi_version_0_2_100")))"#);
-        assert_eq!((seen.abi_version, seen.abi_markers.as_slice()), (None, &["proxy_abi_version_0_2_100".to_owned()][..]));
-        assert!(seen.refused[0].starts_with("Missing or unknown Proxy-Wasm ABI version: the module exports proxy_abi_version_0_2_100"), "{:?}", seen.refused);
+        assert_eq!(
+            (seen.abi_version, seen.abi_markers.as_slice()),
+            (None, &["proxy_abi_version_0_2_100".to_owned()][..])
+        );
+        assert!(
+            seen.refused[0]
+                .starts_with("Missing or unknown Proxy-Wasm ABI version: the module exports proxy_abi_version_0_2_100"),
+            "{:?}",
+            seen.refused
+        );
         for bytes in [&b""[..], b"not wasm", b"\0asm\x01\0\0\0\xff", b"\0asm\x0d\0\x01\0"] {
             assert_eq!(inspect(bytes).refused.len(), 1, "{bytes:?}");
         }

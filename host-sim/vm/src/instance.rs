@@ -1,6 +1,6 @@
 //! One VM: a module instantiated, initialised, started and configured.
 
-use std::{rc::Rc, time::Duration};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use wasmtime::{Store, TypedFunc, UpdateDeadline, WasmParams, WasmResults};
 
@@ -13,57 +13,14 @@ use crate::{
     log_gate::{LogGate, LogLine},
     module::Module,
     plugin::PluginConfig,
+    script::Script,
     shared::Shared,
+    start_error::StartError,
     state::{Bounds, MetricIds, Phase, ROOT, State, Streams},
+    trace::{Record, TraceSink},
     trap::Trap,
     world::World,
 };
-
-/// Why a plugin does not start. Envoy refuses the configuration for each of these.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StartError {
-    /// The module cannot be instantiated: it wants more memory at once than it may have, or its start function trapped.
-    #[error("Failed to create new Wasm instance: {reason}{}", said(.log))]
-    Instantiate {
-        /// Why.
-        reason: String,
-        /// What the module logged.
-        log: Vec<LogLine>,
-    },
-    /// A call trapped.
-    #[error("{trap}{}", said(.log))]
-    Trapped {
-        /// Which, and why.
-        trap: Trap,
-        /// What the module logged.
-        log: Vec<LogLine>,
-    },
-    /// `proxy_on_vm_start` answered false.
-    #[error("the module refused to start: proxy_on_vm_start returned false{}", said(.log))]
-    StartRefused {
-        /// What the module logged.
-        log: Vec<LogLine>,
-    },
-    /// `proxy_on_configure` answered false.
-    #[error("the module refused its configuration: proxy_on_configure returned false{}", said(.log))]
-    ConfigureRefused {
-        /// What the module logged.
-        log: Vec<LogLine>,
-    },
-}
-
-impl StartError {
-    /// What the module logged before it failed.
-    pub fn log(&self) -> &[LogLine] {
-        match self {
-            StartError::Instantiate { log, .. } | StartError::Trapped { log, .. } | StartError::StartRefused { log } | StartError::ConfigureRefused { log } => log,
-        }
-    }
-}
-
-fn said(log: &[LogLine]) -> String {
-    log.iter().map(|line| format!("\n  module: [{}] {}", line.level.as_str(), line.text)).collect()
-}
 
 /// What a VM is made from.
 pub(crate) struct Setup<'a> {
@@ -71,6 +28,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) plugin: Rc<PluginConfig>,
     pub(crate) shared: Shared,
     pub(crate) number: u32,
+    pub(crate) trace: Option<TraceSink>,
+    pub(crate) script: Option<Rc<RefCell<Script>>>,
 }
 
 /// A VM that has been configured, or is on its way there.
@@ -99,7 +58,11 @@ impl Instance {
             Ok(instance) => instance,
             Err(error) => {
                 let mut state = store.into_data();
-                let reason = if state.bounds.refused { format!("it needs more than the {} bytes of memory it may have", limits.memory) } else { format!("{error:#}") };
+                let reason = if state.bounds.refused {
+                    format!("it needs more than the {} bytes of memory it may have", limits.memory)
+                } else {
+                    format!("{error:#}")
+                };
                 let log = state.log.end_capture();
                 return Err((StartError::Instantiate { reason, log }, state.world));
             }
@@ -135,12 +98,22 @@ impl Instance {
         self.call(Target::Root, "proxy_on_context_create", |exports| exports.on_context_create.as_ref(), (ROOT, 0))?;
         self.state_mut().root.configuration_in_view = false;
         let size = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let started = self.call(Target::Root, "proxy_on_vm_start", |exports| exports.on_vm_start.as_ref(), (ROOT, size(&plugin.vm_configuration)))?;
+        let started = self.call(
+            Target::Root,
+            "proxy_on_vm_start",
+            |exports| exports.on_vm_start.as_ref(),
+            (ROOT, size(&plugin.vm_configuration)),
+        )?;
         if started == Some(0) {
             return Err(BringUp::StartRefused);
         }
         self.state_mut().root.configuration_in_view = true;
-        let configured = self.call(Target::Root, "proxy_on_configure", |exports| exports.on_configure.as_ref(), (ROOT, size(&plugin.configuration)))?;
+        let configured = self.call(
+            Target::Root,
+            "proxy_on_configure",
+            |exports| exports.on_configure.as_ref(),
+            (ROOT, size(&plugin.configuration)),
+        )?;
         self.state_mut().root.configuration_in_view = false;
         if configured == Some(0) { Err(BringUp::ConfigureRefused) } else { Ok(()) }
     }
@@ -159,7 +132,7 @@ impl Instance {
     }
 
     /// Calls an export for a context; `None` if there is no such export. After a trap the VM must not be entered again.
-    pub(crate) fn call<P: WasmParams, R: WasmResults>(
+    pub(crate) fn call<P: WasmParams, R: WasmResults + Number>(
         &mut self,
         target: Target,
         name: &'static str,
@@ -172,10 +145,15 @@ impl Instance {
         let ticks = state.deadline.start(self.deadline);
         self.store.set_epoch_deadline(ticks);
         match function.call(&mut self.store, params) {
-            Ok(answer) => Ok(Some(answer)),
+            Ok(answer) => {
+                self.state().note(|| Record::Callback { name: name.to_owned(), answer: answer.number() });
+                Ok(Some(answer))
+            }
             Err(error) => {
                 let state = self.store.data();
-                Err(Trap::from_error(name, &error, state.deadline.passed, state.bounds.refused))
+                let trap = Trap::from_error(name, &error, state.deadline.passed, state.bounds.refused);
+                state.note(|| Record::Trap { message: trap.to_string() });
+                Err(trap)
             }
         }
     }
@@ -186,11 +164,23 @@ impl Instance {
             Some(stream) if !stream.created => stream.created = true,
             _ => return Ok(()),
         }
-        self.call(Target::Stream(context), "proxy_on_context_create", |exports| exports.on_context_create.as_ref(), (context, ROOT)).map(drop)
+        self.call(
+            Target::Stream(context),
+            "proxy_on_context_create",
+            |exports| exports.on_context_create.as_ref(),
+            (context, ROOT),
+        )
+        .map(drop)
     }
 
     /// The headers callback of either half, in the form of the module's version.
-    pub(crate) fn call_on_headers(&mut self, context: u32, direction: Direction, count: u32, end_of_stream: bool) -> Result<Option<u32>, Trap> {
+    pub(crate) fn call_on_headers(
+        &mut self,
+        context: u32,
+        direction: Direction,
+        count: u32,
+        end_of_stream: bool,
+    ) -> Result<Option<u32>, Trap> {
         let (name, callback) = match direction {
             Direction::Request => ("proxy_on_request_headers", &self.exports.on_request_headers),
             Direction::Response => ("proxy_on_response_headers", &self.exports.on_response_headers),
@@ -198,8 +188,18 @@ impl Instance {
         let target = Target::Stream(context);
         match callback {
             None => Ok(None),
-            Some(OnHeaders::V01(_)) => self.call(target, name, |exports| exports.on_headers(direction).and_then(OnHeaders::v01), (context, count)),
-            Some(OnHeaders::V02(_)) => self.call(target, name, |exports| exports.on_headers(direction).and_then(OnHeaders::v02), (context, count, u32::from(end_of_stream))),
+            Some(OnHeaders::V01(_)) => self.call(
+                target,
+                name,
+                |exports| exports.on_headers(direction).and_then(OnHeaders::v01),
+                (context, count),
+            ),
+            Some(OnHeaders::V02(_)) => self.call(
+                target,
+                name,
+                |exports| exports.on_headers(direction).and_then(OnHeaders::v02),
+                (context, count, u32::from(end_of_stream)),
+            ),
         }
     }
 
@@ -222,6 +222,24 @@ impl Instance {
     /// Ends the VM and gives back what the host remembered.
     pub(crate) fn into_state(self) -> State {
         self.store.into_data()
+    }
+}
+
+/// What an export answers.
+pub(crate) trait Number {
+    /// The number, if it is one.
+    fn number(&self) -> Option<u32>;
+}
+
+impl Number for () {
+    fn number(&self) -> Option<u32> {
+        None
+    }
+}
+
+impl Number for u32 {
+    fn number(&self) -> Option<u32> {
+        Some(*self)
     }
 }
 
@@ -262,5 +280,7 @@ fn state(setup: &Setup<'_>, world: Box<dyn World>) -> State {
         log: LogGate::new(&limits),
         bounds: Bounds { memory: limits.memory, in_use: 0, refused: false },
         deadline: Deadline::default(),
+        trace: setup.trace.clone(),
+        script: setup.script.clone(),
     }
 }

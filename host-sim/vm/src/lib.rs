@@ -20,6 +20,7 @@
 //! The policy for a dead VM is in here: the gateway only does what [`Admission`] and [`Verdict`] say.
 
 mod abi;
+mod after_call;
 mod answers;
 mod attributes;
 mod cache;
@@ -49,9 +50,14 @@ mod plugin;
 mod property;
 mod protobuf;
 mod queue;
+mod replay;
+mod script;
 mod shared;
 mod shared_data;
+mod start_error;
 mod state;
+pub mod trace;
+mod traced;
 mod trap;
 mod validate;
 mod vm;
@@ -65,16 +71,21 @@ pub use exports::Callback;
 pub use failure::ReloadStats;
 pub use headers::HeaderList;
 pub use inspect::{ExportSeen, ImportSeen, Inspection, Section, inspect};
-pub use instance::StartError;
 pub use log_gate::LogLine;
 pub use metrics::Metrics;
 pub use module::{LoadError, Module};
-pub use outcome::{Admission, CallId, Event, GrpcRequest, Hold, HttpCall, HttpCallResponse, LocalReply, LogMaps, Outcome, Released, StreamId, Verdict};
+pub use outcome::{
+    Admission, CallId, Event, GrpcRequest, Hold, HttpCall, HttpCallResponse, LocalReply, LogMaps, Outcome, Released,
+    StreamId, Verdict,
+};
 pub use plugin::{FailurePolicy, Fidelity, Limits, PluginConfig};
 pub use property::Value;
 pub use queue::{QueueId, Queues};
+pub use replay::{Difference, ReplayError, replay};
 pub use shared::{Quota, Shared};
 pub use shared_data::{SharedData, Versioned, WriteError};
+pub use start_error::StartError;
+pub use trace::{Record, TraceSink};
 pub use trap::{Trap, TrapReason};
 pub use vm::Vm;
 pub use world::{ClusterState, NoInfo, StreamInfo, World};

@@ -26,7 +26,14 @@ pub(crate) struct LogGate {
 impl LogGate {
     /// Captures from the start.
     pub(crate) fn new(limits: &Limits) -> LogGate {
-        LogGate { lines_per_second: limits.log_lines_per_second, line_bytes: limits.log_line_bytes, window: 0, lines: 0, suppressed: 0, captured: Some(Vec::new()) }
+        LogGate {
+            lines_per_second: limits.log_lines_per_second,
+            line_bytes: limits.log_line_bytes,
+            window: 0,
+            lines: 0,
+            suppressed: 0,
+            captured: Some(Vec::new()),
+        }
     }
 
     /// What was written so far; captures no longer.
@@ -52,7 +59,13 @@ impl LogGate {
             let suppressed = std::mem::take(&mut self.suppressed);
             (self.window, self.lines) = (second, 0);
             if suppressed > 0 {
-                world.log(LogLevel::Warn, &format!("{prefix}{suppressed} lines of this module's log left out: more than {} in a second", self.lines_per_second));
+                world.log(
+                    LogLevel::Warn,
+                    &format!(
+                        "{prefix}{suppressed} lines of this module's log left out: more than {} in a second",
+                        self.lines_per_second
+                    ),
+                );
             }
         }
         if self.lines >= self.lines_per_second {
@@ -77,7 +90,9 @@ pub(crate) fn escape(text: &[u8], limit: usize) -> String {
                 '\n' => out.push_str("\\n"),
                 '\r' => out.push_str("\\r"),
                 '\t' => out.push('\t'),
-                control if control.is_control() || matches!(control, '\u{2028}' | '\u{2029}') => out.push_str(&format!("\\u{{{:x}}}", u32::from(control))),
+                control if control.is_control() || matches!(control, '\u{2028}' | '\u{2029}') => {
+                    out.push_str(&format!("\\u{{{:x}}}", u32::from(control)))
+                }
                 plain => out.push(plain),
             }
         }

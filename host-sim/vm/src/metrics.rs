@@ -16,11 +16,33 @@ use crate::{
 };
 
 /// Upper bounds of a histogram's buckets: Envoy's defaults for Prometheus. One more bucket takes the rest.
-pub const BUCKETS: [u64; 19] = [1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000, 3_600_000, u64::MAX];
+pub const BUCKETS: [u64; 19] = [
+    1,
+    5,
+    10,
+    25,
+    50,
+    100,
+    250,
+    500,
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    30_000,
+    60_000,
+    300_000,
+    600_000,
+    1_800_000,
+    3_600_000,
+    u64::MAX,
+];
+
+type ByName = BTreeMap<(MetricKind, Vec<u8>), Arc<Metric>>;
 
 /// The registry.
 pub struct Metrics {
-    by_name: Mutex<BTreeMap<(MetricKind, Vec<u8>), Arc<Metric>>>,
+    by_name: Mutex<ByName>,
     quota: Quota,
 }
 
@@ -133,7 +155,13 @@ impl Metrics {
     /// All metrics, counters first, each kind by name.
     pub fn snapshot(&self) -> Vec<Snapshot> {
         let by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
-        by_name.iter().map(|((_, name), metric)| Snapshot { name: String::from_utf8_lossy(name).into_owned(), value: metric.read() }).collect()
+        by_name
+            .iter()
+            .map(|((_, name), metric)| Snapshot {
+                name: String::from_utf8_lossy(name).into_owned(),
+                value: metric.read(),
+            })
+            .collect()
     }
 }
 
@@ -157,7 +185,8 @@ mod tests {
     #[test]
     fn the_same_name_and_kind_is_the_same_metric() {
         let metrics = Metrics::default();
-        let (one, two) = (metrics.define(MetricType::Counter, b"a").unwrap(), metrics.define(MetricType::Counter, b"a").unwrap());
+        let (one, two) =
+            (metrics.define(MetricType::Counter, b"a").unwrap(), metrics.define(MetricType::Counter, b"a").unwrap());
         let other = metrics.define(MetricType::Gauge, b"a").unwrap();
         assert!(Arc::ptr_eq(&one, &two));
         assert!(!Arc::ptr_eq(&one, &other));
@@ -171,7 +200,9 @@ mod tests {
         for value in [0, 1, 2, 5, 6, u64::MAX / 2] {
             histogram.record(value);
         }
-        let [Snapshot { value: SnapshotValue::Histogram { counts, .. }, .. }] = &metrics.snapshot()[..] else { panic!("one histogram") };
+        let [Snapshot { value: SnapshotValue::Histogram { counts, .. }, .. }] = &metrics.snapshot()[..] else {
+            panic!("one histogram")
+        };
         assert_eq!((counts[0], counts[1], counts[2], counts[18]), (2, 2, 1, 1));
     }
 

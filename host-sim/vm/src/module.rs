@@ -53,7 +53,9 @@ pub enum LoadError {
         other_version: bool,
     },
     /// An import of another type than the host's function.
-    #[error("Failed to load Wasm module due to an import type mismatch: {module}.{name}, want: {want}, but host exports: {have}")]
+    #[error(
+        "Failed to load Wasm module due to an import type mismatch: {module}.{name}, want: {want}, but host exports: {have}"
+    )]
     ImportTypeMismatch {
         /// The module imported from.
         module: String,
@@ -86,11 +88,20 @@ pub enum LoadError {
 }
 
 fn markers(found: &[String]) -> String {
-    if found.is_empty() { String::new() } else { format!(": the module exports {}; Envoy knows proxy_abi_version_0_1_0, 0_2_0 and 0_2_1", found.join(", ")) }
+    if found.is_empty() {
+        String::new()
+    } else {
+        format!(": the module exports {}; Envoy knows proxy_abi_version_0_1_0, 0_2_0 and 0_2_1", found.join(", "))
+    }
 }
 
 impl Module {
-    pub(crate) fn load(engine: &wasmtime::Engine, disk: Option<&DiskCache>, digest: Digest, wasm: &[u8]) -> Result<Module, LoadError> {
+    pub(crate) fn load(
+        engine: &wasmtime::Engine,
+        disk: Option<&DiskCache>,
+        digest: Digest,
+        wasm: &[u8],
+    ) -> Result<Module, LoadError> {
         let outline = Outline::read(wasm)?;
         if let Some(refusal) = outline.refusals().into_iter().next() {
             // A module that is broken as a whole is refused for that, not for a detail.
@@ -101,7 +112,8 @@ impl Module {
         let wasmtime = match disk.and_then(|disk| disk.read(engine, digest)) {
             Some(module) => module,
             None => {
-                let module = wasmtime::Module::from_binary(engine, wasm).map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
+                let module = wasmtime::Module::from_binary(engine, wasm)
+                    .map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
                 if let Some(disk) = disk {
                     disk.write(digest, &module);
                 }
@@ -138,7 +150,8 @@ impl Module {
         if plugin.allowed_capabilities.is_none() {
             return Ok(self.inner.ready.clone());
         }
-        hostcalls::linker(self.inner.wasmtime.engine(), self.inner.abi, plugin.allowed_capabilities.as_ref())?.instantiate_pre(&self.inner.wasmtime)
+        hostcalls::linker(self.inner.wasmtime.engine(), self.inner.abi, plugin.allowed_capabilities.as_ref())?
+            .instantiate_pre(&self.inner.wasmtime)
     }
 
     pub(crate) fn engine(&self) -> &wasmtime::Engine {

@@ -9,7 +9,7 @@ use crate::{abi::Direction, headers::HeaderList};
 /// One stream in one plugin.
 ///
 /// `context` is the id the module sees; `instance` tells a stream of a VM that has died since from one of its successor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct StreamId {
     pub(crate) instance: u32,
     pub(crate) context: u32,
@@ -124,7 +124,13 @@ pub struct LocalReply {
 impl LocalReply {
     /// What Envoy answers for a stream whose VM failed: an empty 503, details `wasm_fail_stream`, gRPC status 14 (unavailable).
     pub fn wasm_failure() -> LocalReply {
-        LocalReply { status: 503, details: "wasm_fail_stream".to_owned(), headers: HeaderList::new(), body: Bytes::new(), grpc_status: Some(14) }
+        LocalReply {
+            status: 503,
+            details: "wasm_fail_stream".to_owned(),
+            headers: HeaderList::new(),
+            body: Bytes::new(),
+            grpc_status: Some(14),
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! What a module's bytes say about it, read without compiling: imports, exports, sections, who made it. And what Envoy would say against it.
 
-use wasmparser::{CompositeInnerType, ExternalKind, FuncType, KnownCustom, Parser, Payload, ProducersSectionReader, TypeRef, WasmFeatures};
+use wasmparser::{
+    CompositeInnerType, ExternalKind, FuncType, KnownCustom, Parser, Payload, ProducersSectionReader, TypeRef,
+    WasmFeatures,
+};
 
 use crate::{
     abi::AbiVersion,
@@ -75,7 +78,12 @@ impl Outline {
                 for import in imports.into_imports() {
                     let import = import?;
                     let (kind, ty) = self.imported(import.ty);
-                    self.imports.push(Imported { module: import.module.to_owned(), name: import.name.to_owned(), kind, ty });
+                    self.imports.push(Imported {
+                        module: import.module.to_owned(),
+                        name: import.name.to_owned(),
+                        kind,
+                        ty,
+                    });
                 }
             }
             Payload::FunctionSection(functions) => {
@@ -140,12 +148,16 @@ impl Outline {
     }
 
     fn function_export(&self, name: &str) -> Option<&str> {
-        self.exports.iter().find(|export| export.name == name && export.kind == "function").and_then(|export| export.ty.as_deref())
+        self.exports
+            .iter()
+            .find(|export| export.name == name && export.kind == "function")
+            .and_then(|export| export.ty.as_deref())
     }
 
     /// The version of the ABI: the first marker among the exports.
     pub(crate) fn abi(&self) -> Result<AbiVersion, LoadError> {
-        let functions = || self.exports.iter().filter(|export| export.kind == "function").map(|export| export.name.as_str());
+        let functions =
+            || self.exports.iter().filter(|export| export.kind == "function").map(|export| export.name.as_str());
         let found = || functions().filter(|name| name.starts_with("proxy_abi_")).map(str::to_owned).collect();
         functions().find_map(AbiVersion::from_marker).ok_or_else(|| LoadError::UnknownAbi { found: found() })
     }
@@ -155,7 +167,11 @@ impl Outline {
         if self.imports.iter().any(|import| import.kind == "memory") {
             return Err(LoadError::ImportedMemory);
         }
-        self.exports.iter().find(|export| export.kind == "memory").map(|export| export.name.clone()).ok_or(LoadError::NoMemory)
+        self.exports
+            .iter()
+            .find(|export| export.kind == "memory")
+            .map(|export| export.name.clone())
+            .ok_or(LoadError::NoMemory)
     }
 
     /// Everything for which Envoy refuses the module, or this host does; in the order Envoy looks.
@@ -166,7 +182,12 @@ impl Outline {
             Err(error) => return vec![error],
         };
         let offered = hostcalls::imports(abi);
-        refusals.extend(self.imports.iter().filter(|import| import.kind != "memory").filter_map(|import| refused_import(import, &offered, abi)));
+        refusals.extend(
+            self.imports
+                .iter()
+                .filter(|import| import.kind != "memory")
+                .filter_map(|import| refused_import(import, &offered, abi)),
+        );
         refusals.extend(self.memory().err());
         if self.function_export("malloc").or_else(|| self.function_export("proxy_on_memory_allocate")).is_none() {
             refusals.push(LoadError::MissingMalloc);
@@ -204,9 +225,13 @@ fn refused_import(import: &Imported, offered: &[Import], abi: AbiVersion) -> Opt
     let is_this = |offer: &&Import| offer.module == import.module && offer.name == import.name;
     match (offered.iter().find(is_this), &import.ty) {
         (Some(have), Some(want)) if have.ty == *want => None,
-        (Some(have), Some(want)) => Some(LoadError::ImportTypeMismatch { module, name, want: want.clone(), have: have.ty.clone() }),
+        (Some(have), Some(want)) => {
+            Some(LoadError::ImportTypeMismatch { module, name, want: want.clone(), have: have.ty.clone() })
+        }
         _ => {
-            let other_version = AbiVersion::ALL.into_iter().any(|other| other != abi && hostcalls::imports(other).iter().any(|offer| is_this(&offer)));
+            let other_version = AbiVersion::ALL
+                .into_iter()
+                .any(|other| other != abi && hostcalls::imports(other).iter().any(|offer| is_this(&offer)));
             Some(LoadError::MissingImport { module, name, abi, other_version })
         }
     }

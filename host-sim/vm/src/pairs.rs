@@ -36,8 +36,11 @@ fn length(len: usize) -> [u8; 4] {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
+/// Where a name and its value are in a buffer.
+pub(crate) type Found = (Range<usize>, Range<usize>);
+
 /// Finds the pairs in a buffer, as ranges of it. Every length, every NUL and the end are checked.
-pub(crate) fn decode(buffer: &[u8]) -> Result<Vec<(Range<usize>, Range<usize>)>, Malformed> {
+pub(crate) fn decode(buffer: &[u8]) -> Result<Vec<Found>, Malformed> {
     if buffer.len() > MAX_BYTES {
         return Err(Malformed);
     }
@@ -80,14 +83,17 @@ mod tests {
         out
     }
 
-    fn decoded(buffer: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Malformed> {
+    type Owned = (Vec<u8>, Vec<u8>);
+
+    fn decoded(buffer: &[u8]) -> Result<Vec<Owned>, Malformed> {
         Ok(decode(buffer)?.into_iter().map(|(key, value)| (buffer[key].to_vec(), buffer[value].to_vec())).collect())
     }
 
     #[test]
     fn pairs_survive_a_round_trip() {
         for pairs in [vec![], vec![("", "")], vec![(":path", "/"), ("a", "b"), ("a", "")]] {
-            let expected: Vec<_> = pairs.iter().map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec())).collect();
+            let expected: Vec<_> =
+                pairs.iter().map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec())).collect();
             assert_eq!(decoded(&encoded(&pairs)), Ok(expected), "{pairs:?}");
         }
     }
@@ -103,7 +109,15 @@ mod tests {
         huge[..4].copy_from_slice(&u32::MAX.to_le_bytes());
         let mut wide = good.clone();
         wide[4..8].copy_from_slice(&(1u32 << 31).to_le_bytes());
-        for (what, buffer) in [("empty", &[][..]), ("two bytes", &[1, 0]), ("NUL missing", &no_nul), ("byte too many", &long), ("count", &huge), ("length", &wide), ("cut", &good[..good.len() - 1])] {
+        for (what, buffer) in [
+            ("empty", &[][..]),
+            ("two bytes", &[1, 0]),
+            ("NUL missing", &no_nul),
+            ("byte too many", &long),
+            ("count", &huge),
+            ("length", &wide),
+            ("cut", &good[..good.len() - 1]),
+        ] {
             assert_eq!(decoded(buffer), Err(Malformed), "{what}");
         }
     }

@@ -39,7 +39,8 @@ impl PluginConfig {
 }
 
 /// What a request gets when the plugin's VM is dead. Envoy's `failure_policy`, and the flag it replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FailurePolicy {
     /// 503 from the trap on, until the configuration changes. Also what an unset policy means.
     #[default]

@@ -41,16 +41,20 @@ impl Value {
     pub fn serialize(&self) -> Result<Bytes, Status> {
         Ok(match self {
             Value::Bytes(bytes) | Value::Message(bytes) => bytes.clone(),
-            Value::Int(number) | Value::Duration(number) | Value::Timestamp(number) => Bytes::copy_from_slice(&number.to_le_bytes()),
+            Value::Int(number) | Value::Duration(number) | Value::Timestamp(number) => {
+                Bytes::copy_from_slice(&number.to_le_bytes())
+            }
             Value::Uint(number) => Bytes::copy_from_slice(&number.to_le_bytes()),
             Value::Double(number) => Bytes::copy_from_slice(&number.to_le_bytes()),
             Value::Bool(yes) => Bytes::from_static(if *yes { &[1] } else { &[0] }),
             Value::Map(entries) => {
-                let entries: Result<Vec<(Bytes, Bytes)>, Status> = entries.iter().map(|(key, value)| Ok((key.clone(), value.serialize()?))).collect();
+                let entries: Result<Vec<(Bytes, Bytes)>, Status> =
+                    entries.iter().map(|(key, value)| Ok((key.clone(), value.serialize()?))).collect();
                 encode(&entries?)
             }
             Value::List(elements) => {
-                let elements: Result<Vec<(Bytes, Bytes)>, Status> = elements.iter().map(|element| Ok((element.serialize()?, Bytes::new()))).collect();
+                let elements: Result<Vec<(Bytes, Bytes)>, Status> =
+                    elements.iter().map(|element| Ok((element.serialize()?, Bytes::new()))).collect();
                 encode(&elements?)
             }
             Value::Opaque => return Err(Status::SerializationFailure),
@@ -61,7 +65,9 @@ impl Value {
     pub fn get(&self, key: &[u8]) -> Option<&Value> {
         match self {
             Value::Map(entries) => entries.iter().find(|(name, _)| name == key).map(|(_, value)| value),
-            Value::List(elements) => std::str::from_utf8(key).ok()?.parse::<usize>().ok().and_then(|index| elements.get(index)),
+            Value::List(elements) => {
+                std::str::from_utf8(key).ok()?.parse::<usize>().ok().and_then(|index| elements.get(index))
+            }
             _ => None,
         }
     }
@@ -89,7 +95,10 @@ mod tests {
         serialises(Value::Uint(8080), &8080u64.to_le_bytes());
         serialises(Value::Bool(true), &[1]);
         serialises(Value::Timestamp(1_000_000_000), &1_000_000_000i64.to_le_bytes());
-        serialises(Value::Map(vec![(Bytes::from_static(b"a"), Value::text("b"))]), b"\x01\0\0\0\x01\0\0\0\x01\0\0\0a\0b\0");
+        serialises(
+            Value::Map(vec![(Bytes::from_static(b"a"), Value::text("b"))]),
+            b"\x01\0\0\0\x01\0\0\0\x01\0\0\0a\0b\0",
+        );
         serialises(Value::List(vec![Value::text("x")]), b"\x01\0\0\0\x01\0\0\0\0\0\0\0x\0\0");
     }
 

@@ -1,4 +1,4 @@
-//! Enough of the protobuf wire format to read a message's fields without its schema, and to write small ones.
+//! Enough of the protobuf wire format to read a message's fields without its schema.
 
 /// One field of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,45 +48,57 @@ fn varint(message: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// Appends a varint field.
-pub(crate) fn put_varint(out: &mut Vec<u8>, number: u32, value: u64) {
-    put_raw_varint(out, u64::from(number) << 3);
-    put_raw_varint(out, value);
-}
-
-/// Appends a length-delimited field.
-pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u32, value: &[u8]) {
-    put_raw_varint(out, u64::from(number) << 3 | 2);
-    put_raw_varint(out, value.len() as u64);
-    out.extend_from_slice(value);
-}
-
-fn put_raw_varint(out: &mut Vec<u8>, mut value: u64) {
-    loop {
-        let [low, ..] = value.to_le_bytes();
-        value >>= 7;
-        if value == 0 && low < 0x80 {
-            return out.push(low);
-        }
-        out.push(low | 0x80);
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Appends a varint field.
+    pub(crate) fn put_varint(out: &mut Vec<u8>, number: u32, value: u64) {
+        put_raw_varint(out, u64::from(number) << 3);
+        put_raw_varint(out, value);
+    }
+
+    /// Appends a length-delimited field.
+    pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u32, value: &[u8]) {
+        put_raw_varint(out, u64::from(number) << 3 | 2);
+        put_raw_varint(out, value.len() as u64);
+        out.extend_from_slice(value);
+    }
+
+    fn put_raw_varint(out: &mut Vec<u8>, mut value: u64) {
+        loop {
+            let [low, ..] = value.to_le_bytes();
+            value >>= 7;
+            if value == 0 && low < 0x80 {
+                return out.push(low);
+            }
+            out.push(low | 0x80);
+        }
+    }
 
     #[test]
     fn fields_survive_a_round_trip() {
         let mut message = Vec::new();
         put_varint(&mut message, 1, 300);
         put_bytes(&mut message, 16, b"text");
-        assert_eq!(fields(&message), Some(vec![Field { number: 1, value: Wire::Varint(300) }, Field { number: 16, value: Wire::Bytes(b"text") }]));
+        assert_eq!(
+            fields(&message),
+            Some(vec![
+                Field { number: 1, value: Wire::Varint(300) },
+                Field { number: 16, value: Wire::Bytes(b"text") }
+            ])
+        );
     }
 
     #[test]
     fn bytes_that_are_no_message_are_none() {
-        for bytes in [&b"grpc-cluster"[..], b"\x08", b"\x0a\x05abc", b"\x00\x00", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"] {
+        for bytes in [
+            &b"grpc-cluster"[..],
+            b"\x08",
+            b"\x0a\x05abc",
+            b"\x00\x00",
+            b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        ] {
             assert_eq!(fields(bytes), None, "{bytes:?}");
         }
     }

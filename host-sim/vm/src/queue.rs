@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn queues_are_bounded() {
-        let queues = Queues::new(Quota { entry_bytes: 4, total_bytes: 5, queues: 1, name_bytes: 3, ..Quota::default() });
+        let queues =
+            Queues::new(Quota { entry_bytes: 4, total_bytes: 5, queues: 1, name_bytes: 3, ..Quota::default() });
         let id = queues.register(b"", b"q", waker(&Arc::default())).unwrap();
         assert_eq!(queues.register(b"", b"r", waker(&Arc::default())), Err(QuotaExceeded));
         assert_eq!(queues.register(b"", b"long", waker(&Arc::default())), Err(QuotaExceeded));

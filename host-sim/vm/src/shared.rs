@@ -20,7 +20,13 @@ struct Inner {
 impl Shared {
     /// Nothing stored yet, and no more than `quota` ever will be.
     pub fn new(quota: Quota) -> Shared {
-        Shared { inner: Arc::new(Inner { data: SharedData::new(quota), queues: Queues::new(quota), metrics: Metrics::new(quota) }) }
+        Shared {
+            inner: Arc::new(Inner {
+                data: SharedData::new(quota),
+                queues: Queues::new(quota),
+                metrics: Metrics::new(quota),
+            }),
+        }
     }
 
     /// Shared data by vm id and key.
@@ -58,7 +64,14 @@ pub struct Quota {
 
 impl Default for Quota {
     fn default() -> Self {
-        Quota { entry_bytes: 4 << 20, vm_bytes: 32 << 20, total_bytes: 64 << 20, queues: 1024, metrics: 10_000, name_bytes: 1024 }
+        Quota {
+            entry_bytes: 4 << 20,
+            vm_bytes: 32 << 20,
+            total_bytes: 64 << 20,
+            queues: 1024,
+            metrics: 10_000,
+            name_bytes: 1024,
+        }
     }
 }
 

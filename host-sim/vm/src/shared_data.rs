@@ -90,7 +90,9 @@ impl SharedData {
         self.charge(vm_id, key.len() + value.len(), 0)?;
         match entries.entry(Bytes::copy_from_slice(key)) {
             Entry::Occupied(_) => Err(WriteError::CasMismatch),
-            Entry::Vacant(vacant) => Ok(vacant.insert(Versioned { value: Bytes::copy_from_slice(value), cas: self.next_version() }).cas),
+            Entry::Vacant(vacant) => {
+                Ok(vacant.insert(Versioned { value: Bytes::copy_from_slice(value), cas: self.next_version() }).cas)
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! The data of a VM's store: everything a hostcall can reach.
 
-use std::{collections::HashMap, hash::BuildHasherDefault, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::HashMap, hash::BuildHasherDefault, rc::Rc, sync::Arc, time::Duration};
 
 use wasmtime::{Memory, ResourceLimiter, TypedFunc};
 
@@ -14,7 +14,9 @@ use crate::{
     metrics::Metric,
     outcome::LocalReply,
     plugin::PluginConfig,
+    script::Script,
     shared::Shared,
+    trace::{Record, TraceSink},
     world::World,
 };
 
@@ -60,6 +62,10 @@ pub(crate) struct State {
     pub(crate) log: LogGate,
     pub(crate) bounds: Bounds,
     pub(crate) deadline: Deadline,
+    /// Where a record of this run goes.
+    pub(crate) trace: Option<TraceSink>,
+    /// Where shared data come from in a run that is played again.
+    pub(crate) script: Option<Rc<RefCell<Script>>>,
 }
 
 /// Streams by context id.
@@ -207,7 +213,12 @@ impl State {
             MapType::GrpcInitialMetadata => self.root.grpc_initial_metadata.as_ref(),
             MapType::GrpcTrailingMetadata => self.root.grpc_trailing_metadata.as_ref(),
             MapType::HttpCallResponseHeaders => self.root.call_response.as_ref().map(|response| &response.headers),
-            MapType::HttpCallResponseTrailers => self.root.call_response.as_ref().map(|response| &response.trailers).filter(|trailers| !trailers.is_empty()),
+            MapType::HttpCallResponseTrailers => self
+                .root
+                .call_response
+                .as_ref()
+                .map(|response| &response.trailers)
+                .filter(|trailers| !trailers.is_empty()),
             _ => self.stream()?.readable(map),
         }
     }
@@ -251,9 +262,19 @@ impl State {
         self.log.line(&mut *self.world, level, "", text.as_bytes());
     }
 
+    /// Puts a line on record, if there is one.
+    pub(crate) fn note(&self, record: impl FnOnce() -> Record) {
+        if let Some(trace) = &self.trace {
+            (trace.borrow_mut())(&record());
+        }
+    }
+
     /// Did the last call leave nothing to be done?
     pub(crate) fn asked_for_nothing(&self) -> bool {
-        self.deferred.is_empty() && self.callouts.events.is_empty() && !self.tick_changed && self.root.shutdown != Shutdown::Finished
+        self.deferred.is_empty()
+            && self.callouts.events.is_empty()
+            && !self.tick_changed
+            && self.root.shutdown != Shutdown::Finished
     }
 
     /// The tick the module asked for.

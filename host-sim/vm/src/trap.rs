@@ -45,7 +45,10 @@ impl fmt::Display for TrapReason {
             TrapReason::Deadline => f.write_str("its CPU time is used up (Envoy would hang)"),
             TrapReason::RestrictedCall(name) => write!(f, "Uncaught Error: restricted_callback ({name})"),
             TrapReason::Wasm(what) => write!(f, "Uncaught RuntimeError: {what}"),
-            TrapReason::OutOfMemory(what) => write!(f, "Uncaught RuntimeError: {what}, after its memory was refused to grow (Envoy would have let it)"),
+            TrapReason::OutOfMemory(what) => write!(
+                f,
+                "Uncaught RuntimeError: {what}, after its memory was refused to grow (Envoy would have let it)"
+            ),
         }
     }
 }
@@ -64,7 +67,12 @@ impl std::error::Error for Restricted {}
 
 impl Trap {
     /// Reads what wasmtime says.
-    pub(crate) fn from_error(function: &'static str, error: &wasmtime::Error, deadline_passed: bool, memory_refused: bool) -> Trap {
+    pub(crate) fn from_error(
+        function: &'static str,
+        error: &wasmtime::Error,
+        deadline_passed: bool,
+        memory_refused: bool,
+    ) -> Trap {
         let reason = if let Some(Restricted(name)) = error.downcast_ref::<Restricted>() {
             TrapReason::RestrictedCall(name)
         } else if deadline_passed {

@@ -11,7 +11,16 @@ use crate::{
 pub(crate) struct Refused;
 
 /// Headers that say where a message ends. They are the host's.
-const FRAMING: &[&[u8]] = &[b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"keep-alive", b"proxy-connection", b"te", b"trailer"];
+const FRAMING: &[&[u8]] = &[
+    b"content-length",
+    b"transfer-encoding",
+    b"connection",
+    b"upgrade",
+    b"keep-alive",
+    b"proxy-connection",
+    b"te",
+    b"trailer",
+];
 
 /// A single value, by `add` or `replace`.
 pub(crate) fn write(map: MapType, name: &[u8], value: &[u8]) -> Result<(), Refused> {
@@ -36,7 +45,8 @@ pub(crate) fn replacement(map: MapType, before: &HeaderList, after: &HeaderList)
             return Err(Refused);
         }
     }
-    let kept = |(name, _): &(bytes::Bytes, bytes::Bytes)| !name.starts_with(b":") || headers::first(after, name).is_some();
+    let kept =
+        |(name, _): &(bytes::Bytes, bytes::Bytes)| !name.starts_with(b":") || headers::first(after, name).is_some();
     if before.iter().all(kept) { Ok(()) } else { Err(Refused) }
 }
 
@@ -45,7 +55,11 @@ pub(crate) fn reply(reply: &mut LocalReply) -> Result<(), Refused> {
     if !(200..=599).contains(&reply.status) {
         reply.status = 500;
     }
-    reply.headers.iter().filter(|(name, _)| name != ":status").try_for_each(|(name, value)| write(MapType::ResponseHeaders, name, value))
+    reply
+        .headers
+        .iter()
+        .filter(|(name, _)| name != ":status")
+        .try_for_each(|(name, value)| write(MapType::ResponseHeaders, name, value))
 }
 
 fn field(map: MapType, name: &[u8], value: &[u8]) -> Result<(), Refused> {
@@ -55,7 +69,10 @@ fn field(map: MapType, name: &[u8], value: &[u8]) -> Result<(), Refused> {
     let good = match (map, name) {
         (MapType::RequestHeaders, b":method") => is_token(value),
         (MapType::RequestHeaders, b":path") => is_target(value),
-        (MapType::RequestHeaders, b":authority") => !value.is_empty() && value.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'?' | b'#' | b'\\')),
+        (MapType::RequestHeaders, b":authority") => {
+            !value.is_empty()
+                && value.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'?' | b'#' | b'\\'))
+        }
         (MapType::RequestHeaders, b":scheme") => matches!(value, b"http" | b"https"),
         (MapType::ResponseHeaders, b":status") => matches!(value, [b'2'..=b'5', b'0'..=b'9', b'0'..=b'9']),
         (_, name) => is_token(name),
@@ -82,7 +99,15 @@ mod tests {
 
     #[test]
     fn nothing_written_can_split_a_message() {
-        for (name, value) in [("x-a", "b\r\nx-b: c"), ("x-a", "b\nc"), ("x-a", "b\0c"), ("x a", "b"), ("x-a:", "b"), ("", "b"), ("x-a\r\n", "b")] {
+        for (name, value) in [
+            ("x-a", "b\r\nx-b: c"),
+            ("x-a", "b\nc"),
+            ("x-a", "b\0c"),
+            ("x a", "b"),
+            ("x-a:", "b"),
+            ("", "b"),
+            ("x-a\r\n", "b"),
+        ] {
             assert_eq!(write(REQUEST, name.as_bytes(), value.as_bytes()), Err(Refused), "{name:?}: {value:?}");
         }
         for (name, value) in [("x-a", ""), ("x-a", "caf\u{e9}"), ("x-a", "a\tb"), ("cookie", "a=b; c=d")] {
@@ -92,10 +117,24 @@ mod tests {
 
     #[test]
     fn the_request_line_stays_a_request_line() {
-        for (name, value) in [(":method", "G T"), (":method", ""), (":path", "/a HTTP/1.1\r\nx: y"), (":path", "a"), (":path", ""), (":path", "/a b"), (":path", "/#f"), (":authority", "a b"), (":authority", "a/b"), (":scheme", "gopher"), (":new", "x")] {
+        for (name, value) in [
+            (":method", "G T"),
+            (":method", ""),
+            (":path", "/a HTTP/1.1\r\nx: y"),
+            (":path", "a"),
+            (":path", ""),
+            (":path", "/a b"),
+            (":path", "/#f"),
+            (":authority", "a b"),
+            (":authority", "a/b"),
+            (":scheme", "gopher"),
+            (":new", "x"),
+        ] {
             assert_eq!(write(REQUEST, name.as_bytes(), value.as_bytes()), Err(Refused), "{name}: {value:?}");
         }
-        for (name, value) in [(":method", "PURGE"), (":path", "/a?b=%20"), (":authority", "a.example:8080"), (":scheme", "https")] {
+        for (name, value) in
+            [(":method", "PURGE"), (":path", "/a?b=%20"), (":authority", "a.example:8080"), (":scheme", "https")]
+        {
             assert_eq!(write(REQUEST, name.as_bytes(), value.as_bytes()), Ok(()), "{name}: {value:?}");
         }
     }
@@ -111,14 +150,21 @@ mod tests {
 
     #[test]
     fn a_status_is_one_a_final_answer_has() {
-        for (status, good) in [("200", true), ("599", true), ("100", false), ("0", false), ("99999", false), ("600", false)] {
+        for (status, good) in
+            [("200", true), ("599", true), ("100", false), ("0", false), ("99999", false), ("600", false)]
+        {
             assert_eq!(write(MapType::ResponseHeaders, b":status", status.as_bytes()).is_ok(), good, "{status}");
         }
     }
 
     #[test]
     fn a_replaced_map_keeps_its_pseudo_headers_and_its_framing() {
-        let list = |pairs: &[(&'static str, &'static str)]| -> HeaderList { pairs.iter().map(|(name, value)| (Bytes::from_static(name.as_bytes()), Bytes::from_static(value.as_bytes()))).collect() };
+        let list = |pairs: &[(&'static str, &'static str)]| -> HeaderList {
+            pairs
+                .iter()
+                .map(|(name, value)| (Bytes::from_static(name.as_bytes()), Bytes::from_static(value.as_bytes())))
+                .collect()
+        };
         let before = list(&[(":method", "GET"), (":path", "/"), ("content-length", "3")]);
         let allowed = |pairs| replacement(REQUEST, &before, &list(pairs)).is_ok();
         assert!(allowed(&[(":method", "PUT"), (":path", "/x"), ("content-length", "3"), ("x-a", "b")]));

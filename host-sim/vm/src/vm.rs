@@ -1,19 +1,24 @@
 //! A plugin on one worker: the VM that runs it, and what becomes of streams when the VM dies.
 
-use std::{collections::HashMap, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 
 use crate::{
     abi::Direction,
     context::{Shutdown, Stream, Target},
     exports::Callback,
     failure::{FailureState, Gate, ReloadStats},
-    instance::{Instance, Setup, StartError},
+    instance::{Instance, Setup},
     log_gate::LogLine,
     module::Module,
     outcome::{Admission, Event, LogMaps, Released, StreamId},
     plugin::PluginConfig,
+    replay::start_record,
+    script::Script,
     shared::Shared,
+    start_error::StartError,
     state::ROOT,
+    trace::{Entry, Record, TraceSink},
+    traced::{TracedInfo, TracedWorld},
     trap::Trap,
     world::{StreamInfo, World},
 };
@@ -34,6 +39,8 @@ pub struct Vm {
     pub(crate) moved: HashMap<StreamId, StreamId>,
     pub(crate) events: Vec<Event>,
     pub(crate) last_trap: Option<Trap>,
+    pub(crate) trace: Option<TraceSink>,
+    pub(crate) script: Option<Rc<RefCell<Script>>>,
 }
 
 pub(crate) enum Running {
@@ -46,9 +53,47 @@ pub(crate) enum Running {
 
 impl Vm {
     /// Loads, starts and configures the plugin as Envoy does for a worker.
-    pub fn start(module: &Module, plugin: PluginConfig, shared: &Shared, world: Box<dyn World>) -> Result<Vm, StartError> {
+    pub fn start(
+        module: &Module,
+        plugin: PluginConfig,
+        shared: &Shared,
+        world: Box<dyn World>,
+    ) -> Result<Vm, StartError> {
+        Vm::start_recorded(module, plugin, shared, world, None, None)
+    }
+
+    /// As [`Vm::start`], with a record of the run: everything that comes in, everything the module asks and is told, everything that comes out.
+    pub fn start_traced(
+        module: &Module,
+        plugin: PluginConfig,
+        shared: &Shared,
+        world: Box<dyn World>,
+        sink: TraceSink,
+    ) -> Result<Vm, StartError> {
+        let world = Box::new(TracedWorld { world, sink: sink.clone() });
+        Vm::start_recorded(module, plugin, shared, world, Some(sink), None)
+    }
+
+    pub(crate) fn start_recorded(
+        module: &Module,
+        plugin: PluginConfig,
+        shared: &Shared,
+        world: Box<dyn World>,
+        trace: Option<TraceSink>,
+        script: Option<Rc<RefCell<Script>>>,
+    ) -> Result<Vm, StartError> {
         let plugin = Rc::new(plugin);
-        let setup = Setup { module, plugin: plugin.clone(), shared: shared.clone(), number: 1 };
+        if let Some(trace) = &trace {
+            (trace.borrow_mut())(&start_record(module.digest(), &plugin, world.log_level()));
+        }
+        let setup = Setup {
+            module,
+            plugin: plugin.clone(),
+            shared: shared.clone(),
+            number: 1,
+            trace: trace.clone(),
+            script: script.clone(),
+        };
         let mut instance = Instance::start(setup, world).map_err(|(error, _)| error)?;
         let now = Duration::from_nanos(instance.state_mut().world.monotonic());
         let mut vm = Vm {
@@ -63,6 +108,8 @@ impl Vm {
             moved: HashMap::new(),
             events: Vec::new(),
             last_trap: None,
+            trace,
+            script,
         };
         vm.after_call(None);
         Ok(vm)
@@ -113,7 +160,10 @@ impl Vm {
             Direction::Response => stream.response.buffered(),
         };
         match self.context_of(stream) {
-            Some(context) => self.alive().and_then(|instance| instance.state().streams.get(&context)).map_or(0, |stream| held(stream)),
+            Some(context) => self
+                .alive()
+                .and_then(|instance| instance.state().streams.get(&context))
+                .map_or(0, |stream| held(stream)),
             None => self.stranded.get(&stream).map_or(0, |stream| held(stream)),
         }
     }
@@ -125,12 +175,20 @@ impl Vm {
 
     /// What is to be done besides the outcome of the last entry, in order. To be called after every entry, the first after [`Vm::start`].
     pub fn take_events(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.events)
+        let events = std::mem::take(&mut self.events);
+        events.iter().for_each(|event| self.note(|| Record::from(event)));
+        events
     }
 
     /// Asks the policy about a new request, and gives it an id. Envoy does this for every filter of the chain as the request arrives.
     /// The module hears of it with the first headers, or with the log.
     pub fn create_stream(&mut self, info: Rc<dyn StreamInfo>) -> Admission {
+        self.note(|| Record::Entry(Entry::CreateStream));
+        let info = match &self.trace {
+            // A run that is played again has the answers, and puts them on record itself.
+            Some(sink) if self.script.is_none() => Rc::new(TracedInfo { info, sink: sink.clone() }),
+            _ => info,
+        };
         match self.admit() {
             Gate::Enter => {}
             Gate::Bypass => return Admission::Bypass,
@@ -145,6 +203,7 @@ impl Vm {
 
     /// The finished stream is logged: before [`Vm::on_done`], for every filter that got an id, reached or not. The maps come back.
     pub fn on_log(&mut self, stream: StreamId, maps: LogMaps) -> LogMaps {
+        self.note(|| Record::Entry(Entry::log(stream, &maps)));
         let Some(context) = self.context_of(stream) else { return maps };
         if let Some(stream) = self.live(context) {
             stream.log = Some(maps);
@@ -162,6 +221,7 @@ impl Vm {
 
     /// The stream is over: `proxy_on_done`, `proxy_on_delete`, and its id is forgotten.
     pub fn on_done(&mut self, stream: StreamId) {
+        self.note(|| Record::Entry(Entry::Done { stream }));
         if let Some(context) = self.context_of(stream) {
             if self.live(context).is_some_and(|stream| stream.created) {
                 let target = Target::Stream(context);
@@ -192,7 +252,10 @@ impl Vm {
     /// The configuration goes away: `proxy_on_done` for the plugin, and `proxy_on_delete` unless the module answers that it is not done yet.
     /// Then this says false, and true is to be had from [`Vm::is_shut_down`] once the module has called `proxy_done`.
     pub fn shut_down(&mut self) -> bool {
-        let done = self.enter(None, |instance| instance.call(Target::Root, "proxy_on_done", |exports| exports.on_done.as_ref(), ROOT));
+        self.note(|| Record::Entry(Entry::ShutDown));
+        let done = self.enter(None, |instance| {
+            instance.call(Target::Root, "proxy_on_done", |exports| exports.on_done.as_ref(), ROOT)
+        });
         if let (Some(Some(0)), Running::Alive(instance)) = (done, &mut self.running) {
             instance.state_mut().root.shutdown = Shutdown::Pending;
             return false;
@@ -210,7 +273,16 @@ impl Vm {
         if let Running::Alive(instance) = &mut self.running {
             instance.state_mut().root.shutdown = Shutdown::Over;
         }
-        self.enter(None, |instance| instance.call(Target::Root, "proxy_on_delete", |exports| exports.on_delete.as_ref(), ROOT));
+        self.enter(None, |instance| {
+            instance.call(Target::Root, "proxy_on_delete", |exports| exports.on_delete.as_ref(), ROOT)
+        });
+    }
+
+    /// Puts a line on record, if there is one.
+    pub(crate) fn note(&self, record: impl FnOnce() -> Record) {
+        if let Some(trace) = &self.trace {
+            (trace.borrow_mut())(&record());
+        }
     }
 
     pub(crate) fn alive(&self) -> Option<&Instance> {
@@ -241,7 +313,11 @@ impl Vm {
     }
 
     /// Calls into the VM for something else than a filter callback; a trap ends it. `None`: there was no VM, or there is none any more.
-    pub(crate) fn enter<R>(&mut self, culprit: Option<StreamId>, call: impl FnOnce(&mut Instance) -> Result<R, Trap>) -> Option<R> {
+    pub(crate) fn enter<R>(
+        &mut self,
+        culprit: Option<StreamId>,
+        call: impl FnOnce(&mut Instance) -> Result<R, Trap>,
+    ) -> Option<R> {
         match call(self.alive_mut()?) {
             Ok(answer) => {
                 self.after_call(None);

@@ -38,7 +38,8 @@ pub trait World {
 }
 
 /// What is behind a cluster's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ClusterState {
     /// There is no such cluster: the call answers "bad argument".
     Unknown,

@@ -1,12 +1,15 @@
 //! A stream through a module: headers, bodies, replies, pauses.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
 mod support;
 
 use bytes::Bytes;
 use support::*;
 use vm::{Direction, Event, Hold, Verdict};
 
-const REPLACE: &str = r#"(import "env" "proxy_replace_header_map_value" (func $replace (param i32 i32 i32 i32 i32) (result i32)))"#;
+const REPLACE: &str =
+    r#"(import "env" "proxy_replace_header_map_value" (func $replace (param i32 i32 i32 i32 i32) (result i32)))"#;
 
 #[test]
 fn a_filter_changes_headers_and_they_come_back() {
@@ -22,7 +25,10 @@ fn a_filter_changes_headers_and_they_come_back() {
     let outcome = vm.on_request_headers(id, request(&[("x-mark", "forged"), ("accept", "*/*")]), true);
     assert_eq!(outcome.verdict, Verdict::Continue);
     assert!(outcome.released.route_cleared);
-    assert_eq!(text(&outcome.released.headers.unwrap()), ":authority: a.example\n:path: /\n:method: GET\n:scheme: http\naccept: */*\nx-mark: yes\n");
+    assert_eq!(
+        text(&outcome.released.headers.unwrap()),
+        ":authority: a.example\n:path: /\n:method: GET\n:scheme: http\naccept: */*\nx-mark: yes\n"
+    );
     vm.on_done(id);
     assert!(vm.take_events().is_empty());
 }
@@ -52,7 +58,10 @@ fn a_local_reply_wins_over_what_the_callback_returns() {
     let id = stream(&mut vm);
     let outcome = vm.on_request_headers(id, request(&[]), true);
     let Verdict::Reply(reply) = outcome.verdict else { panic!("{:?}", outcome.verdict) };
-    assert_eq!((reply.status, reply.details.as_str(), reply.body, reply.grpc_status), (403, "not_so_fast", Bytes::from_static(b"go away"), None));
+    assert_eq!(
+        (reply.status, reply.details.as_str(), reply.body, reply.grpc_status),
+        (403, "not_so_fast", Bytes::from_static(b"go away"), None)
+    );
     assert_eq!(outcome.released.headers, Some(request(&[])));
 }
 

@@ -1,5 +1,7 @@
 //! A module that means harm, in many ways. The host answers each, serves the next request, stays small, and lets nothing onto the wire or into the log.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
 mod support;
 
 use std::rc::Rc;
@@ -51,43 +53,127 @@ const WAYS: &[(&str, &str)] = &[
     ("reads out of bounds", "(drop (i32.load (i32.const 0x7fffffff)))"),
     ("calls nobody", "(call_indirect (i32.const 7))"),
     ("grows without end", "(loop (br_if 0 (i32.ne (memory.grow (i32.const 256)) (i32.const -1)))) unreachable"),
-    ("grows the table without end", "(loop (br_if 0 (i32.ne (table.grow (ref.null func) (i32.const 100000)) (i32.const -1))))"),
+    (
+        "grows the table without end",
+        "(loop (br_if 0 (i32.ne (table.grow (ref.null func) (i32.const 100000)) (i32.const -1))))",
+    ),
     ("exits", "(call $exit (i32.const 1)) unreachable"),
-    ("passes a pointer out of range", "(drop (call $get (i32.const 0) (i32.const -16) (i32.const 100) (i32.const 0) (i32.const 4)))"),
-    ("passes a length out of range", "(drop (call $get (i32.const 0) (i32.const 336) (i32.const -1) (i32.const 0) (i32.const 4)))"),
-    ("wants the answer out of range", "(drop (call $get (i32.const 0) (i32.const 336) (i32.const 5) (i32.const -4) (i32.const -4)))"),
-    ("names a map that is none", "(drop (call $add (i32.const 99) (i32.const 256) (i32.const 6) (i32.const 256) (i32.const 6)))"),
+    (
+        "passes a pointer out of range",
+        "(drop (call $get (i32.const 0) (i32.const -16) (i32.const 100) (i32.const 0) (i32.const 4)))",
+    ),
+    (
+        "passes a length out of range",
+        "(drop (call $get (i32.const 0) (i32.const 336) (i32.const -1) (i32.const 0) (i32.const 4)))",
+    ),
+    (
+        "wants the answer out of range",
+        "(drop (call $get (i32.const 0) (i32.const 336) (i32.const 5) (i32.const -4) (i32.const -4)))",
+    ),
+    (
+        "names a map that is none",
+        "(drop (call $add (i32.const 99) (i32.const 256) (i32.const 6) (i32.const 256) (i32.const 6)))",
+    ),
     ("names a context that is none", "(drop (call $effective (i32.const 12345)))"),
-    ("continues and closes what is not paused", "(drop (call $continue (i32.const 0))) (drop (call $continue (i32.const 1))) (drop (call $continue (i32.const 77)))"),
-    ("splits a header's value", "(drop (call $add (i32.const 0) (i32.const 256) (i32.const 6) (i32.const 272) (i32.const 18)))"),
-    ("splits a header's name", "(drop (call $add (i32.const 0) (i32.const 272) (i32.const 18) (i32.const 256) (i32.const 6)))"),
-    ("puts a space into a name", "(drop (call $add (i32.const 0) (i32.const 512) (i32.const 8) (i32.const 256) (i32.const 6)))"),
-    ("puts NUL into a value", "(drop (call $add (i32.const 0) (i32.const 256) (i32.const 6) (i32.const 0) (i32.const 4)))"),
-    ("splits the request line", "(drop (call $set (i32.const 0) (i32.const 336) (i32.const 5) (i32.const 304) (i32.const 18)))"),
-    ("breaks the method", "(drop (call $set (i32.const 0) (i32.const 352) (i32.const 7) (i32.const 368) (i32.const 3)))"),
-    ("empties the authority", "(drop (call $set (i32.const 0) (i32.const 544) (i32.const 10) (i32.const 0) (i32.const 0)))"),
+    (
+        "continues and closes what is not paused",
+        "(drop (call $continue (i32.const 0))) (drop (call $continue (i32.const 1))) (drop (call $continue (i32.const 77)))",
+    ),
+    (
+        "splits a header's value",
+        "(drop (call $add (i32.const 0) (i32.const 256) (i32.const 6) (i32.const 272) (i32.const 18)))",
+    ),
+    (
+        "splits a header's name",
+        "(drop (call $add (i32.const 0) (i32.const 272) (i32.const 18) (i32.const 256) (i32.const 6)))",
+    ),
+    (
+        "puts a space into a name",
+        "(drop (call $add (i32.const 0) (i32.const 512) (i32.const 8) (i32.const 256) (i32.const 6)))",
+    ),
+    (
+        "puts NUL into a value",
+        "(drop (call $add (i32.const 0) (i32.const 256) (i32.const 6) (i32.const 0) (i32.const 4)))",
+    ),
+    (
+        "splits the request line",
+        "(drop (call $set (i32.const 0) (i32.const 336) (i32.const 5) (i32.const 304) (i32.const 18)))",
+    ),
+    (
+        "breaks the method",
+        "(drop (call $set (i32.const 0) (i32.const 352) (i32.const 7) (i32.const 368) (i32.const 3)))",
+    ),
+    (
+        "empties the authority",
+        "(drop (call $set (i32.const 0) (i32.const 544) (i32.const 10) (i32.const 0) (i32.const 0)))",
+    ),
     ("removes the path", "(drop (call $remove (i32.const 0) (i32.const 336) (i32.const 5)))"),
     ("adds a length", "(drop (call $add (i32.const 0) (i32.const 384) (i32.const 14) (i32.const 512) (i32.const 1)))"),
-    ("adds a transfer coding", "(drop (call $add (i32.const 0) (i32.const 400) (i32.const 17) (i32.const 432) (i32.const 7)))"),
+    (
+        "adds a transfer coding",
+        "(drop (call $add (i32.const 0) (i32.const 400) (i32.const 17) (i32.const 432) (i32.const 7)))",
+    ),
     ("sets pairs that are none", "(drop (call $set_pairs (i32.const 0) (i32.const 496) (i32.const 4)))"),
     ("sets pairs of huge lengths", "(drop (call $set_pairs (i32.const 0) (i32.const 560) (i32.const 12)))"),
     ("sets no pairs", "(drop (call $set_pairs (i32.const 0) (i32.const 0) (i32.const 0)))"),
-    ("answers with status 0", "(drop (call $reply (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1)))"),
-    ("answers with status 99999", "(drop (call $reply (i32.const 99999) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1)))"),
-    ("answers twice and continues", "(drop (call $reply (i32.const 403) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1))) (drop (call $reply (i32.const 404) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1))) (drop (call $continue (i32.const 0)))"),
-    ("splits the details of its answer", "(drop (call $reply (i32.const 403) (i32.const 448) (i32.const 31) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1)))"),
+    (
+        "answers with status 0",
+        "(drop (call $reply (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1)))",
+    ),
+    (
+        "answers with status 99999",
+        "(drop (call $reply (i32.const 99999) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1)))",
+    ),
+    (
+        "answers twice and continues",
+        "(drop (call $reply (i32.const 403) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1))) (drop (call $reply (i32.const 404) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1))) (drop (call $continue (i32.const 0)))",
+    ),
+    (
+        "splits the details of its answer",
+        "(drop (call $reply (i32.const 403) (i32.const 448) (i32.const 31) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1)))",
+    ),
     ("answers and closes", "(drop (call $close (i32.const 0))) (drop (call $close (i32.const 1)))"),
     ("forges lines of the log", "(drop (call $log (i32.const 4) (i32.const 448) (i32.const 31)))"),
-    ("floods the log", "(local.set $n (i32.const 5000)) (loop (drop (call $log (i32.const 5) (i32.const 0) (i32.const 60000))) (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"),
-    ("writes one memory a thousand times", "(local.set $n (i32.const 8192)) (loop (i32.store offset=4 (i32.add (i32.const 4096) (local.get $n)) (i32.const 60000)) (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 8))))) (drop (call $fd_write (i32.const 1) (i32.const 4096) (i32.const -1) (i32.const 0)))"),
-    ("shares without end", "(local.set $n (i32.const 100)) (loop (i32.store (i32.const 0) (local.get $n)) (drop (call $share (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 130000) (i32.const 0))) (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"),
-    ("queues without end", "(drop (call $register (i32.const 256) (i32.const 6) (i32.const 0))) (local.set $n (i32.const 2000)) (loop (drop (call $enqueue (i32.load (i32.const 0)) (i32.const 0) (i32.const 130000))) (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"),
-    ("opens queues without end", "(local.set $n (i32.const 5000)) (loop (i32.store (i32.const 8) (local.get $n)) (drop (call $register (i32.const 8) (i32.const 4) (i32.const 0))) (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"),
-    ("defines metrics without end", "(local.set $n (i32.const 20000)) (loop (i32.store (i32.const 8) (local.get $n)) (drop (call $define (i32.const 0) (i32.const 8) (i32.const 4) (i32.const 0))) (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"),
-    ("adds headers without end", "(local.set $n (i32.const 5000)) (loop (drop (call $add (i32.const 0) (i32.const 256) (i32.const 6) (i32.const 1024) (i32.const 60000))) (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"),
-    ("calls the network without end", "(local.set $n (i32.const 5000)) (loop (drop (call $http (i32.const 256) (i32.const 6) (i32.const 256) (i32.const 6) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0))) (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"),
-    ("asks for strange properties", "(drop (call $property (i32.const 0) (i32.const 60000) (i32.const 0) (i32.const 4))) (drop (call $set_property (i32.const 0) (i32.const 60000) (i32.const 0) (i32.const 60000)))"),
-    ("unpacks rubbish", "(drop (call $foreign (i32.const 528) (i32.const 10) (i32.const 0) (i32.const 60000) (i32.const 0) (i32.const 4)))"),
+    (
+        "floods the log",
+        "(local.set $n (i32.const 5000)) (loop (drop (call $log (i32.const 5) (i32.const 0) (i32.const 60000))) (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))",
+    ),
+    (
+        "writes one memory a thousand times",
+        "(local.set $n (i32.const 8192)) (loop (i32.store offset=4 (i32.add (i32.const 4096) (local.get $n)) (i32.const 60000)) (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 8))))) (drop (call $fd_write (i32.const 1) (i32.const 4096) (i32.const -1) (i32.const 0)))",
+    ),
+    (
+        "shares without end",
+        "(local.set $n (i32.const 100)) (loop (i32.store (i32.const 0) (local.get $n)) (drop (call $share (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 130000) (i32.const 0))) (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))",
+    ),
+    (
+        "queues without end",
+        "(drop (call $register (i32.const 256) (i32.const 6) (i32.const 0))) (local.set $n (i32.const 2000)) (loop (drop (call $enqueue (i32.load (i32.const 0)) (i32.const 0) (i32.const 130000))) (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))",
+    ),
+    (
+        "opens queues without end",
+        "(local.set $n (i32.const 5000)) (loop (i32.store (i32.const 8) (local.get $n)) (drop (call $register (i32.const 8) (i32.const 4) (i32.const 0))) (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))",
+    ),
+    (
+        "defines metrics without end",
+        "(local.set $n (i32.const 20000)) (loop (i32.store (i32.const 8) (local.get $n)) (drop (call $define (i32.const 0) (i32.const 8) (i32.const 4) (i32.const 0))) (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))",
+    ),
+    (
+        "adds headers without end",
+        "(local.set $n (i32.const 5000)) (loop (drop (call $add (i32.const 0) (i32.const 256) (i32.const 6) (i32.const 1024) (i32.const 60000))) (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))",
+    ),
+    (
+        "calls the network without end",
+        "(local.set $n (i32.const 5000)) (loop (drop (call $http (i32.const 256) (i32.const 6) (i32.const 256) (i32.const 6) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0))) (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))",
+    ),
+    (
+        "asks for strange properties",
+        "(drop (call $property (i32.const 0) (i32.const 60000) (i32.const 0) (i32.const 4))) (drop (call $set_property (i32.const 0) (i32.const 60000) (i32.const 0) (i32.const 60000)))",
+    ),
+    (
+        "unpacks rubbish",
+        "(drop (call $foreign (i32.const 528) (i32.const 10) (i32.const 0) (i32.const 60000) (i32.const 0) (i32.const 4)))",
+    ),
     ("wants all the dice", "(drop (call $random (i32.const 0) (i32.const -1)))"),
     ("ticks without pause", "(drop (call $tick (i32.const 1)))"),
     ("returns an unknown action", "(return (i32.const 99))"),
@@ -131,7 +217,11 @@ fn hardened_every_misdeed_is_answered_and_the_next_request_is_served() {
         match &outcome.verdict {
             Verdict::Reply(reply) => {
                 assert!((200..600).contains(&reply.status), "{name}: {}", reply.status);
-                assert!(!reply.details.contains(|character: char| character.is_whitespace()), "{name}: {:?}", reply.details);
+                assert!(
+                    !reply.details.contains(|character: char| character.is_whitespace()),
+                    "{name}: {:?}",
+                    reply.details
+                );
             }
             Verdict::Continue | Verdict::Fail | Verdict::Reset | Verdict::Pause(_) => {}
         }
@@ -142,10 +232,18 @@ fn hardened_every_misdeed_is_answered_and_the_next_request_is_served() {
             assert!(![&b"content-length"[..], b"transfer-encoding"].contains(&&header[..]), "{name}: {header:?}");
         }
         for (pseudo, value) in [(":path", "/"), (":method", "GET"), (":authority", "a.example")] {
-            assert_eq!(vm::headers::first(&head, pseudo.as_bytes()), Some(&Bytes::from_static(value.as_bytes())), "{name}: {pseudo}");
+            assert_eq!(
+                vm::headers::first(&head, pseudo.as_bytes()),
+                Some(&Bytes::from_static(value.as_bytes())),
+                "{name}: {pseudo}"
+            );
         }
         let next = ask(&mut vm, false).unwrap_or_else(|| panic!("{name}: the next request is not served"));
-        assert_eq!((next.verdict, next.released.headers), (Verdict::Continue, Some(request(&[]))), "{name}: the next request");
+        assert_eq!(
+            (next.verdict, next.released.headers),
+            (Verdict::Continue, Some(request(&[]))),
+            "{name}: the next request"
+        );
         assert!(world.log().len() <= 1100, "{name}: {} lines of log", world.log().len());
         assert!(vm.memory_bytes() <= 64 << 20, "{name}");
     }
@@ -171,7 +269,14 @@ fn all_of_it_together_leaves_the_process_small() {
         }
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB").parse::<u64>().unwrap();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse::<u64>()
+        .unwrap();
     assert!(peak < 256 << 10, "{peak} kB at the worst moment");
 }
 

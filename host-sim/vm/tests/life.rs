@@ -1,12 +1,17 @@
 //! A plugin from load to death: what is refused, what a trap costs, what is bounded.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
 mod support;
 
 use std::{rc::Rc, time::Instant};
 
 use bytes::Bytes;
 use support::*;
-use vm::{Admission, CheckError, Engine, EngineConfig, Event, FailurePolicy, Fidelity, Limits, LoadError, NoInfo, PluginConfig, Shared, StartError, StreamId, TrapReason, Verdict, Vm};
+use vm::{
+    Admission, CheckError, Engine, EngineConfig, Event, FailurePolicy, Fidelity, Limits, LoadError, NoInfo,
+    PluginConfig, Shared, StartError, StreamId, TrapReason, Verdict, Vm,
+};
 
 #[track_caller]
 fn refused(text: &str, expected: &str) {
@@ -21,14 +26,28 @@ const MARKER: &str = r#"(func (export "proxy_abi_version_0_2_1"))"#;
 #[test]
 fn a_module_that_envoy_refuses_is_refused_in_envoys_words() {
     refused(&format!("(module {MEMORY} {MALLOC})"), "Missing or unknown Proxy-Wasm ABI version");
-    refused(&format!(r#"(module {MEMORY} {MALLOC} (func (export "proxy_abi_version_0_3_0")))"#), "Missing or unknown Proxy-Wasm ABI version: the module exports proxy_abi_version_0_3_0");
+    refused(
+        &format!(r#"(module {MEMORY} {MALLOC} (func (export "proxy_abi_version_0_3_0")))"#),
+        "Missing or unknown Proxy-Wasm ABI version: the module exports proxy_abi_version_0_3_0",
+    );
     refused(&format!("(module {MEMORY} {MARKER})"), "Wasm module is missing malloc function.");
     refused(&format!("(module {MALLOC} {MARKER})"), "the module does not export a memory");
-    refused(&format!(r#"(module (import "env" "proxy_fly" (func)) {MEMORY} {MALLOC} {MARKER})"#), "Failed to load Wasm module due to a missing import: env.proxy_fly");
-    refused(&format!(r#"(module (import "env" "x" (global i32)) {MEMORY} {MALLOC} {MARKER})"#), "Failed to load Wasm module due to a missing import: env.x");
-    refused(&format!(r#"(module (import "env" "memory" (memory 1)) {MALLOC} {MARKER})"#), "the module imports its memory");
     refused(
-        &format!(r#"(module {MEMORY} {MALLOC} {MARKER} (func (export "proxy_on_request_headers") (param i32 i32) (result i32) (i32.const 0)))"#),
+        &format!(r#"(module (import "env" "proxy_fly" (func)) {MEMORY} {MALLOC} {MARKER})"#),
+        "Failed to load Wasm module due to a missing import: env.proxy_fly",
+    );
+    refused(
+        &format!(r#"(module (import "env" "x" (global i32)) {MEMORY} {MALLOC} {MARKER})"#),
+        "Failed to load Wasm module due to a missing import: env.x",
+    );
+    refused(
+        &format!(r#"(module (import "env" "memory" (memory 1)) {MALLOC} {MARKER})"#),
+        "the module imports its memory",
+    );
+    refused(
+        &format!(
+            r#"(module {MEMORY} {MALLOC} {MARKER} (func (export "proxy_on_request_headers") (param i32 i32) (result i32) (i32.const 0)))"#
+        ),
         "Bad function signature for: proxy_on_request_headers, want: i32 i32 i32 -> i32, but the module exports: i32 i32 -> i32",
     );
 }
@@ -50,9 +69,12 @@ fn features_that_widen_the_attack_surface_are_refused() {
 fn compiled_code_is_found_again_and_broken_files_are_compiled_anew() {
     let folder = tempfile::tempdir().unwrap();
     let wasm = wat::parse_str(module_text("", "")).unwrap();
-    let load = || Engine::new(EngineConfig { cache_dir: Some(folder.path().join("cache")) }).unwrap().load(&wasm).unwrap();
+    let load =
+        || Engine::new(EngineConfig { cache_dir: Some(folder.path().join("cache")) }).unwrap().load(&wasm).unwrap();
     load();
-    let files = || std::fs::read_dir(folder.path().join("cache")).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let files = || {
+        std::fs::read_dir(folder.path().join("cache")).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
     let [file] = &files()[..] else { panic!("{:?}", files()) };
     let good = std::fs::read(file).unwrap();
     let mut broken = good.clone();
@@ -67,7 +89,11 @@ fn compiled_code_is_found_again_and_broken_files_are_compiled_anew() {
 #[test]
 fn a_refused_start_carries_the_modules_log() {
     let log = r#"(import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))"#;
-    let refuses = |callback: &str| format!(r#"(data (i32.const 0) "rules[0]: no\nforged") (func (export "{callback}") (param i32 i32) (result i32) (drop (call $log (i32.const 4) (i32.const 0) (i32.const 19))) (i32.const 0))"#);
+    let refuses = |callback: &str| {
+        format!(
+            r#"(data (i32.const 0) "rules[0]: no\nforged") (func (export "{callback}") (param i32 i32) (result i32) (drop (call $log (i32.const 4) (i32.const 0) (i32.const 19))) (i32.const 0))"#
+        )
+    };
     let (result, _) = start_with(&load(log, &refuses("proxy_on_configure")), config());
     let Err(StartError::ConfigureRefused { log: lines }) = &result else { panic!("{:?}", result.err()) };
     assert_eq!(lines[0].text, "rules[0]: no\\nforged");
@@ -75,8 +101,14 @@ fn a_refused_start_carries_the_modules_log() {
     assert!(matches!(result, Err(StartError::StartRefused { .. })));
     let wasm = wat::parse_str(module_text(log, &refuses("proxy_on_configure"))).unwrap();
     let error = vm::check(&ENGINE, &wasm, config(), Box::new(Still::default())).unwrap_err();
-    assert_eq!(error.to_string(), "the module refused its configuration: proxy_on_configure returned false\n  module: [error] rules[0]: no\\nforged");
-    assert!(matches!(vm::check(&ENGINE, b"", config(), Box::new(Still::default())), Err(CheckError::Load(LoadError::Invalid(_) | LoadError::UnknownAbi { .. }))));
+    assert_eq!(
+        error.to_string(),
+        "the module refused its configuration: proxy_on_configure returned false\n  module: [error] rules[0]: no\\nforged"
+    );
+    assert!(matches!(
+        vm::check(&ENGINE, b"", config(), Box::new(Still::default())),
+        Err(CheckError::Load(LoadError::Invalid(_) | LoadError::UnknownAbi { .. }))
+    ));
 }
 
 #[test]
@@ -86,8 +118,14 @@ fn a_start_that_traps_loops_or_needs_too_much_is_refused() {
         let (result, _) = start_with(&load("", body), PluginConfig { limits, ..config() });
         result.err().expect("a refusal").to_string()
     };
-    assert!(reason(r#"(func (export "_start") unreachable)"#).starts_with("Function: _start failed: Uncaught RuntimeError: unreachable"));
-    assert!(reason(r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) (loop (br 0)) (i32.const 1))"#).contains("its CPU time is used up"));
+    assert!(
+        reason(r#"(func (export "_start") unreachable)"#)
+            .starts_with("Function: _start failed: Uncaught RuntimeError: unreachable")
+    );
+    assert!(
+        reason(r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) (loop (br 0)) (i32.const 1))"#)
+            .contains("its CPU time is used up")
+    );
     assert!(reason(r#"(func $s (loop (br 0))) (start $s)"#).starts_with("Failed to create new Wasm instance"));
     let huge = format!("(module (memory (export \"memory\") 4096) {MALLOC} {MARKER})");
     let (result, _) = start_with(&load_text(&huge).unwrap(), config());
@@ -96,16 +134,26 @@ fn a_start_that_traps_loops_or_needs_too_much_is_refused() {
 
 #[test]
 fn the_host_cannot_be_called_while_code_initialises_or_memory_is_allocated() {
-    let text = |body: &str| format!(r#"(module (import "env" "proxy_get_current_time_nanoseconds" (func $now (param i32) (result i32))) {MEMORY} {MARKER} {body})"#);
-    let start_of = |body: &str| start_with(&load_text(&text(body)).unwrap(), config()).0.err().map(|error| error.to_string());
-    let error = start_of(&format!(r#"{MALLOC} (func (export "_initialize") (drop (call $now (i32.const 0))))"#)).unwrap();
+    let text = |body: &str| {
+        format!(
+            r#"(module (import "env" "proxy_get_current_time_nanoseconds" (func $now (param i32) (result i32))) {MEMORY} {MARKER} {body})"#
+        )
+    };
+    let start_of =
+        |body: &str| start_with(&load_text(&text(body)).unwrap(), config()).0.err().map(|error| error.to_string());
+    let error =
+        start_of(&format!(r#"{MALLOC} (func (export "_initialize") (drop (call $now (i32.const 0))))"#)).unwrap();
     assert!(error.contains("restricted_callback (env.proxy_get_current_time_nanoseconds)"), "{error}");
     // An allocator that calls the host is met when the host needs memory.
     let allocator = r#"(data (i32.const 0) "plugin_name")
         (func (export "malloc") (param i32) (result i32) (drop (call $now (i32.const 64))) (i32.const 1024))
         (func (export "proxy_on_configure") (param i32 i32) (result i32) (call $property (i32.const 0) (i32.const 11) (i32.const 32) (i32.const 36)))"#;
     let imports = r#"(import "env" "proxy_get_current_time_nanoseconds" (func $now (param i32) (result i32))) (import "env" "proxy_get_property" (func $property (param i32 i32 i32 i32) (result i32)))"#;
-    let error = start_with(&load_text(&format!("(module {imports} {MEMORY} {MARKER} {allocator})")).unwrap(), config()).0.err().unwrap().to_string();
+    let error = start_with(&load_text(&format!("(module {imports} {MEMORY} {MARKER} {allocator})")).unwrap(), config())
+        .0
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("proxy_on_configure failed: Uncaught Error: restricted_callback"), "{error}");
 }
 
@@ -171,7 +219,11 @@ fn hardened_a_trap_costs_exactly_the_request_that_caused_it() {
     for policy in [FailurePolicy::Closed, FailurePolicy::Open, FailurePolicy::LegacyOpen] {
         let (mut vm, _) = vm_with(policy, Fidelity::Hardened);
         for _ in 0..3 {
-            assert_eq!((ask(&mut vm, "GET"), ask(&mut vm, "POST"), ask(&mut vm, "GET")), ("200", "503", "200"), "{policy:?}");
+            assert_eq!(
+                (ask(&mut vm, "GET"), ask(&mut vm, "POST"), ask(&mut vm, "GET")),
+                ("200", "503", "200"),
+                "{policy:?}"
+            );
         }
         assert_eq!(vm.reload_stats().success, 3);
     }
@@ -185,7 +237,11 @@ fn a_loop_ends_at_its_deadline_and_memory_at_its_limit() {
     assert!(begun.elapsed().as_millis() >= 30, "not before most of the 50 ms are used");
     assert_eq!(vm.last_trap().map(|trap| &trap.reason), Some(&TrapReason::Deadline));
     assert_eq!(ask(&mut vm, "DELETE"), "503");
-    assert!(matches!(vm.last_trap().map(|trap| &trap.reason), Some(TrapReason::OutOfMemory(_))), "{:?}", vm.last_trap());
+    assert!(
+        matches!(vm.last_trap().map(|trap| &trap.reason), Some(TrapReason::OutOfMemory(_))),
+        "{:?}",
+        vm.last_trap()
+    );
     assert_eq!(ask(&mut vm, "GET"), "200");
     assert!(vm.memory_bytes() <= Limits::default().memory);
     assert!(world.log()[0].contains("wasm plugin test.plugin: Function: proxy_on_request_headers failed: its CPU time is used up (Envoy would hang)"), "{:?}", world.log());
@@ -244,7 +300,10 @@ fn as_envoy_streams_in_flight_get_503_at_their_next_callback() {
 #[test]
 fn shared_things_outlive_a_vm() {
     let set = r#"(import "env" "proxy_set_shared_data" (func $set (param i32 i32 i32 i32 i32) (result i32)))"#;
-    let module = load(set, r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) (drop (call $set (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 8) (i32.const 0))) (i32.const 1))"#);
+    let module = load(
+        set,
+        r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) (drop (call $set (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 8) (i32.const 0))) (i32.const 1))"#,
+    );
     let shared = Shared::default();
     drop(Vm::start(&module, config(), &shared, Box::new(Still::default())).unwrap());
     assert_eq!(shared.data().get(b"", b"\0\0\0\0").map(|data| data.value.len()), Some(8));

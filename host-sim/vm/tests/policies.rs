@@ -1,5 +1,7 @@
 //! What a trap costs under each failure policy: in the real Envoy, and here.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
 mod support;
 
 use std::{rc::Rc, time::Duration};
@@ -44,7 +46,14 @@ fn a_trap_costs_what_it_costs_in_envoy() {
     let wasm = std::fs::read(&module).unwrap();
     for (name, _, policy) in policies() {
         let address = envoy.listener(name);
-        let get = |path: &str| envoy::exchange(address, format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes(), envoy::PATIENCE).0;
+        let get = |path: &str| {
+            envoy::exchange(
+                address,
+                format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes(),
+                envoy::PATIENCE,
+            )
+            .0
+        };
         let theirs = [get("/"), get("/trap"), get("/"), get("/")];
         assert_eq!(theirs, ours(&wasm, policy), "{name}");
     }
@@ -52,7 +61,12 @@ fn a_trap_costs_what_it_costs_in_envoy() {
 
 fn ours(wasm: &[u8], failure: FailurePolicy) -> [String; 4] {
     let world = Still::default();
-    let config = PluginConfig { name: "test.trap".to_owned(), configuration: Bytes::from_static(b"trap"), failure, ..PluginConfig::default() };
+    let config = PluginConfig {
+        name: "test.trap".to_owned(),
+        configuration: Bytes::from_static(b"trap"),
+        failure,
+        ..PluginConfig::default()
+    };
     let mut vm = Vm::start(&ENGINE.load(wasm).unwrap(), config, &Shared::default(), Box::new(world.clone())).unwrap();
     world.advance(1000);
     ["/", "/trap", "/", "/"].map(|path| {

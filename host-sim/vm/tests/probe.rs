@@ -1,5 +1,7 @@
 //! The same module in the real Envoy and here: every host function, with good and bad arguments, in every callback. The tables must be equal.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
 mod support;
 
 use std::{collections::HashMap, rc::Rc, time::Duration};
@@ -9,7 +11,10 @@ use support::{
     envoy::{self, Envoy, Filter},
     *,
 };
-use vm::{Admission, ClusterState, Direction, Event, HeaderList, HttpCallResponse, Limits, LocalReply, LogMaps, Outcome, PluginConfig, Shared, StreamId, Value, Verdict, Vm};
+use vm::{
+    Admission, ClusterState, Direction, Event, HeaderList, HttpCallResponse, Limits, LocalReply, LogMaps, Outcome,
+    PluginConfig, Shared, StreamId, Value, Verdict, Vm,
+};
 
 /// What is asked for, and the request that asks.
 const SCENARIOS: &[(&str, Body)] = &[
@@ -70,19 +75,32 @@ const BODY: &str = "hello body";
 fn every_host_function_answers_as_envoy_does() {
     let Some(binary) = envoy::binary("every_host_function_answers_as_envoy_does") else { return };
     let module = envoy::build_module("probe");
-    let envoy = Envoy::start(&binary, &[Filter { listener: "probe".to_owned(), config: envoy::plugin(&module, "probe-vm") }], envoy::origin());
+    let envoy = Envoy::start(
+        &binary,
+        &[Filter { listener: "probe".to_owned(), config: envoy::plugin(&module, "probe-vm") }],
+        envoy::origin(),
+    );
     let mut ours = Ours::start(&std::fs::read(&module).expect("the module"));
     let address = envoy.listener("probe");
     let mut differences = Vec::new();
     compare("start", &distinct(rows(&envoy.start_log())), &distinct(rows(&ours.world.log())), &mut differences);
     for (name, body) in SCENARIOS {
         let hangs = (*name, *body) == ("resume-pause", Body::Plain) || *name == "response-resume-pause";
-        let (status, text) = envoy::exchange(address, &raw_request(name, *body), if hangs { Duration::from_millis(500) } else { envoy::PATIENCE });
+        let (status, text) = envoy::exchange(
+            address,
+            &raw_request(name, *body),
+            if hangs { Duration::from_millis(500) } else { envoy::PATIENCE },
+        );
         let mut theirs = rows(&envoy.lines_until(|line| line.contains("P|delete|called|")));
         theirs.retain(|row| !is_start(row));
         theirs.push(format!("client|{status}|{text}"));
         let ours = ours.run(name, *body);
-        compare(&format!("{name} ({})", ["no body", "body", "body and trailers"][*body as usize]), &theirs, &ours, &mut differences);
+        compare(
+            &format!("{name} ({})", ["no body", "body", "body and trailers"][*body as usize]),
+            &theirs,
+            &ours,
+            &mut differences,
+        );
     }
     assert!(differences.is_empty(), "{} rows differ:\n{}", differences.len(), differences.join("\n"));
 }
@@ -94,13 +112,13 @@ fn rows(log: &[String]) -> Vec<String> {
 
 /// Envoy starts several VMs: what they say alike counts once.
 fn distinct(mut rows: Vec<String>) -> Vec<String> {
-    rows.retain(is_start);
+    rows.retain(|row| is_start(row));
     rows.sort();
     rows.dedup();
     rows
 }
 
-fn is_start(row: &String) -> bool {
+fn is_start(row: &str) -> bool {
     row.starts_with("vm_start|") || row.starts_with("configure|") || row.starts_with("create|parent|1 0")
 }
 
@@ -148,11 +166,16 @@ fn value(row: &str) -> &str {
 
 fn raw_request(name: &str, body: Body) -> Vec<u8> {
     let method = if body == Body::None { "GET" } else { "POST" };
-    let head = format!("{method} /{name} HTTP/1.1\r\nhost: a.example\r\nx-orig: one\r\nx-orig: two\r\nx-probe: {name}\r\nconnection: close\r\n");
+    let head = format!(
+        "{method} /{name} HTTP/1.1\r\nhost: a.example\r\nx-orig: one\r\nx-orig: two\r\nx-probe: {name}\r\nconnection: close\r\n"
+    );
     match body {
         Body::None => format!("{head}\r\n"),
         Body::Plain => format!("{head}content-length: {}\r\n\r\n{BODY}", BODY.len()),
-        Body::WithTrailers => format!("{head}transfer-encoding: chunked\r\n\r\n{:x}\r\n{BODY}\r\n0\r\nx-orig: trailer\r\n\r\n", BODY.len()),
+        Body::WithTrailers => format!(
+            "{head}transfer-encoding: chunked\r\n\r\n{:x}\r\n{BODY}\r\n0\r\nx-orig: trailer\r\n\r\n",
+            BODY.len()
+        ),
     }
     .into_bytes()
 }
@@ -167,7 +190,11 @@ struct Ours {
 impl Ours {
     fn start(wasm: &[u8]) -> Ours {
         let world = Still::default();
-        world.0.borrow_mut().clusters = HashMap::from([(b"origin".to_vec(), ClusterState::Ready), (b"refused".to_vec(), ClusterState::Ready), (b"no-endpoint".to_vec(), ClusterState::NoEndpoint)]);
+        world.0.borrow_mut().clusters = HashMap::from([
+            (b"origin".to_vec(), ClusterState::Ready),
+            (b"refused".to_vec(), ClusterState::Ready),
+            (b"no-endpoint".to_vec(), ClusterState::NoEndpoint),
+        ]);
         let config = PluginConfig {
             name: "test.probe".to_owned(),
             root_id: "probe-root".to_owned(),
@@ -194,7 +221,10 @@ impl Ours {
         let mut gateway = Gateway { ours: self, id, client: None, log: LogMaps::default() };
         gateway.request(name, body);
         let (client, log) = (gateway.client.take(), std::mem::take(&mut gateway.log));
-        let log = LogMaps { request_headers: log.request_headers.or_else(|| self.vm.reclaim(id, Direction::Request).headers), ..log };
+        let log = LogMaps {
+            request_headers: log.request_headers.or_else(|| self.vm.reclaim(id, Direction::Request).headers),
+            ..log
+        };
         self.vm.on_log(id, log);
         self.vm.on_done(id);
         let all = self.world.log();
@@ -216,19 +246,35 @@ struct Gateway<'a> {
 impl Gateway<'_> {
     fn request(&mut self, name: &str, body: Body) {
         let method = if body == Body::None { "GET" } else { "POST" };
-        let mut head = headers(&[(":authority", "a.example"), (":path", &format!("/{name}")), (":method", method), (":scheme", "http"), ("x-orig", "one"), ("x-orig", "two"), ("x-probe", name)]);
+        let mut head = headers(&[
+            (":authority", "a.example"),
+            (":path", &format!("/{name}")),
+            (":method", method),
+            (":scheme", "http"),
+            ("x-orig", "one"),
+            ("x-orig", "two"),
+            ("x-probe", name),
+        ]);
         match body {
             Body::None => {}
             Body::Plain => head.extend(headers(&[("content-length", "10")])),
             Body::WithTrailers => head.extend(headers(&[("transfer-encoding", "chunked")])),
         }
-        head.extend(headers(&[("x-forwarded-proto", "http"), ("x-request-id", "00000000-0000-4000-8000-000000000000")]));
+        head.extend(headers(&[
+            ("x-forwarded-proto", "http"),
+            ("x-request-id", "00000000-0000-4000-8000-000000000000"),
+        ]));
         let outcome = self.ours.vm.on_request_headers(self.id, head, body == Body::None);
         let paused = outcome.verdict != Verdict::Continue;
-        let Some(head) = self.settle(outcome, Direction::Request).and_then(|outcome| outcome.released.headers) else { return };
+        let Some(head) = self.settle(outcome, Direction::Request).and_then(|outcome| outcome.released.headers) else {
+            return;
+        };
         self.log.request_headers = Some(head.clone());
         // Without these no route is chosen: a filter has removed them.
-        if [&b":path"[..], b":authority", b"x-forwarded-proto"].iter().any(|name| vm::headers::first(&head, name).is_none()) {
+        if [&b":path"[..], b":authority", b"x-forwarded-proto"]
+            .iter()
+            .any(|name| vm::headers::first(&head, name).is_none())
+        {
             return self.local_reply(LocalReply { status: 404, body: Bytes::new(), ..LocalReply::wasm_failure() });
         }
         if body == Body::Plain && paused {
@@ -250,18 +296,25 @@ impl Gateway<'_> {
                 return;
             }
         }
-        self.respond(headers(&[(":status", "200"), ("x-orig", "response"), ("transfer-encoding", "chunked")]), "hello from origin", Some(headers(&[("x-orig", "trailer")])));
+        self.respond(
+            headers(&[(":status", "200"), ("x-orig", "response"), ("transfer-encoding", "chunked")]),
+            "hello from origin",
+            Some(headers(&[("x-orig", "trailer")])),
+        );
     }
 
     fn respond(&mut self, head: HeaderList, body: &str, trailers: Option<HeaderList>) {
         let outcome = self.ours.vm.on_response_headers(self.id, head, body.is_empty() && trailers.is_none());
         let Some(Outcome { released, .. }) = self.settle(outcome, Direction::Response) else { return };
         let head = released.headers.expect("a head");
-        let status = vm::headers::first(&head, b":status").map(|status| String::from_utf8_lossy(status).into_owned()).unwrap_or_default();
+        let status = vm::headers::first(&head, b":status")
+            .map(|status| String::from_utf8_lossy(status).into_owned())
+            .unwrap_or_default();
         self.log.response_headers = Some(head);
         let mut text = released.body.to_vec();
         if !body.is_empty() {
-            let outcome = self.ours.vm.on_response_body(self.id, Bytes::copy_from_slice(body.as_bytes()), trailers.is_none());
+            let outcome =
+                self.ours.vm.on_response_body(self.id, Bytes::copy_from_slice(body.as_bytes()), trailers.is_none());
             if let Some(outcome) = self.settle(outcome, Direction::Response) {
                 text.extend_from_slice(&outcome.released.body);
             }
@@ -318,7 +371,7 @@ impl Gateway<'_> {
                 self.local_reply(LocalReply::wasm_failure());
                 None
             }
-            Verdict::Pause(hold) if matches!(hold, vm::Hold::BodyAndBuffer | vm::Hold::BodyAndWatermark | vm::Hold::BodyNoBuffer) => None,
+            Verdict::Pause(vm::Hold::BodyAndBuffer | vm::Hold::BodyAndWatermark | vm::Hold::BodyNoBuffer) => None,
             Verdict::Pause(_) if direction == Direction::Response && released.headers.is_some() => {
                 // The head is gone, what is behind it waits for ever.
                 self.client = Some(("200".to_owned(), String::new()));
@@ -349,7 +402,9 @@ impl Gateway<'_> {
         let mut events = std::collections::VecDeque::from(self.ours.vm.take_events());
         while let Some(event) = events.pop_front() {
             match event {
-                Event::Resume { released, direction: resumed, .. } if resumed == direction => moved = Some(Some(Outcome { verdict: Verdict::Continue, released })),
+                Event::Resume { released, direction: resumed, .. } if resumed == direction => {
+                    moved = Some(Some(Outcome { verdict: Verdict::Continue, released }))
+                }
                 Event::Reply { reply, released, .. } => {
                     self.log.request_headers = self.log.request_headers.take().or(released.headers);
                     self.local_reply(reply);
@@ -361,11 +416,19 @@ impl Gateway<'_> {
                     moved = Some(None);
                 }
                 Event::HttpCall { call, request } => {
-                    assert_eq!(vm::headers::first(&request.headers, b"content-length").map(|value| &value[..]), Some(&b"9"[..]));
-                    assert_eq!(vm::headers::first(&request.headers, b"x-orig").map(|value| &value[..]), Some(&b"call"[..]));
+                    assert_eq!(
+                        vm::headers::first(&request.headers, b"content-length").map(|value| &value[..]),
+                        Some(&b"9"[..])
+                    );
+                    assert_eq!(
+                        vm::headers::first(&request.headers, b"x-orig").map(|value| &value[..]),
+                        Some(&b"call"[..])
+                    );
                     self.ours.vm.on_http_call_response(call, answer(&request.cluster, request.timeout));
                 }
-                Event::GrpcCall { call, .. } | Event::GrpcStream { call, .. } => self.ours.vm.on_grpc_close(call, 14, Bytes::from_static(b"no")),
+                Event::GrpcCall { call, .. } | Event::GrpcStream { call, .. } => {
+                    self.ours.vm.on_grpc_close(call, 14, Bytes::from_static(b"no"))
+                }
                 _ => {}
             }
             events.extend(self.ours.vm.take_events());
@@ -378,8 +441,14 @@ impl Gateway<'_> {
 fn answer(cluster: &str, timeout: Option<Duration>) -> HttpCallResponse {
     let (status, body, trailers) = match (cluster, timeout) {
         ("refused", _) => ("503", "upstream connect error or disconnect/reset before headers", HeaderList::new()),
-        (_, Some(timeout)) if timeout < Duration::from_millis(100) => ("504", "upstream request timeout", HeaderList::new()),
+        (_, Some(timeout)) if timeout < Duration::from_millis(100) => {
+            ("504", "upstream request timeout", HeaderList::new())
+        }
         _ => ("200", "hello from origin", headers(&[("x-orig", "trailer")])),
     };
-    HttpCallResponse::Response { headers: headers(&[(":status", status)]), body: Bytes::from_static(body.as_bytes()), trailers }
+    HttpCallResponse::Response {
+        headers: headers(&[(":status", status)]),
+        body: Bytes::from_static(body.as_bytes()),
+        trailers,
+    }
 }

@@ -53,7 +53,9 @@ impl<'a> Decoder<'a> {
             Value::Integer(_) | Value::Float(_) | Value::Bool(_) if wanted.contains("string") => {
                 Some(format!("write \"{}\" with quotes", node.json()))
             }
-            Value::Text(text) if wanted.contains("number") && text.parse::<f64>().is_ok() => Some(format!("write {text} without quotes")),
+            Value::Text(text) if wanted.contains("number") && text.parse::<f64>().is_ok() => {
+                Some(format!("write {text} without quotes"))
+            }
             _ => None,
         };
         self.refuse(node.at, format!("must be {wanted}, this is {}", kind_of(node)), cure);
@@ -107,7 +109,9 @@ impl<'a> Decoder<'a> {
             Value::Null => return 0,
             Value::Integer(value) => *value,
             // 5.0 is an integer to the API server.
-            Value::Float(value) if value.fract() == 0.0 && value.abs() < 1e15 => format!("{value:.0}").parse().unwrap_or(0),
+            Value::Float(value) if value.fract() == 0.0 && value.abs() < 1e15 => {
+                format!("{value:.0}").parse().unwrap_or(0)
+            }
             _ => return self.wrong_type(node, "a whole number"),
         };
         if !(low..=high).contains(&value) {
@@ -154,8 +158,7 @@ impl Decode for f64 {
     fn decode(node: &Node, decoder: &mut Decoder<'_>) -> Self {
         match &node.value {
             Value::Float(value) => *value,
-            // Exact for every value a percentage or a weight can have.
-            #[allow(clippy::cast_precision_loss)]
+            #[allow(clippy::cast_precision_loss, reason = "exact for every value a percentage can have")]
             Value::Integer(value) => *value as Self,
             Value::Null => 0.0,
             _ => decoder.wrong_type(node, "a number"),
@@ -180,12 +183,20 @@ impl Decode for Duration {
     fn decode(node: &Node, decoder: &mut Decoder<'_>) -> Self {
         match &node.value {
             Value::Text(text) => text.parse().unwrap_or_else(|error| {
-                decoder.refuse(node.at, format!("bad duration {text:?}: {error}"), Some("write it with units, such as \"1.5s\" or \"250ms\"".into()));
+                decoder.refuse(
+                    node.at,
+                    format!("bad duration {text:?}: {error}"),
+                    Some("write it with units, such as \"1.5s\" or \"250ms\"".into()),
+                );
                 Self::default()
             }),
             Value::Null => Self::default(),
             _ => {
-                decoder.refuse(node.at, format!("must be a duration, this is {}", kind_of(node)), Some(format!("write \"{}s\"", node.json())));
+                decoder.refuse(
+                    node.at,
+                    format!("must be a duration, this is {}", kind_of(node)),
+                    Some(format!("write \"{}s\"", node.json())),
+                );
                 Self::default()
             }
         }
@@ -210,9 +221,11 @@ impl<T: Decode> Decode for Box<T> {
 impl<T: Decode> Decode for Vec<T> {
     fn decode(node: &Node, decoder: &mut Decoder<'_>) -> Self {
         match &node.value {
-            Value::List(items) => {
-                items.iter().enumerate().map(|(i, item)| decoder.within(&format!("[{i}]"), |decoder| T::decode(item, decoder))).collect()
-            }
+            Value::List(items) => items
+                .iter()
+                .enumerate()
+                .map(|(i, item)| decoder.within(&format!("[{i}]"), |decoder| T::decode(item, decoder)))
+                .collect(),
             Value::Null => Self::default(),
             _ => decoder.wrong_type(node, "a list"),
         }
@@ -225,7 +238,8 @@ impl<T: Decode> Decode for BTreeMap<String, T> {
             Value::Map(entries) => entries
                 .iter()
                 .map(|entry| {
-                    let step = if entry.key.contains(['.', '[']) { format!("[\"{}\"]", entry.key) } else { entry.key.clone() };
+                    let step =
+                        if entry.key.contains(['.', '[']) { format!("[\"{}\"]", entry.key) } else { entry.key.clone() };
                     (entry.key.clone(), decoder.within(&step, |decoder| T::decode(&entry.value, decoder)))
                 })
                 .collect(),
@@ -309,6 +323,7 @@ macro_rules! choices {
     ($( $(#[$meta:meta])* enum $Name:ident { $First:ident = $first:literal $(, $Variant:ident = $json:literal )* $(,)? } )*) => {$(
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+        #[allow(clippy::enum_variant_names, reason = "the names are the schema's")]
         pub(crate) enum $Name { #[default] $First, $( $Variant, )* }
 
         impl $crate::manifest::decode::Decode for $Name {
@@ -360,8 +375,9 @@ mod tests {
 
     #[test]
     fn all_faults_of_a_document_are_reported() {
-        let (outer, problems) =
-            decode("nam: x\ninner:\n- nmber: 5\n- {number: '80', timeout: 5}\n- number: 1\n  timeout: 5\nlabels: {a.b: 1}\nmode: SIMPEL\n");
+        let (outer, problems) = decode(
+            "nam: x\ninner:\n- nmber: 5\n- {number: '80', timeout: 5}\n- number: 1\n  timeout: 5\nlabels: {a.b: 1}\nmode: SIMPEL\n",
+        );
         assert_eq!(outer.inner.len(), 3);
         assert_eq!(
             problems,

@@ -29,7 +29,9 @@ fn parse(text: &str) -> Result<Node, serde_saphyr::Error> {
 }
 
 fn syntax_problem(source: &Source, piece: &Piece<'_>, error: &serde_saphyr::Error) -> Problem {
-    let at = error.location().map_or(Position { line: 1, column: 1 }, |place| Position { line: place.line(), column: place.column() });
+    let at = error
+        .location()
+        .map_or(Position { line: 1, column: 1 }, |place| Position { line: place.line(), column: place.column() });
     Problem {
         file: source.name.clone(),
         at: Position { line: at.line + piece.lines_before, ..at },
@@ -89,7 +91,8 @@ fn is_marker(row: &str) -> bool {
 }
 
 fn push_piece<'a>(found: &mut Vec<Piece<'a>>, text: Option<&'a str>, lines_before: u64) {
-    let says_something = |row: &str| !matches!(row.trim(), "" | "---" | "...") && !row.trim_start().starts_with(['#', '%']);
+    let says_something =
+        |row: &str| !matches!(row.trim(), "" | "---" | "...") && !row.trim_start().starts_with(['#', '%']);
     if let Some(text) = text.filter(|text| text.lines().any(says_something)) {
         found.push(Piece { text, lines_before });
     }
@@ -117,7 +120,8 @@ mod tests {
 
     #[test]
     fn lists_are_opened_and_json_is_yaml() {
-        let (nodes, problems) = read(r#"{"kind": "List", "items": [{"kind": "A"}, {"kind": "List", "items": [{"kind": "B"}]}]}"#);
+        let (nodes, problems) =
+            read(r#"{"kind": "List", "items": [{"kind": "A"}, {"kind": "List", "items": [{"kind": "B"}]}]}"#);
         let kinds: Vec<_> = nodes.iter().filter_map(|node| node.get("kind")?.text()).collect();
         assert_eq!((kinds, problems.len()), (vec!["A", "B"], 0));
     }

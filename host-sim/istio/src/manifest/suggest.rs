@@ -43,9 +43,13 @@ mod tests {
     #[test]
     fn a_slip_of_the_hand_finds_its_field() {
         let fields = ["match", "route", "redirect", "rewrite", "retries", "timeout", "weight", "perTryTimeout"];
-        for (typed, meant) in
-            [("weigth", "weight"), ("Route", "route"), ("time_out", "timeout"), ("retry", "retries"), ("per_try_timeout", "perTryTimeout")]
-        {
+        for (typed, meant) in [
+            ("weigth", "weight"),
+            ("Route", "route"),
+            ("time_out", "timeout"),
+            ("retry", "retries"),
+            ("per_try_timeout", "perTryTimeout"),
+        ] {
             assert_eq!(nearest(typed, fields).unwrap_or(""), if typed == "retry" { "" } else { meant }, "{typed}");
         }
         assert_eq!(nearest("banana", fields), None);

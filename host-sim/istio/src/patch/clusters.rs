@@ -20,9 +20,12 @@ pub(crate) fn apply(patches: &Patches<'_>, clusters: &mut Vec<Cluster>, problems
     }
     let mut patched = Vec::new();
     for cluster in clusters.drain(..) {
-        let concerned = patches.of(ApplyTo::Cluster).any(|patch| patch.operation != Operation::Add && fits(&cluster.name, patch));
+        let concerned =
+            patches.of(ApplyTo::Cluster).any(|patch| patch.operation != Operation::Add && fits(&cluster.name, patch));
         match concerned.then(|| serde_json::to_value(&cluster)) {
-            Some(Ok(value)) => patched.extend(patch_one(patches, &cluster.name, value).map(|value| reread(patches, value))),
+            Some(Ok(value)) => {
+                patched.extend(patch_one(patches, &cluster.name, value).map(|value| reread(patches, value)))
+            }
             _ => patched.push(Ok(cluster)),
         }
     }
@@ -31,15 +34,17 @@ pub(crate) fn apply(patches: &Patches<'_>, clusters: &mut Vec<Cluster>, problems
     for result in patched {
         match result {
             Ok(cluster) => clusters.push(cluster),
-            Err(problem) => problems.extend(problem),
+            Err(problem) => problems.extend(problem.map(|problem| *problem)),
         }
     }
 }
 
-fn reread(patches: &Patches<'_>, value: Value) -> Result<Cluster, Option<Problem>> {
+fn reread(patches: &Patches<'_>, value: Value) -> Result<Cluster, Option<Box<Problem>>> {
     serde_json::from_value(value).map_err(|error| {
         let patch = patches.of(ApplyTo::Cluster).last();
-        patch.map(|patch| patch.problem(format!("the patched cluster is not a configuration Envoy knows: {error}")))
+        patch.map(|patch| {
+            Box::new(patch.problem(format!("the patched cluster is not a configuration Envoy knows: {error}")))
+        })
     })
 }
 
@@ -73,10 +78,15 @@ fn fits(cluster: &str, patch: &Patch<'_>) -> bool {
 /// A patch that brings a transport socket changes nothing else: it is merged with the cluster's of the same name, or takes its place.
 fn merge_transport_socket(cluster: &mut Value, patch: &Patch<'_>) -> bool {
     let Some(new) = patch.value.get("transport_socket") else { return false };
-    let by_match = cluster.get_mut("transport_socket_matches").and_then(Value::as_array_mut).filter(|matches| !matches.is_empty());
+    let by_match =
+        cluster.get_mut("transport_socket_matches").and_then(Value::as_array_mut).filter(|matches| !matches.is_empty());
     let own = match by_match {
         // A socket beside matches would not be valid; without one of its name the patch is dropped.
-        Some(matches) => match matches.iter_mut().filter_map(|own| own.get_mut("transport_socket")).find(|own| name(own) == name(new)) {
+        Some(matches) => match matches
+            .iter_mut()
+            .filter_map(|own| own.get_mut("transport_socket"))
+            .find(|own| name(own) == name(new))
+        {
             Some(own) => Some(own),
             None => return true,
         },

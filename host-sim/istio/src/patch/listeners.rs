@@ -20,7 +20,13 @@ const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager"
 const ROUTER: &str = "envoy.filters.http.router";
 
 /// Patches listeners in place; `ports` says which port each stands for.
-pub(crate) fn apply(patches: &Patches<'_>, listeners: &mut Vec<Listener>, ports: &[ListenerPort], problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {
+pub(crate) fn apply(
+    patches: &Patches<'_>,
+    listeners: &mut Vec<Listener>,
+    ports: &[ListenerPort],
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<Problem>,
+) {
     if !patches.any_of(&KINDS) {
         return;
     }
@@ -57,7 +63,8 @@ struct Work<'a, 'w> {
 impl Work<'_, '_> {
     fn fits(&self, patch: &Patch<'_>) -> bool {
         let Some(wanted) = &patch.matches.listener else { return true };
-        (wanted.name.is_empty() || wanted.name == self.name) && (wanted.port_number == 0 || Some(wanted.port_number) == self.port)
+        (wanted.name.is_empty() || wanted.name == self.name)
+            && (wanted.port_number == 0 || Some(wanted.port_number) == self.port)
     }
 
     /// `None` when the listener is removed.
@@ -71,8 +78,12 @@ impl Work<'_, '_> {
         }
         self.listener_filters(&mut listener);
         if let Some(chains) = items(&mut listener, "filter_chains") {
-            let mut kept: Vec<Value> = std::mem::take(chains).into_iter().filter_map(|chain| self.chain(chain)).collect();
-            let added = self.patches.of(ApplyTo::FilterChain).filter(|patch| patch.operation == Operation::Add && self.fits(patch));
+            let mut kept: Vec<Value> =
+                std::mem::take(chains).into_iter().filter_map(|chain| self.chain(chain)).collect();
+            let added = self
+                .patches
+                .of(ApplyTo::FilterChain)
+                .filter(|patch| patch.operation == Operation::Add && self.fits(patch));
             kept.extend(added.map(|patch| patch.value.clone()));
             *chains = kept;
         }
@@ -118,11 +129,14 @@ impl Work<'_, '_> {
 
     fn network_filters(&mut self, chain: &mut Value) {
         let own = chain.clone();
-        let applies = |work: &Self, patch: &Patch<'_>| work.fits(patch) && chain_fits(&own, patch.matches.listener.as_ref());
+        let applies =
+            |work: &Self, patch: &Patch<'_>| work.fits(patch) && chain_fits(&own, patch.matches.listener.as_ref());
         let Some(filters) = items(chain, "filters") else { return };
         for patch in self.patches.of(ApplyTo::NetworkFilter).filter(|patch| applies(self, patch)) {
             let wanted = filter_match(patch);
-            list::change(filters, patch, wanted.is_some(), |filter| wanted.is_some_and(|wanted| wanted.name == name(filter)));
+            list::change(filters, patch, wanted.is_some(), |filter| {
+                wanted.is_some_and(|wanted| wanted.name == name(filter))
+            });
         }
         for filter in filters {
             for patch in self.patches.of(ApplyTo::NetworkFilter).filter(|patch| patch.operation == Operation::Merge) {
@@ -142,13 +156,19 @@ impl Work<'_, '_> {
             .patches
             .of(ApplyTo::HttpFilter)
             .filter(|patch| {
-                self.fits(patch) && chain_fits(chain, patch.matches.listener.as_ref()) && network_filter_fits(&network_filter, patch)
+                self.fits(patch)
+                    && chain_fits(chain, patch.matches.listener.as_ref())
+                    && network_filter_fits(&network_filter, patch)
             })
             .collect();
-        let Some(filters) = filter.get_mut("typed_config").and_then(|config| items(config, "http_filters")) else { return };
+        let Some(filters) = filter.get_mut("typed_config").and_then(|config| items(config, "http_filters")) else {
+            return;
+        };
         for patch in &patches {
             let wanted = sub_filter(patch);
-            list::change(filters, patch, wanted.is_some(), |filter| wanted.is_some_and(|wanted| wanted == name(filter)));
+            list::change(filters, patch, wanted.is_some(), |filter| {
+                wanted.is_some_and(|wanted| wanted == name(filter))
+            });
         }
         for filter in filters.iter_mut() {
             for patch in patches.iter().filter(|patch| patch.operation == Operation::Merge) {
@@ -160,8 +180,12 @@ impl Work<'_, '_> {
         }
         let behind_router = filters.iter().skip_while(|filter| name(filter) != ROUTER).nth(1).map(name);
         if let (Some(behind), Some(patch)) = (behind_router, patches.last()) {
-            let reason = format!("{behind} stands behind the router, where nothing runs it, and Envoy refuses a chain whose last filter is not the router");
-            self.warnings.push(patch.problem(reason).cure("INSERT_BEFORE with subFilter envoy.filters.http.router, or INSERT_FIRST"));
+            let reason = format!(
+                "{behind} stands behind the router, where nothing runs it, and Envoy refuses a chain whose last filter is not the router"
+            );
+            self.warnings.push(
+                patch.problem(reason).cure("INSERT_BEFORE with subFilter envoy.filters.http.router, or INSERT_FIRST"),
+            );
         }
     }
 }
@@ -182,7 +206,9 @@ fn chain_fits(chain: &Value, listener: Option<&ListenerMatch>) -> bool {
     let Some(wanted) = listener.and_then(|listener| listener.filter_chain.as_ref()) else { return true };
     let own = chain.get("filter_chain_match");
     let has = |field: &str, value: &str| {
-        own.and_then(|own| own.get(field)).and_then(Value::as_array).is_some_and(|values| values.iter().any(|known| known == value))
+        own.and_then(|own| own.get(field))
+            .and_then(Value::as_array)
+            .is_some_and(|values| values.iter().any(|known| known == value))
     };
     let text = |field: &str| own.and_then(|own| own.get(field)).and_then(Value::as_str).unwrap_or_default();
     let port = own.and_then(|own| own.get("destination_port")).and_then(Value::as_u64);

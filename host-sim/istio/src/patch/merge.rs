@@ -77,7 +77,12 @@ mod tests {
             ("scalars replace", json!({"a": 1}), json!({"a": 2, "b": "x"}), json!({"a": 2, "b": "x"})),
             ("lists grow", json!({"a": [1]}), json!({"a": [2]}), json!({"a": [1, 2]})),
             ("messages merge", json!({"m": {"a": 1, "b": 2}}), json!({"m": {"b": 3}}), json!({"m": {"a": 1, "b": 3}})),
-            ("a oneof keeps one member", json!({"prefix": "/", "headers": []}), json!({"path": "/x"}), json!({"path": "/x", "headers": []})),
+            (
+                "a oneof keeps one member",
+                json!({"prefix": "/", "headers": []}),
+                json!({"path": "/x"}),
+                json!({"path": "/x", "headers": []}),
+            ),
             ("durations replace", json!({"timeout": "1.5s"}), json!({"timeout": "2s"}), json!({"timeout": "2s"})),
             (
                 "map entries replace",
@@ -85,9 +90,24 @@ mod tests {
                 json!({"typed_per_filter_config": {"f": {"@type": "t", "b": 2}}}),
                 json!({"typed_per_filter_config": {"f": {"@type": "t", "b": 2}, "g": {"@type": "u"}}}),
             ),
-            ("a wrapped false does not overwrite", json!({"use_remote_address": true}), json!({"use_remote_address": false}), json!({"use_remote_address": true})),
-            ("a wrapped false can be new", json!({}), json!({"use_remote_address": false}), json!({"use_remote_address": false})),
-            ("an any is replaced", json!({"typed_config": {"@type": "a", "x": 1}}), json!({"typed_config": {"@type": "a"}}), json!({"typed_config": {"@type": "a"}})),
+            (
+                "a wrapped false does not overwrite",
+                json!({"use_remote_address": true}),
+                json!({"use_remote_address": false}),
+                json!({"use_remote_address": true}),
+            ),
+            (
+                "a wrapped false can be new",
+                json!({}),
+                json!({"use_remote_address": false}),
+                json!({"use_remote_address": false}),
+            ),
+            (
+                "an any is replaced",
+                json!({"typed_config": {"@type": "a", "x": 1}}),
+                json!({"typed_config": {"@type": "a"}}),
+                json!({"typed_config": {"@type": "a"}}),
+            ),
         ] {
             merge(&mut target, &source, false);
             assert_eq!(target, merged, "{what}");

@@ -46,7 +46,13 @@ pub(crate) struct Patches<'a>(Vec<Patch<'a>>);
 impl<'a> Patches<'a> {
     /// By priority, the root namespace's before others, then by age and name. Values that are no message Envoy knows become problems, as do filters
     /// that do not run here.
-    pub(crate) fn new(resources: &'a Resources, node: &Node, options: &Options, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) -> Self {
+    pub(crate) fn new(
+        resources: &'a Resources,
+        node: &Node,
+        options: &Options,
+        problems: &mut Vec<Problem>,
+        warnings: &mut Vec<Problem>,
+    ) -> Self {
         let selected = |object: &&Object<EnvoyFilter>| {
             node.is_reached_from(&object.metadata.namespace)
                 && object.spec.target_refs.is_empty()
@@ -105,7 +111,7 @@ impl<'a> Reader<'a, '_> {
                 match value::read(&patch, free) {
                     Ok(value) => patch.value = value,
                     Err(problem) => {
-                        self.refuse(problem);
+                        self.refuse(*problem);
                         continue;
                     }
                 }
@@ -126,7 +132,8 @@ impl<'a> Reader<'a, '_> {
 /// Inserting is adding, for kinds that have no order.
 fn effective(apply_to: ApplyTo, operation: Operation) -> Operation {
     let inserts = matches!(operation, Operation::InsertBefore | Operation::InsertAfter | Operation::InsertFirst);
-    let ordered = matches!(apply_to, ApplyTo::HttpFilter | ApplyTo::NetworkFilter | ApplyTo::HttpRoute | ApplyTo::ListenerFilter);
+    let ordered =
+        matches!(apply_to, ApplyTo::HttpFilter | ApplyTo::NetworkFilter | ApplyTo::HttpRoute | ApplyTo::ListenerFilter);
     if inserts && !ordered { Operation::Add } else { operation }
 }
 
@@ -134,7 +141,8 @@ fn effective(apply_to: ApplyTo, operation: Operation) -> Operation {
 fn fits_proxy(matches: &ConfigMatch) -> bool {
     let Some(proxy) = &matches.proxy else { return true };
     let version = &proxy.proxy_version;
-    let fits = version.is_empty() || policy::regex::Regex::search(version).is_ok_and(|regex| regex.is_match(ISTIO_VERSION.as_bytes()));
+    let fits = version.is_empty()
+        || policy::regex::Regex::search(version).is_ok_and(|regex| regex.is_match(ISTIO_VERSION.as_bytes()));
     fits && proxy.metadata.is_empty()
 }
 

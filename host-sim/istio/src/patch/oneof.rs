@@ -10,7 +10,13 @@ const EVERYWHERE: [&[&str]; 24] = [
     &["https_redirect", "scheme_redirect"],
     &["rds", "route_config", "scoped_routes"],
     &["type", "cluster_type"],
-    &["ring_hash_lb_config", "maglev_lb_config", "original_dst_lb_config", "least_request_lb_config", "round_robin_lb_config"],
+    &[
+        "ring_hash_lb_config",
+        "maglev_lb_config",
+        "original_dst_lb_config",
+        "least_request_lb_config",
+        "round_robin_lb_config",
+    ],
     &["zone_aware_lb_config", "locality_weighted_lb_config"],
     &[
         "exact_match",
@@ -46,7 +52,8 @@ const INSIDE: [(&str, &[&str]); 2] = [
 /// The fields that `field` excludes in a message that is the value of `parent`.
 pub(super) fn excluded_by<'f>(parent: &'f str, field: &'f str) -> impl Iterator<Item = &'static str> + use<'f> {
     let everywhere = EVERYWHERE.iter().copied().filter(move |group| group.contains(&field));
-    let inside = INSIDE.iter().filter(move |(place, group)| *place == parent && group.contains(&field)).map(|(_, group)| *group);
+    let inside =
+        INSIDE.iter().filter(move |(place, group)| *place == parent && group.contains(&field)).map(|(_, group)| *group);
     everywhere.chain(inside).flatten().copied().filter(move |other| *other != field)
 }
 

@@ -15,7 +15,12 @@ use crate::{
 const KINDS: [ApplyTo; 3] = [ApplyTo::RouteConfiguration, ApplyTo::VirtualHost, ApplyTo::HttpRoute];
 
 /// Patches one table; `server_ports` are the ports that Gateways name for it.
-pub(crate) fn apply(patches: &Patches<'_>, table: RouteConfiguration, server_ports: &[u32], problems: &mut Vec<Problem>) -> RouteConfiguration {
+pub(crate) fn apply(
+    patches: &Patches<'_>,
+    table: RouteConfiguration,
+    server_ports: &[u32],
+    problems: &mut Vec<Problem>,
+) -> RouteConfiguration {
     if !patches.any_of(&KINDS) {
         return table;
     }
@@ -26,7 +31,9 @@ pub(crate) fn apply(patches: &Patches<'_>, table: RouteConfiguration, server_por
         Ok(patched) => patched,
         Err(error) => {
             let patch = KINDS.iter().find_map(|kind| patches.of(*kind).last());
-            problems.extend(patch.map(|patch| patch.problem(format!("the patched routes are not a configuration Envoy knows: {error}"))));
+            problems.extend(patch.map(|patch| {
+                patch.problem(format!("the patched routes are not a configuration Envoy knows: {error}"))
+            }));
             table
         }
     }
@@ -79,7 +86,11 @@ impl<'a> Work<'a, '_> {
         }
         let Some(hosts) = items(table, "virtual_hosts") else { return };
         let mut kept: Vec<Value> = std::mem::take(hosts).into_iter().filter_map(|host| self.host(host)).collect();
-        kept.extend(self.of(ApplyTo::VirtualHost).filter(|patch| patch.operation == Operation::Add).map(|patch| patch.value.clone()));
+        kept.extend(
+            self.of(ApplyTo::VirtualHost)
+                .filter(|patch| patch.operation == Operation::Add)
+                .map(|patch| patch.value.clone()),
+        );
         *hosts = kept;
     }
 
@@ -141,8 +152,11 @@ impl<'a> Work<'a, '_> {
 fn host_fits(host: &Value, patch: &Patch<'_>) -> bool {
     let wanted = patch.matches.route_configuration.as_ref().and_then(|table| table.vhost.as_ref());
     let Some(wanted) = wanted else { return true };
-    let has_domain = |domain: &str| host.get("domains").and_then(Value::as_array).is_some_and(|own| own.iter().any(|known| known == domain));
-    (wanted.name.is_empty() || wanted.name == name(host)) && (wanted.domain_name.is_empty() || has_domain(&wanted.domain_name))
+    let has_domain = |domain: &str| {
+        host.get("domains").and_then(Value::as_array).is_some_and(|own| own.iter().any(|known| known == domain))
+    };
+    (wanted.name.is_empty() || wanted.name == name(host))
+        && (wanted.domain_name.is_empty() || has_domain(&wanted.domain_name))
 }
 
 fn wanted_route<'p>(patch: &'p Patch<'_>) -> Option<&'p crate::resource::envoy_filter::RouteMatch> {
@@ -154,9 +168,13 @@ fn route_fits(route: &Value, patch: &Patch<'_>) -> bool {
     if !wanted.name.is_empty() && wanted.name != name(route) {
         return false;
     }
-    let action = [("route", RouteAction::Route), ("redirect", RouteAction::Redirect), ("direct_response", RouteAction::DirectResponse)]
-        .into_iter()
-        .find(|(field, _)| route.get(field).is_some());
+    let action = [
+        ("route", RouteAction::Route),
+        ("redirect", RouteAction::Redirect),
+        ("direct_response", RouteAction::DirectResponse),
+    ]
+    .into_iter()
+    .find(|(field, _)| route.get(field).is_some());
     match action {
         Some((_, own)) => wanted.action == RouteAction::Any || wanted.action == own,
         None => true,

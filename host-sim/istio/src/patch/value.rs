@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The value in proto names, defaults left out, TypedStructs opened: the JSON form of the message it is.
-pub(super) fn read(patch: &Patch<'_>, free: &Free) -> Result<Value, Problem> {
+pub(super) fn read(patch: &Patch<'_>, free: &Free) -> Result<Value, Box<Problem>> {
     let mut value = free.0.json();
     proto_names(&mut value);
     let read = match patch.apply_to {
@@ -31,7 +31,9 @@ pub(super) fn read(patch: &Patch<'_>, free: &Free) -> Result<Value, Problem> {
             let routes = message.routes.iter().find_map(|route| unknown_per_filter(&route.typed_per_filter_config));
             routes.or_else(|| unknown_per_filter(&message.typed_per_filter_config))
         }),
-        ApplyTo::HttpRoute => canonical::<xds::Route>(value, |message| unknown_per_filter(&message.typed_per_filter_config)),
+        ApplyTo::HttpRoute => {
+            canonical::<xds::Route>(value, |message| unknown_per_filter(&message.typed_per_filter_config))
+        }
         ApplyTo::Cluster => canonical::<xds::Cluster>(value, |_| None),
         ApplyTo::ListenerFilter => canonical::<xds::ListenerFilter>(value, |_| None),
         ApplyTo::ExtensionConfig | ApplyTo::Bootstrap => Err(format!("applyTo {:?} is not supported", patch.apply_to)),
@@ -40,15 +42,20 @@ pub(super) fn read(patch: &Patch<'_>, free: &Free) -> Result<Value, Problem> {
     read.map_err(|reason| {
         let at = blamed(&reason).and_then(|field| find_key(&free.0, field));
         let problem = patch.problem(reason);
-        Problem { at: at.unwrap_or(problem.at), ..problem }
+        Box::new(Problem { at: at.unwrap_or(problem.at), ..problem })
     })
 }
 
 /// Through the type and back. `unknown` names a filter in the message that does not run here.
-fn canonical<T: DeserializeOwned + Serialize>(value: Value, unknown: impl Fn(&T) -> Option<String>) -> Result<Value, String> {
+fn canonical<T: DeserializeOwned + Serialize>(
+    value: Value,
+    unknown: impl Fn(&T) -> Option<String>,
+) -> Result<Value, String> {
     let message: T = serde_json::from_value(value).map_err(|error| error.to_string())?;
     if let Some(name) = unknown(&message) {
-        return Err(format!("{name} does not run here: the filters that do are wasm, fault, cors, local_ratelimit, ratelimit, header_mutation and router"));
+        return Err(format!(
+            "{name} does not run here: the filters that do are wasm, fault, cors, local_ratelimit, ratelimit, header_mutation and router"
+        ));
     }
     serde_json::to_value(&message).map_err(|error| error.to_string())
 }
@@ -64,7 +71,9 @@ fn unknown_http_filter(filter: &xds::HttpFilter) -> Option<String> {
 fn unknown_network_filter(filter: &xds::NetworkFilter) -> Option<String> {
     match &filter.typed_config {
         Some(NetworkFilterConfig::Other(any)) => Some(any.type_name().to_owned()),
-        Some(NetworkFilterConfig::HttpConnectionManager(manager)) => manager.http_filters.iter().find_map(unknown_http_filter),
+        Some(NetworkFilterConfig::HttpConnectionManager(manager)) => {
+            manager.http_filters.iter().find_map(unknown_http_filter)
+        }
         _ => None,
     }
 }
@@ -77,13 +86,15 @@ fn unknown_per_filter(configs: &std::collections::BTreeMap<String, PerFilterConf
 }
 
 /// Fields whose keys are the user's and not names of fields.
-const USER_KEYS: [&str; 6] = ["filter_metadata", "filterMetadata", "key_values", "keyValues", "json_format", "jsonFormat"];
+const USER_KEYS: [&str; 6] =
+    ["filter_metadata", "filterMetadata", "key_values", "keyValues", "json_format", "jsonFormat"];
 
 /// `mergeSlashes` is `merge_slashes`; keys that are not field names stay.
 fn proto_names(value: &mut Value) {
     match value {
         Value::Object(map) => {
-            let is_struct = map.get("@type").and_then(Value::as_str).is_some_and(|name| name.ends_with("google.protobuf.Struct"));
+            let is_struct =
+                map.get("@type").and_then(Value::as_str).is_some_and(|name| name.ends_with("google.protobuf.Struct"));
             let fields: Map<String, Value> = std::mem::take(map);
             for (key, mut value) in fields {
                 if !is_struct && !USER_KEYS.contains(&key.as_str()) {

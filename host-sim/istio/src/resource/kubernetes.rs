@@ -147,7 +147,8 @@ impl Pod {
         let status = object.get("status");
         let ip = status.and_then(|status| status.get("podIP")).and_then(Node::text).unwrap_or_default();
         let is_ready = |condition: &Node| {
-            condition.get("type").and_then(Node::text) == Some("Ready") && condition.get("status").and_then(Node::text) == Some("True")
+            condition.get("type").and_then(Node::text) == Some("Ready")
+                && condition.get("status").and_then(Node::text) == Some("True")
         };
         let conditions = status.and_then(|status| status.get("conditions")).map_or(&[][..], Node::items);
         Self {

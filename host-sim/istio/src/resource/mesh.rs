@@ -247,14 +247,16 @@ impl ConnectionSettings {
         if settings.profile != ConnectionProfile::Edge {
             return settings;
         }
-        settings.listener_per_connection_buffer_limit_bytes = settings.listener_per_connection_buffer_limit_bytes.or(Some(32_768));
+        settings.listener_per_connection_buffer_limit_bytes =
+            settings.listener_per_connection_buffer_limit_bytes.or(Some(32_768));
         settings.http_idle_timeout = settings.http_idle_timeout.or(seconds(3600));
         settings.http_stream_idle_timeout = settings.http_stream_idle_timeout.or(seconds(300));
         settings.http_request_timeout = settings.http_request_timeout.or(seconds(300));
         settings.http_request_headers_timeout = settings.http_request_headers_timeout.or(seconds(60));
         settings.http_max_concurrent_streams = settings.http_max_concurrent_streams.or(Some(100));
         settings.http2_initial_stream_window_size = settings.http2_initial_stream_window_size.or(Some(65_536));
-        settings.http2_initial_connection_window_size = settings.http2_initial_connection_window_size.or(Some(1_048_576));
+        settings.http2_initial_connection_window_size =
+            settings.http2_initial_connection_window_size.or(Some(1_048_576));
         if settings.http_headers_with_underscores_action == UnderscoresAction::Unspecified {
             settings.http_headers_with_underscores_action = UnderscoresAction::RejectRequest;
         }

@@ -1,5 +1,6 @@
 //! The resources a gateway's routing depends on, as typed messages, one file per kind.
 
+pub(crate) mod claim;
 pub(crate) mod destination_rule;
 pub(crate) mod envoy_filter;
 pub(crate) mod extension;

@@ -2,9 +2,9 @@
 
 use serde_json::Map;
 use xds::{
-    Any, ForwardClientCertDetails, GrpcStats, HcmUpgradeConfig, HeadersWithUnderscoresAction, Http1ProtocolOptions, HttpConnectionManager,
-    HttpFault, HttpFilter, HttpFilterConfig, PathWithEscapedSlashesAction, RequestIdExtension, Router, ServerHeaderTransformation,
-    SetCurrentClientCertDetails,
+    Any, ForwardClientCertDetails, GrpcStats, HcmUpgradeConfig, HeadersWithUnderscoresAction, Http1ProtocolOptions,
+    HttpConnectionManager, HttpFilter, HttpFilterConfig, PathWithEscapedSlashesAction, RequestIdExtension, Router,
+    ServerHeaderTransformation, SetCurrentClientCertDetails,
 };
 
 use super::{Context, clusters::preserve_case_format, duration, extensions};
@@ -19,9 +19,12 @@ pub(crate) fn build(context: &Context<'_>, stat_prefix: &str, port: u32, protoco
     let topology = context.proxy_config().and_then(|config| config.gateway_topology.as_ref());
     let server = headers.and_then(|headers| headers.server.as_ref());
     let switched = |switch: Option<&HeaderSwitch>| switch.is_some_and(HeaderSwitch::is_disabled);
-    let forward = forward_client_cert(topology.map(|topology| topology.forward_client_cert_details).unwrap_or_default());
-    let sets_details = matches!(forward, ForwardClientCertDetails::AppendForward | ForwardClientCertDetails::SanitizeSet);
-    let preserve = headers.and_then(|headers| headers.preserve_http1_header_case.as_ref()).is_some_and(HeaderSwitch::is_enabled);
+    let forward =
+        forward_client_cert(topology.map(|topology| topology.forward_client_cert_details).unwrap_or_default());
+    let sets_details =
+        matches!(forward, ForwardClientCertDetails::AppendForward | ForwardClientCertDetails::SanitizeSet);
+    let preserve =
+        headers.and_then(|headers| headers.preserve_http1_header_case.as_ref()).is_some_and(HeaderSwitch::is_enabled);
     let mut manager = HttpConnectionManager {
         stat_prefix: stat_prefix.to_owned(),
         http_filters: filters(context, port, protocol),
@@ -53,7 +56,9 @@ pub(crate) fn build(context: &Context<'_>, stat_prefix: &str, port: u32, protoco
         proxy_100_continue: true,
         upgrade_configs: vec![HcmUpgradeConfig { upgrade_type: "websocket".to_owned(), ..HcmUpgradeConfig::default() }],
         request_id_extension: Some(request_id_extension()),
-        append_x_forwarded_port: headers.and_then(|headers| headers.x_forwarded_port.as_ref()).is_some_and(HeaderSwitch::is_enabled),
+        append_x_forwarded_port: headers
+            .and_then(|headers| headers.x_forwarded_port.as_ref())
+            .is_some_and(HeaderSwitch::is_enabled),
         ..HttpConnectionManager::default()
     };
     normalization(context, &mut manager);
@@ -71,7 +76,9 @@ fn request_id_extension() -> RequestIdExtension {
 
 fn forward_client_cert(details: mesh::ForwardClientCertDetails) -> ForwardClientCertDetails {
     match details {
-        mesh::ForwardClientCertDetails::Undefined | mesh::ForwardClientCertDetails::SanitizeSet => ForwardClientCertDetails::SanitizeSet,
+        mesh::ForwardClientCertDetails::Undefined | mesh::ForwardClientCertDetails::SanitizeSet => {
+            ForwardClientCertDetails::SanitizeSet
+        }
         mesh::ForwardClientCertDetails::Sanitize => ForwardClientCertDetails::Sanitize,
         mesh::ForwardClientCertDetails::ForwardOnly => ForwardClientCertDetails::ForwardOnly,
         mesh::ForwardClientCertDetails::AppendForward => ForwardClientCertDetails::AppendForward,
@@ -140,7 +147,9 @@ const ISTIO_ONLY: [(&str, &str); 2] = [
 
 /// Takes the filters out that only Istio's build of Envoy has.
 pub(crate) fn drop_istio_filters(listeners: &mut [xds::Listener]) {
-    for filter in listeners.iter_mut().flat_map(|listener| &mut listener.filter_chains).flat_map(|chain| &mut chain.filters) {
+    for filter in
+        listeners.iter_mut().flat_map(|listener| &mut listener.filter_chains).flat_map(|chain| &mut chain.filters)
+    {
         if let Some(xds::NetworkFilterConfig::HttpConnectionManager(manager)) = &mut filter.typed_config {
             manager.http_filters.retain(|filter| ISTIO_ONLY.iter().all(|(name, _)| filter.name != *name));
         }
@@ -149,7 +158,11 @@ pub(crate) fn drop_istio_filters(listeners: &mut [xds::Listener]) {
 
 /// Extensions by phase between Istio's own filters, the router last.
 fn filters(context: &Context<'_>, port: u32, protocol: Protocol) -> Vec<HttpFilter> {
-    let own = |name: &str, config: HttpFilterConfig| HttpFilter { name: name.to_owned(), typed_config: Some(config), ..HttpFilter::default() };
+    let own = |name: &str, config: HttpFilterConfig| HttpFilter {
+        name: name.to_owned(),
+        typed_config: Some(config),
+        ..HttpFilter::default()
+    };
     let istio = |(name, config): (&str, &str)| own(name, HttpFilterConfig::Other(Any::new(config, Map::new())));
     let mut filters = vec![istio(ISTIO_ONLY[0])];
     filters.extend(extensions::http_filters(context, port));
@@ -160,9 +173,12 @@ fn filters(context: &Context<'_>, port: u32, protocol: Protocol) -> Vec<HttpFilt
     let grpc_stats = GrpcStats { emit_filter_state: true, stats_for_all_methods: Some(false), ..GrpcStats::default() };
     filters.push(own("envoy.filters.http.grpc_stats", HttpFilterConfig::GrpcStats(Box::new(grpc_stats))));
     filters.push(istio(ISTIO_ONLY[1]));
-    filters.push(own("envoy.filters.http.fault", HttpFilterConfig::Fault(Box::new(HttpFault::default()))));
-    filters.push(own("envoy.filters.http.cors", HttpFilterConfig::Cors(Box::new(xds::Cors::default()))));
-    let suppress = context.proxy_headers().and_then(|headers| headers.envoy_debug_headers.as_ref()).is_some_and(HeaderSwitch::is_disabled);
+    filters.push(own("envoy.filters.http.fault", HttpFilterConfig::Fault(Box::default())));
+    filters.push(own("envoy.filters.http.cors", HttpFilterConfig::Cors(Box::default())));
+    let suppress = context
+        .proxy_headers()
+        .and_then(|headers| headers.envoy_debug_headers.as_ref())
+        .is_some_and(HeaderSwitch::is_disabled);
     let router = Router { suppress_envoy_headers: suppress, ..Router::default() };
     filters.push(own("envoy.filters.http.router", HttpFilterConfig::Router(Box::new(router))));
     filters

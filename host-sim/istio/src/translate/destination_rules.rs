@@ -44,7 +44,8 @@ impl<'a> DestinationRules<'a> {
         let mut sorted: Vec<_> = resources.destination_rules.iter().collect();
         // Rules with a selector first, then by age.
         sorted.sort_by(|a, b| {
-            (a.spec.workload_selector.is_none(), a.age_order()).cmp(&(b.spec.workload_selector.is_none(), b.age_order()))
+            (a.spec.workload_selector.is_none(), a.age_order())
+                .cmp(&(b.spec.workload_selector.is_none(), b.age_order()))
         });
         let root = resources.mesh.root_namespace();
         let private_by_default = resources
@@ -74,12 +75,18 @@ impl<'a> DestinationRules<'a> {
     }
 
     /// The rule for `service` as a workload in `namespace` with `labels` sees it.
-    pub(crate) fn get(&self, service: &Service, namespace: &str, labels: &BTreeMap<String, String>) -> Option<&MergedRule<'a>> {
+    pub(crate) fn get(
+        &self,
+        service: &Service,
+        namespace: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Option<&MergedRule<'a>> {
         let candidates = self.candidates(service, namespace);
         let selected = |rule: &&&MergedRule<'a>| {
             rule.selector.is_some_and(|selector| rule.namespace == namespace && is_subset(selector, labels))
         };
-        let found = candidates.iter().find(selected).or_else(|| candidates.iter().rev().find(|rule| rule.selector.is_none()));
+        let found =
+            candidates.iter().find(selected).or_else(|| candidates.iter().rev().find(|rule| rule.selector.is_none()));
         found.copied()
     }
 
@@ -90,7 +97,8 @@ impl<'a> DestinationRules<'a> {
             return own;
         }
         for owner in [service.namespace.as_str(), self.root] {
-            let mut exported = most_specific(self.exported.iter().filter(|rule| rule.namespace == owner), &service.host);
+            let mut exported =
+                most_specific(self.exported.iter().filter(|rule| rule.namespace == owner), &service.host);
             exported.retain(|rule| rule.visibility.as_ref().is_none_or(|visibility| visibility.includes(namespace)));
             if !exported.is_empty() {
                 return exported;
@@ -101,7 +109,10 @@ impl<'a> DestinationRules<'a> {
 }
 
 /// The rules of the one host that fits best: the name itself, else the longest wildcard.
-fn most_specific<'r, 'a: 'r>(rules: impl Iterator<Item = &'r MergedRule<'a>> + Clone, needle: &str) -> Vec<&'r MergedRule<'a>> {
+fn most_specific<'r, 'a: 'r>(
+    rules: impl Iterator<Item = &'r MergedRule<'a>> + Clone,
+    needle: &str,
+) -> Vec<&'r MergedRule<'a>> {
     let bare = needle.strip_prefix('*').unwrap_or(needle);
     let covers = |host: &&str| host.strip_prefix('*').is_some_and(|suffix| bare.ends_with(suffix));
     let mut hosts = rules.clone().map(|rule| rule.host.as_str());

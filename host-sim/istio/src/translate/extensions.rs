@@ -1,10 +1,11 @@
 //! WasmPlugins and TrafficExtensions: which apply to a listener, and in which order they stand in its chain.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
+use serde_json::json;
 use xds::{
-    Any, AsyncDataSource, DataSource, EnvironmentVariables, FailurePolicy, HttpFilter, HttpFilterConfig, VmConfig, Wasm, WasmPluginConfig,
-    string_value_any,
+    Any, AsyncDataSource, DataSource, EnvironmentVariables, FailurePolicy, HttpFilter, HttpFilterConfig, VmConfig,
+    Wasm, WasmPluginConfig, string_value_any,
 };
 
 use super::{Context, Options, PluginRef, node::Node};
@@ -14,8 +15,8 @@ use crate::{
     resource::{
         Resources,
         extension::{
-            EnvSource, FailStrategy, Phase, PluginPhase, PluginType, PullPolicy, TargetRef, TrafficSelector, VmConfig as Env, WasmConfig,
-            WorkloadMode, selector_labels,
+            EnvSource, FailStrategy, Phase, PluginPhase, PluginType, PullPolicy, TargetRef, TrafficSelector,
+            VmConfig as Env, WasmConfig, WorkloadMode, selector_labels,
         },
         object::{Metadata, Origin},
     },
@@ -66,7 +67,9 @@ pub(crate) fn of_workload(
     };
     all.sort_by_cached_key(|extension| (home(extension), age(extension)));
     let phase = |extension: &Extension| PHASES.iter().position(|phase| *phase == extension.phase);
-    all.sort_by_key(|extension| (phase(extension), std::cmp::Reverse(i64::from(extension.priority.unwrap_or(i32::MIN)))));
+    all.sort_by_key(|extension| {
+        (phase(extension), std::cmp::Reverse(i64::from(extension.priority.unwrap_or(i32::MIN))))
+    });
     all
 }
 
@@ -113,7 +116,8 @@ fn plugins(resources: &Resources, node: &Node, problems: &mut Vec<Problem>) -> V
 
 fn traffic_extensions(resources: &Resources, node: &Node, problems: &mut Vec<Problem>) -> Vec<Extension> {
     let mut found = Vec::new();
-    for object in resources.traffic_extensions.iter().filter(|object| node.is_reached_from(&object.metadata.namespace)) {
+    for object in resources.traffic_extensions.iter().filter(|object| node.is_reached_from(&object.metadata.namespace))
+    {
         let spec = object.spec.clone();
         if !attaches(node, selector_labels(spec.selector.as_ref()), &spec.target_refs) {
             continue;
@@ -128,8 +132,11 @@ fn traffic_extensions(resources: &Resources, node: &Node, problems: &mut Vec<Pro
                 matches: spec.matches,
                 module,
             }),
-            Some(_) => problems.push(object.problem("spec.wasm.type", "network plugins are not supported: only HTTP plugins run here")),
-            None => problems.push(object.problem("spec.lua", "Lua extensions are not supported: only proxy-wasm modules run here")),
+            Some(_) => problems.push(
+                object.problem("spec.wasm.type", "network plugins are not supported: only HTTP plugins run here"),
+            ),
+            None => problems
+                .push(object.problem("spec.lua", "Lua extensions are not supported: only proxy-wasm modules run here")),
         }
     }
     found
@@ -147,14 +154,17 @@ pub(crate) fn http_filters(context: &Context<'_>, port: u32) -> Vec<HttpFilter> 
 
 /// What the binary must find a module for.
 pub(crate) fn plugin_refs(context: &Context<'_>) -> Vec<PluginRef> {
-    let reference = |extension: &Extension| PluginRef {
-        name: extension.metadata.name.clone(),
-        namespace: extension.metadata.namespace.clone(),
-        filter: extension.filter_name(),
-        url: extension.module.url.clone(),
-        sha256: Some(extension.module.sha256.clone()).filter(|digest| !digest.is_empty()),
-        file: extension.origin.file.to_string(),
-        line: extension.origin.root.locate(if extension.is_plugin() { "spec.url" } else { "spec.wasm.url" }).line,
+    let reference = |extension: &Extension| {
+        let at = extension.origin.root.locate(if extension.is_plugin() { "spec.url" } else { "spec.wasm.url" });
+        PluginRef {
+            name: extension.metadata.name.clone(),
+            namespace: extension.metadata.namespace.clone(),
+            filter: extension.filter_name(),
+            url: extension.module.url.clone(),
+            sha256: Some(extension.module.sha256.clone()).filter(|digest| !digest.is_empty()),
+            file: extension.origin.file.to_string(),
+            at,
+        }
     };
     context.extensions.iter().map(reference).collect()
 }
@@ -177,7 +187,8 @@ impl Extension {
     /// A gateway's listeners are clients; any of the selectors is enough.
     fn sees(&self, port: u32) -> bool {
         let fits = |selector: &TrafficSelector| {
-            selector.mode != WorkloadMode::Server && (selector.ports.is_empty() || selector.ports.iter().any(|own| own.number == port))
+            selector.mode != WorkloadMode::Server
+                && (selector.ports.is_empty() || selector.ports.iter().any(|own| own.number == port))
         };
         self.matches.is_empty() || self.matches.iter().any(fits)
     }
@@ -195,7 +206,7 @@ impl Extension {
             },
             vm_config: Some(VmConfig {
                 runtime: "envoy.wasm.runtime.v8".to_owned(),
-                code: Some(code(&module.url)),
+                code: Some(code(module, &self.origin.file)),
                 environment_variables: Some(self.environment()),
                 ..VmConfig::default()
             }),
@@ -213,7 +224,10 @@ impl Extension {
         let mut variables = EnvironmentVariables::default();
         let mut set = |name: &str, value: &str| drop(variables.key_values.insert(name.to_owned(), value.to_owned()));
         if !module.image_pull_secret.is_empty() {
-            set("ISTIO_META_WASM_IMAGE_PULL_SECRET", &format!("kubernetes://{}/{}", self.metadata.namespace, module.image_pull_secret));
+            set(
+                "ISTIO_META_WASM_IMAGE_PULL_SECRET",
+                &format!("kubernetes://{}/{}", self.metadata.namespace, module.image_pull_secret),
+            );
         }
         match module.image_pull_policy {
             PullPolicy::Unspecified => {}
@@ -225,8 +239,11 @@ impl Extension {
         for variable in env.iter().filter(|variable| variable.value_from == EnvSource::Inline) {
             set(&variable.name, variable.value.as_deref().unwrap_or_default());
         }
-        variables.host_env_keys =
-            env.iter().filter(|variable| variable.value_from == EnvSource::Host).map(|variable| variable.name.clone()).collect();
+        variables.host_env_keys = env
+            .iter()
+            .filter(|variable| variable.value_from == EnvSource::Host)
+            .map(|variable| variable.name.clone())
+            .collect();
         variables
     }
 }
@@ -239,8 +256,21 @@ fn configuration(config: &Free) -> Option<Any> {
     }
 }
 
-/// A file stays one; everything else is what the binary resolves by name.
-fn code(url: &str) -> AsyncDataSource {
-    let filename = url.strip_prefix("file://").unwrap_or(url);
-    AsyncDataSource { local: Some(DataSource { filename: Some(filename.to_owned()), ..DataSource::default() }), ..AsyncDataSource::default() }
+/// A file is one, relative to its manifest's folder; everything else is remote, with `oci` where the url has no scheme.
+fn code(module: &WasmConfig, manifest: &str) -> AsyncDataSource {
+    if let Some(path) = module.url.strip_prefix("file://") {
+        let folder = Path::new(manifest).parent().unwrap_or_else(|| Path::new(""));
+        let filename = folder.join(path).to_string_lossy().into_owned();
+        return AsyncDataSource {
+            local: Some(DataSource { filename: Some(filename), ..DataSource::default() }),
+            ..AsyncDataSource::default()
+        };
+    }
+    let uri = if module.url.contains("://") { module.url.clone() } else { format!("oci://{}", module.url) };
+    let http_uri = json!({"uri": uri, "cluster": "_", "timeout": "30s"});
+    let remote = match module.sha256.as_str() {
+        "" => json!({"http_uri": http_uri}),
+        digest => json!({"http_uri": http_uri, "sha256": digest}),
+    };
+    AsyncDataSource { remote: Some(remote), ..AsyncDataSource::default() }
 }

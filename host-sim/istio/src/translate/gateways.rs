@@ -52,7 +52,8 @@ pub(crate) struct MergedGateways<'a> {
 impl<'a> MergedGateways<'a> {
     /// Merges in istiod's order: by age of the Gateways. Servers that cannot be had together are left out with a warning, as there.
     pub(crate) fn new(resources: &'a Resources, node: &Node, warnings: &mut Vec<Problem>) -> Self {
-        let mut gateways: Vec<_> = resources.gateways.iter().filter(|gateway| node.is_selected_by(Some(&gateway.spec.selector))).collect();
+        let mut gateways: Vec<_> =
+            resources.gateways.iter().filter(|gateway| node.is_selected_by(Some(&gateway.spec.selector))).collect();
         gateways.sort_by(|a, b| a.age_order().cmp(&b.age_order()));
         let mut merge = Merge { resources, node, warnings, merged: Self::default(), tls_hosts: Vec::new() };
         for gateway in gateways {
@@ -88,7 +89,8 @@ impl<'a> Merge<'a, '_> {
         if server.tls.is_some() && !self.take_tls_hosts(&bound) {
             return;
         }
-        let same_port: Vec<usize> = self.merged.ports.iter().enumerate().filter(|(_, known)| known.port == port).map(|(i, _)| i).collect();
+        let same_port: Vec<usize> =
+            self.merged.ports.iter().enumerate().filter(|(_, known)| known.port == port).map(|(i, _)| i).collect();
         let plain = same_port.iter().copied().find(|i| self.merged.ports.get(*i).is_some_and(is_plain));
         match plain {
             _ if same_port.is_empty() => self.open(bound),
@@ -102,7 +104,14 @@ impl<'a> Merge<'a, '_> {
         let key = |host: &String| (bound.port, bound.server.bind.as_str(), host.clone());
         let taken: Vec<_> = bound.hosts.iter().filter(|host| self.tls_hosts.contains(&key(host))).cloned().collect();
         if !taken.is_empty() {
-            self.skip(bound, &format!("left out: another TLS server on port {} already has the hosts {}", bound.port, taken.join(", ")));
+            self.skip(
+                bound,
+                &format!(
+                    "left out: another TLS server on port {} already has the hosts {}",
+                    bound.port,
+                    taken.join(", ")
+                ),
+            );
             return false;
         }
         self.tls_hosts.extend(bound.hosts.iter().map(key));
@@ -129,11 +138,14 @@ impl<'a> Merge<'a, '_> {
         let http = current.protocol.is_http() && bound.server.protocol().is_http();
         if same_bind && (!http || bound.route_name.is_empty()) {
             let known = current.protocol;
-            return self.skip(&bound, &format!("left out: port {} already has a server with protocol {known:?}", bound.port));
+            return self
+                .skip(&bound, &format!("left out: port {} already has a server with protocol {known:?}", bound.port));
         }
         if same_bind {
             current.servers.push(bound.clone());
-        } else if let Some(own) = self.merged.ports.iter_mut().find(|known| known.port == bound.port && known.bind == bound.server.bind) {
+        } else if let Some(own) =
+            self.merged.ports.iter_mut().find(|known| known.port == bound.port && known.bind == bound.server.bind)
+        {
             own.servers.push(bound.clone());
         } else {
             return self.open(bound);
@@ -149,7 +161,9 @@ impl<'a> Merge<'a, '_> {
             self.merged.by_route_name.insert(bound.route_name.clone(), vec![bound.clone()]);
         }
         let protocol = bound.server.protocol();
-        let own = |known: &&mut PortServers<'a>| known.port == bound.port && known.bind == bound.server.bind && known.protocol == protocol;
+        let own = |known: &&mut PortServers<'a>| {
+            known.port == bound.port && known.bind == bound.server.bind && known.protocol == protocol
+        };
         match self.merged.ports.iter_mut().find(own) {
             Some(known) => known.servers.push(bound),
             None => self.merged.ports.push(PortServers {

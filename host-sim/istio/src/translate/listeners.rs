@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Map;
 use xds::{
-    Address, Any, Duration, FilterChain, FilterChainMatch, Listener, ListenerFilter, NetworkFilter, NetworkFilterConfig, RouteConfiguration,
-    Secret, SocketAddress, TransportSocket, TransportSocketConfig,
+    Address, Any, Duration, FilterChain, FilterChainMatch, Listener, ListenerFilter, NetworkFilter,
+    NetworkFilterConfig, RouteConfiguration, Secret, SocketAddress, TransportSocket, TransportSocketConfig,
 };
 
 use super::{
@@ -50,7 +50,12 @@ pub(crate) fn all(context: &Context<'_>, tables: &BTreeMap<String, RouteConfigur
 }
 
 impl Listeners {
-    fn chains(&mut self, context: &Context<'_>, port: &PortServers<'_>, tables: &BTreeMap<String, RouteConfiguration>) -> Vec<Chain> {
+    fn chains(
+        &mut self,
+        context: &Context<'_>,
+        port: &PortServers<'_>,
+        tables: &BTreeMap<String, RouteConfiguration>,
+    ) -> Vec<Chain> {
         if port.protocol.is_http() {
             let filters = http(context, port, port.protocol, "", tables.get(&port.route_name));
             return vec![Chain { sni_hosts: Vec::new(), tls: None, filters }];
@@ -58,7 +63,8 @@ impl Listeners {
         let mut chains = Vec::new();
         for bound in &port.servers {
             if bound.server.terminates_https() {
-                let filters = http(context, port, bound.server.protocol(), &bound.server.name, tables.get(&bound.route_name));
+                let filters =
+                    http(context, port, bound.server.protocol(), &bound.server.name, tables.get(&bound.route_name));
                 chains.extend(self.ends_tls(context, bound, filters));
             } else if bound.server.is_passthrough() {
                 chains.extend(self.passes_tls(context, bound));
@@ -76,11 +82,17 @@ impl Listeners {
     }
 
     /// With `filters` behind TLS when the server ends it, in the open otherwise.
-    fn ends_tls(&mut self, context: &Context<'_>, bound: &BoundServer<'_>, filters: Vec<NetworkFilter>) -> Option<Chain> {
+    fn ends_tls(
+        &mut self,
+        context: &Context<'_>,
+        bound: &BoundServer<'_>,
+        filters: Vec<NetworkFilter>,
+    ) -> Option<Chain> {
         let Some(tls) = &bound.server.tls else { return Some(Chain { sni_hosts: Vec::new(), tls: None, filters }) };
         if tls.mode == TlsMode::IstioMutual {
             let path = format!("spec.servers[{}].tls.mode", bound.index);
-            self.problems.push(bound.gateway.problem(&path, "ISTIO_MUTUAL needs a mesh certificate, which only istiod issues"));
+            self.problems
+                .push(bound.gateway.problem(&path, "ISTIO_MUTUAL needs a mesh certificate, which only istiod issues"));
             return None;
         }
         let sni_hosts = sni_hosts(bound);
@@ -94,7 +106,7 @@ impl Listeners {
                 Some(Chain { sni_hosts, tls: Some(server.context), filters })
             }
             Err(missing) => {
-                self.warnings.push(missing);
+                self.warnings.push(*missing);
                 Some(Chain { sni_hosts, tls: None, filters: tcp::closed() })
             }
         }
@@ -107,7 +119,10 @@ impl Listeners {
             return Vec::new();
         }
         let chains = tcp::by_sni(context, bound, &mut self.taken_names);
-        chains.into_iter().map(|chain| Chain { sni_hosts: chain.sni_hosts, tls: None, filters: chain.filters }).collect()
+        chains
+            .into_iter()
+            .map(|chain| Chain { sni_hosts: chain.sni_hosts, tls: None, filters: chain.filters })
+            .collect()
     }
 
     /// Servers that share an address share a listener, whatever their protocols.
@@ -126,13 +141,20 @@ impl Listeners {
             return;
         }
         let server_port = port.servers.first().map_or(port.port, |bound| bound.server.port.number);
-        let settings = context.proxy_config().and_then(|config| config.connection_settings.as_ref()).map(|settings| settings.with_profile());
+        let settings = context
+            .proxy_config()
+            .and_then(|config| config.connection_settings.as_ref())
+            .map(|settings| settings.with_profile());
         let buffer = settings.and_then(|settings| settings.listener_per_connection_buffer_limit_bytes);
         self.ports.push(ListenerPort { listener: name.clone(), server_port, port: port.port });
         self.listeners.push(Listener {
             name,
             address: Some(Address {
-                socket_address: Some(SocketAddress { address: bind(port).to_owned(), port_value: Some(server_port), ..SocketAddress::default() }),
+                socket_address: Some(SocketAddress {
+                    address: bind(port).to_owned(),
+                    port_value: Some(server_port),
+                    ..SocketAddress::default()
+                }),
                 ..Address::default()
             }),
             filter_chains,
@@ -154,7 +176,13 @@ fn listener_name(port: &PortServers<'_>) -> String {
 }
 
 /// A connection manager around the route table. `server` gives its stats a prefix of their own.
-fn http(context: &Context<'_>, port: &PortServers<'_>, protocol: Protocol, server: &str, table: Option<&RouteConfiguration>) -> Vec<NetworkFilter> {
+fn http(
+    context: &Context<'_>,
+    port: &PortServers<'_>,
+    protocol: Protocol,
+    server: &str,
+    table: Option<&RouteConfiguration>,
+) -> Vec<NetworkFilter> {
     let default = format!("outbound_{};", listener_name(port));
     let stat_prefix = if server.is_empty() { &default } else { server };
     let mut manager = connection_manager::build(context, stat_prefix, port.port, protocol);
@@ -168,8 +196,11 @@ fn http(context: &Context<'_>, port: &PortServers<'_>, protocol: Protocol, serve
 
 /// The server's hosts without their namespaces.
 fn sni_hosts(bound: &BoundServer<'_>) -> Vec<String> {
-    let mut names: Vec<String> =
-        bound.hosts.iter().map(|host| host.split_once('/').map_or(host.as_str(), |(_, name)| name).to_owned()).collect();
+    let mut names: Vec<String> = bound
+        .hosts
+        .iter()
+        .map(|host| host.split_once('/').map_or(host.as_str(), |(_, name)| name).to_owned())
+        .collect();
     names.sort();
     names.dedup();
     names
@@ -197,5 +228,9 @@ const TLS_INSPECTOR: &str = "envoy.filters.listener.tls_inspector";
 fn tls_inspector() -> ListenerFilter {
     const TYPE: &str = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
     let fields: Map<_, _> = [("initial_read_buffer_size".to_owned(), 512.into())].into_iter().collect();
-    ListenerFilter { name: TLS_INSPECTOR.to_owned(), typed_config: Some(Any::new(TYPE, fields)), ..ListenerFilter::default() }
+    ListenerFilter {
+        name: TLS_INSPECTOR.to_owned(),
+        typed_config: Some(Any::new(TYPE, fields)),
+        ..ListenerFilter::default()
+    }
 }

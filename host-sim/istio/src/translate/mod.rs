@@ -24,10 +24,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use xds::{Bootstrap, RouteConfiguration, StaticResources};
 
 pub(crate) use self::node::Node;
-pub use self::{
-    options::{Backend, Options},
-    origin::ORIGIN,
-};
 use self::{
     destination_rules::{DestinationRules, MergedRule},
     extensions::Extension,
@@ -35,9 +31,13 @@ use self::{
     registry::{Registry, Service},
     rules::BoundVirtualService,
 };
+pub use self::{
+    options::{Backend, Options},
+    origin::ORIGIN,
+};
 use crate::{
     patch::{self, Patches},
-    problem::Problem,
+    problem::{Position, Problem},
     resource::{
         Resources,
         mesh::{ProxyConfig, ProxyHeaders},
@@ -80,7 +80,7 @@ pub struct PluginRef {
     pub name: String,
     /// Its namespace.
     pub namespace: String,
-    /// The name of its filter in the chain; the filter's `code.local.filename` is to become the module's path.
+    /// The name of its filter in the chain.
     pub filter: String,
     /// As in the manifest.
     pub url: String,
@@ -88,8 +88,8 @@ pub struct PluginRef {
     pub sha256: Option<String>,
     /// The manifest.
     pub file: String,
-    /// The line of its url.
-    pub line: u64,
+    /// Where its url stands there.
+    pub at: Position,
 }
 
 /// A backend to embed, and the clusters it belongs to.
@@ -154,7 +154,12 @@ pub fn translate(resources: &Resources, options: &Options) -> Result<Translation
     let layered_runtime = Some(runtime::layers(&context));
     let static_resources = StaticResources { listeners: made.listeners, clusters, secrets: made.secrets };
     Ok(Translation {
-        bootstrap: Bootstrap { static_resources: Some(static_resources), layered_runtime, ..Bootstrap::default() },
+        bootstrap: Bootstrap {
+            static_resources: Some(static_resources),
+            layered_runtime,
+            stats_config: Some(runtime::labels()),
+            ..Bootstrap::default()
+        },
         listeners: made.ports,
         plugins,
         echo,
@@ -164,28 +169,42 @@ pub fn translate(resources: &Resources, options: &Options) -> Result<Translation
 }
 
 /// Route tables by name, EnvoyFilters applied.
-fn patched_tables(context: &Context<'_>, patches: &Patches<'_>, problems: &mut Vec<Problem>) -> BTreeMap<String, RouteConfiguration> {
+fn patched_tables(
+    context: &Context<'_>,
+    patches: &Patches<'_>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, RouteConfiguration> {
     let server_ports = |name: &str| {
         let servers = context.gateways.by_route_name.get(name).into_iter().flatten();
         servers.map(|bound| bound.server.port.number).collect::<Vec<_>>()
     };
     let tables = routes::tables(context).into_iter();
-    tables.map(|(name, table)| (name.clone(), patch::to_routes(patches, table, &server_ports(&name), problems))).collect()
+    tables
+        .map(|(name, table)| (name.clone(), patch::to_routes(patches, table, &server_ports(&name), problems)))
+        .collect()
 }
 
 impl<'a> Context<'a> {
     /// VirtualServices bound to a Gateway and visible here: private and exported ones first, then public ones, each by age.
-    pub(crate) fn virtual_services_of<'c>(&'c self, gateway: &'c str) -> impl Iterator<Item = &'c BoundVirtualService<'a>> {
+    pub(crate) fn virtual_services_of<'c>(
+        &'c self,
+        gateway: &'c str,
+    ) -> impl Iterator<Item = &'c BoundVirtualService<'a>> {
         let namespace = &self.node.namespace;
         let bound = move |service: &&BoundVirtualService<'_>| {
             service.gateways.iter().any(|name| name == gateway) && service.is_visible_in(namespace)
         };
-        let rank = move |service: &BoundVirtualService<'_>| match (service.is_public(), service.object.metadata.namespace == *namespace) {
+        let rank = move |service: &BoundVirtualService<'_>| match (
+            service.is_public(),
+            service.object.metadata.namespace == *namespace,
+        ) {
             (false, true) => 0,
             (false, false) => 1,
             (true, _) => 2,
         };
-        (0..3).flat_map(move |wanted| self.virtual_services.iter().filter(bound).filter(move |service| rank(service) == wanted))
+        (0..3).flat_map(move |wanted| {
+            self.virtual_services.iter().filter(bound).filter(move |service| rank(service) == wanted)
+        })
     }
 
     /// The DestinationRule that holds for a service.
@@ -228,13 +247,25 @@ fn used_clusters(listeners: &[xds::Listener]) -> BTreeSet<String> {
         match &filter.typed_config {
             Some(xds::NetworkFilterConfig::TcpProxy(proxy)) => {
                 used.extend(proxy.cluster.clone());
-                used.extend(proxy.weighted_clusters.iter().flat_map(|weighted| &weighted.clusters).map(|cluster| cluster.name.clone()));
+                used.extend(
+                    proxy
+                        .weighted_clusters
+                        .iter()
+                        .flat_map(|weighted| &weighted.clusters)
+                        .map(|cluster| cluster.name.clone()),
+                );
             }
             Some(xds::NetworkFilterConfig::HttpConnectionManager(manager)) => {
                 let hosts = manager.route_config.iter().flat_map(|table| &table.virtual_hosts);
                 for action in hosts.flat_map(|host| &host.routes).filter_map(|route| route.route.as_ref()) {
                     used.extend(action.cluster.clone());
-                    used.extend(action.weighted_clusters.iter().flat_map(|weighted| &weighted.clusters).map(|cluster| cluster.name.clone()));
+                    used.extend(
+                        action
+                            .weighted_clusters
+                            .iter()
+                            .flat_map(|weighted| &weighted.clusters)
+                            .map(|cluster| cluster.name.clone()),
+                    );
                     used.extend(action.request_mirror_policies.iter().map(|mirror| mirror.cluster.clone()));
                 }
             }

@@ -59,8 +59,11 @@ fn wanted_labels(resources: &Resources) -> Result<BTreeMap<String, String>, Vec<
             let here = gateway.full_name();
             let (first, owner) = wanted.entry(key.clone()).or_insert_with(|| (value.clone(), here));
             if first != value {
-                let reason = format!("this Gateway selects workloads with {key}={value}, Gateway {owner} those with {key}={first}: no workload is both");
-                problems.push(gateway.problem("spec.selector", reason).cure("say with --labels which workload you mean"));
+                let reason = format!(
+                    "this Gateway selects workloads with {key}={value}, Gateway {owner} those with {key}={first}: no workload is both"
+                );
+                problems
+                    .push(gateway.problem("spec.selector", reason).cure("say with --labels which workload you mean"));
             }
         }
     }

@@ -42,6 +42,9 @@ impl Options {
 impl Backend {
     /// Whether this backend stands for the service `host` (in full).
     pub(crate) fn is_for(&self, host: &str) -> bool {
-        self.host == host || host.strip_prefix(self.host.as_str()).is_some_and(|rest| rest.starts_with('.') && !self.host.contains(".svc."))
+        self.host == host
+            || host
+                .strip_prefix(self.host.as_str())
+                .is_some_and(|rest| rest.starts_with('.') && !self.host.contains(".svc."))
     }
 }

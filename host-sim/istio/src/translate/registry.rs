@@ -8,8 +8,7 @@ pub(crate) use endpoints::{Endpoint, Health, is_subset};
 
 use super::visibility::Visibility;
 use crate::resource::{
-    Resources,
-    kubernetes,
+    Resources, kubernetes,
     object::Object,
     protocol::Protocol,
     service_entry::{Location, Resolution, ServiceEntry},
@@ -72,8 +71,10 @@ impl Registry {
         all.sort_by(|a, b| (&a.created, a.sort_name(), &a.namespace).cmp(&(&b.created, b.sort_name(), &b.namespace)));
         endpoints::share_between_twins(&mut all);
         // Private and explicitly exported services come before public ones.
-        let (public, private): (Vec<_>, Vec<_>) =
-            all.into_iter().filter(|service| service.visibility.includes(namespace)).partition(|service| service.visibility.is_public());
+        let (public, private): (Vec<_>, Vec<_>) = all
+            .into_iter()
+            .filter(|service| service.visibility.includes(namespace))
+            .partition(|service| service.visibility.is_public());
         let mut registry = Self::default();
         private.into_iter().chain(public).for_each(|service| registry.add(service));
         registry
@@ -92,7 +93,11 @@ impl Registry {
             && existing.resolution == service.resolution
             && existing.mesh_external == service.mesh_external
         {
-            let new: Vec<_> = service.ports.into_iter().filter(|port| existing.ports.iter().all(|own| own.number != port.number)).collect();
+            let new: Vec<_> = service
+                .ports
+                .into_iter()
+                .filter(|port| existing.ports.iter().all(|own| own.number != port.number))
+                .collect();
             existing.ports.extend(new);
         }
     }
@@ -123,7 +128,8 @@ fn from_kubernetes(resources: &Resources) -> Vec<Service> {
         let spec = &object.spec;
         let namespace = &object.metadata.namespace;
         let annotation = object.metadata.annotations.get(EXPORT_TO);
-        let export_to: Vec<String> = annotation.iter().flat_map(|text| text.split(',')).map(|entry| entry.trim().to_owned()).collect();
+        let export_to: Vec<String> =
+            annotation.iter().flat_map(|text| text.split(',')).map(|entry| entry.trim().to_owned()).collect();
         let found = endpoints::of_service(resources, object);
         Service {
             host: format!("{}.{namespace}.svc.{}", object.metadata.name, mesh.domain()),
@@ -145,7 +151,11 @@ fn from_kubernetes(resources: &Resources) -> Vec<Service> {
 }
 
 fn from_entries(resources: &Resources) -> Vec<Service> {
-    resources.service_entries.iter().flat_map(|object| object.spec.hosts.iter().map(|host| from_entry(resources, object, host))).collect()
+    resources
+        .service_entries
+        .iter()
+        .flat_map(|object| object.spec.hosts.iter().map(|host| from_entry(resources, object, host)))
+        .collect()
 }
 
 fn from_entry(resources: &Resources, object: &Object<ServiceEntry>, host: &str) -> Service {

@@ -65,13 +65,20 @@ impl BoundVirtualService<'_> {
 }
 
 /// All VirtualServices that have hosts, oldest first. Delegates that are missing, not exported or in conflict are left out with a warning.
-pub(crate) fn bound_virtual_services<'a>(resources: &'a Resources, warnings: &mut Vec<Problem>) -> Vec<BoundVirtualService<'a>> {
+pub(crate) fn bound_virtual_services<'a>(
+    resources: &'a Resources,
+    warnings: &mut Vec<Problem>,
+) -> Vec<BoundVirtualService<'a>> {
     let mut roots: Vec<_> = resources.virtual_services.iter().filter(|object| !object.spec.hosts.is_empty()).collect();
     roots.sort_by(|a, b| a.age_order().cmp(&b.age_order()));
     roots.into_iter().map(|object| bind(resources, object, warnings)).collect()
 }
 
-fn bind<'a>(resources: &'a Resources, object: &'a Object<VirtualService>, warnings: &mut Vec<Problem>) -> BoundVirtualService<'a> {
+fn bind<'a>(
+    resources: &'a Resources,
+    object: &'a Object<VirtualService>,
+    warnings: &mut Vec<Problem>,
+) -> BoundVirtualService<'a> {
     let names = Names { namespace: &object.metadata.namespace, domain: resources.mesh.domain() };
     let spec = &object.spec;
     let mut http = Vec::new();
@@ -127,9 +134,11 @@ impl Names<'_> {
     fn http(&self, route: &mut HttpRoute) {
         route.matches.iter_mut().for_each(|matched| self.gateways(&mut matched.gateways));
         route.route.iter_mut().for_each(|destination| self.destination(&mut destination.destination));
-        route.mirror.iter_mut().chain(route.mirrors.iter_mut().flat_map(|mirror| &mut mirror.destination)).for_each(|destination| {
-            self.destination(destination);
-        });
+        route.mirror.iter_mut().chain(route.mirrors.iter_mut().flat_map(|mirror| &mut mirror.destination)).for_each(
+            |destination| {
+                self.destination(destination);
+            },
+        );
     }
 }
 
@@ -145,7 +154,12 @@ fn rules_of<'a>(object: &'a Object<VirtualService>, names: &Names<'_>) -> Vec<Ru
 }
 
 /// The rules that stand in for a rule with `delegate`.
-fn delegated<'a>(resources: &'a Resources, root: &'a Object<VirtualService>, rule: Rule<'a>, warnings: &mut Vec<Problem>) -> Vec<Rule<'a>> {
+fn delegated<'a>(
+    resources: &'a Resources,
+    root: &'a Object<VirtualService>,
+    rule: Rule<'a>,
+    warnings: &mut Vec<Problem>,
+) -> Vec<Rule<'a>> {
     let Some(delegate) = &rule.route.delegate else { return Vec::new() };
     let namespace = if delegate.namespace.is_empty() { &root.metadata.namespace } else { &delegate.namespace };
     let path = format!("{}.delegate", rule.place.path());
@@ -158,7 +172,10 @@ fn delegated<'a>(resources: &'a Resources, root: &'a Object<VirtualService>, rul
         return Vec::new();
     };
     if !visibility(resources, object).includes(&root.metadata.namespace) {
-        let reason = format!("delegate virtual service {namespace}/{} is not exported to {}: this rule is left out", delegate.name, root.metadata.namespace);
+        let reason = format!(
+            "delegate virtual service {namespace}/{} is not exported to {}: this rule is left out",
+            delegate.name, root.metadata.namespace
+        );
         warnings.push(root.problem(&path, reason));
         return Vec::new();
     }
@@ -169,7 +186,10 @@ fn delegated<'a>(resources: &'a Resources, root: &'a Object<VirtualService>, rul
         match merge(&rule, own) {
             Some(rule) => merged.push(rule),
             None => {
-                let reason = format!("no match of this rule is a subset of one in {root}, {}: this rule is left out", rule.place.path());
+                let reason = format!(
+                    "no match of this rule is a subset of one in {root}, {}: this rule is left out",
+                    rule.place.path()
+                );
                 warnings.push(object.problem(&place, reason));
             }
         }
@@ -219,7 +239,8 @@ fn merge_matches<'a>(root: &Rule<'a>, own: &Rule<'a>) -> Option<(Vec<HttpMatch>,
     let (mut matches, mut places) = (Vec::new(), Vec::new());
     for (leaf, place) in own.route.matches.iter().zip(&own.match_places) {
         let before = matches.len();
-        matches.extend(root.route.matches.iter().filter(|from| !conflict(from, leaf)).map(|from| merge_match(from, leaf)));
+        matches
+            .extend(root.route.matches.iter().filter(|from| !conflict(from, leaf)).map(|from| merge_match(from, leaf)));
         if matches.len() == before {
             return None;
         }
@@ -242,7 +263,9 @@ fn merge_match(root: &HttpMatch, own: &HttpMatch) -> HttpMatch {
     if merged.port == 0 {
         merged.port = root.port;
     }
-    for (field, from) in [(&mut merged.source_namespace, &root.source_namespace), (&mut merged.stat_prefix, &root.stat_prefix)] {
+    for (field, from) in
+        [(&mut merged.source_namespace, &root.source_namespace), (&mut merged.stat_prefix, &root.stat_prefix)]
+    {
         if field.is_empty() {
             field.clone_from(from);
         }
@@ -260,8 +283,17 @@ fn underlay<V: Clone>(own: &mut BTreeMap<String, V>, root: &BTreeMap<String, V>)
 }
 
 fn conflict(root: &HttpMatch, leaf: &HttpMatch) -> bool {
-    let single = [(&root.uri, &leaf.uri), (&root.scheme, &leaf.scheme), (&root.method, &leaf.method), (&root.authority, &leaf.authority)];
-    let maps = [(&root.headers, &leaf.headers), (&root.without_headers, &leaf.without_headers), (&root.query_params, &leaf.query_params)];
+    let single = [
+        (&root.uri, &leaf.uri),
+        (&root.scheme, &leaf.scheme),
+        (&root.method, &leaf.method),
+        (&root.authority, &leaf.authority),
+    ];
+    let maps = [
+        (&root.headers, &leaf.headers),
+        (&root.without_headers, &leaf.without_headers),
+        (&root.query_params, &leaf.query_params),
+    ];
     single.iter().any(|(root, leaf)| strings_conflict(root.as_ref(), leaf.as_ref()))
         || maps.iter().any(|(root, leaf)| leaf.iter().any(|(key, leaf)| strings_conflict(root.get(key), Some(leaf))))
         || root.ignore_uri_case != leaf.ignore_uri_case
@@ -272,7 +304,9 @@ fn conflict(root: &HttpMatch, leaf: &HttpMatch) -> bool {
 }
 
 fn gateways_conflict(root: &[String], leaf: &[String]) -> bool {
-    !root.is_empty() && !leaf.is_empty() && (root.len() < leaf.len() || leaf.iter().any(|gateway| !root.contains(gateway)))
+    !root.is_empty()
+        && !leaf.is_empty()
+        && (root.len() < leaf.len() || leaf.iter().any(|gateway| !root.contains(gateway)))
 }
 
 /// Whether `leaf` asks for something that `root` does not cover. Where either is a regex nobody can tell, which counts as a conflict.
@@ -282,7 +316,9 @@ fn strings_conflict(root: Option<&StringMatch>, leaf: Option<&StringMatch>) -> b
     let (root_exact, root_prefix, root_regex) = (set(&root.exact), set(&root.prefix), set(&root.regex));
     let (exact, prefix, regex) = (set(&leaf.exact), set(&leaf.prefix), set(&leaf.regex));
     let says = |values: [&Option<String>; 3]| values.iter().any(|value| value.is_some());
-    if root_regex.is_some() && says([&exact, &prefix, &regex]) || regex.is_some() && says([&root_exact, &root_prefix, &root_regex]) {
+    if root_regex.is_some() && says([&exact, &prefix, &regex])
+        || regex.is_some() && says([&root_exact, &root_prefix, &root_regex])
+    {
         return true;
     }
     if let Some(root_exact) = root_exact {

@@ -24,7 +24,11 @@ pub(crate) fn find(context: &Context<'_>, name: &str) -> Option<Secret> {
     let short = name.strip_prefix(KUBERNETES).or_else(|| name.strip_prefix("kubernetes-gateway://"))?;
     let (namespace, short) = short.split_once('/').unwrap_or((&context.node.namespace, short));
     let named = |wanted: &str| {
-        context.resources.secrets.iter().find(|secret| secret.metadata.name == wanted && secret.metadata.namespace == namespace)
+        context
+            .resources
+            .secrets
+            .iter()
+            .find(|secret| secret.metadata.name == wanted && secret.metadata.namespace == namespace)
     };
     let mut secret = match short.strip_suffix(CA_SUFFIX) {
         None => pair(named(short)?)?,
@@ -36,9 +40,13 @@ pub(crate) fn find(context: &Context<'_>, name: &str) -> Option<Secret> {
 
 fn pair(secret: &Object<kubernetes::Secret>) -> Option<Secret> {
     let keys = [("cert", "key"), ("tls.crt", "tls.key")];
-    let (certificate, key) = keys.iter().find_map(|(certificate, key)| Some((value(secret, certificate)?, value(secret, key)?)))?;
-    let certificate =
-        TlsCertificate { certificate_chain: Some(inline(certificate)), private_key: Some(inline(key)), ..TlsCertificate::default() };
+    let (certificate, key) =
+        keys.iter().find_map(|(certificate, key)| Some((value(secret, certificate)?, value(secret, key)?)))?;
+    let certificate = TlsCertificate {
+        certificate_chain: Some(inline(certificate)),
+        private_key: Some(inline(key)),
+        ..TlsCertificate::default()
+    };
     Some(Secret { tls_certificate: Some(certificate), ..Secret::default() })
 }
 

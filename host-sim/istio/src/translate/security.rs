@@ -7,7 +7,13 @@ use crate::{
 };
 
 /// A gateway must look neither more open nor more closed than it is: each such policy is refused, or warned about where the user says to go on.
-pub(crate) fn check(resources: &Resources, node: &Node, options: &Options, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {
+pub(crate) fn check(
+    resources: &Resources,
+    node: &Node,
+    options: &Options,
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<Problem>,
+) {
     for policy in &resources.security_policies {
         let targeted = policy.spec.target_ref.is_some() || !policy.spec.target_refs.is_empty();
         let selected = node.is_selected_by(selector_labels(policy.spec.selector.as_ref()));

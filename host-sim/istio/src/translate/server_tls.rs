@@ -1,8 +1,9 @@
 //! TLS that ends at the gateway.
 
 use xds::{
-    CertificateValidationContext, CombinedCertificateValidationContext, CommonTlsContext, DataSource, DownstreamTlsContext, SdsSecretConfig,
-    Secret, StringMatcher, TlsCertificate, TlsParameters, TrustChainVerification,
+    CertificateValidationContext, CombinedCertificateValidationContext, CommonTlsContext, DataSource,
+    DownstreamTlsContext, SdsSecretConfig, Secret, StringMatcher, TlsCertificate, TlsParameters,
+    TrustChainVerification,
 };
 
 use super::{Context, gateways::BoundServer, secrets};
@@ -41,9 +42,18 @@ const CIPHERS: [&str; 15] = [
 ];
 
 /// `Err` says why the server cannot present itself: a secret that no manifest has.
-pub(crate) fn context(context: &Context<'_>, bound: &BoundServer<'_>, tls: &ServerTls) -> Result<ServerContext, Problem> {
-    let mut common = CommonTlsContext { alpn_protocols: vec!["h2".into(), "http/1.1".into()], ..CommonTlsContext::default() };
-    let names = if tls.credential_names.is_empty() { std::slice::from_ref(&tls.credential_name) } else { tls.credential_names.as_slice() };
+pub(crate) fn context(
+    context: &Context<'_>,
+    bound: &BoundServer<'_>,
+    tls: &ServerTls,
+) -> Result<ServerContext, Box<Problem>> {
+    let mut common =
+        CommonTlsContext { alpn_protocols: vec!["h2".into(), "http/1.1".into()], ..CommonTlsContext::default() };
+    let names = if tls.credential_names.is_empty() {
+        std::slice::from_ref(&tls.credential_name)
+    } else {
+        tls.credential_names.as_slice()
+    };
     let mut found = Vec::new();
     if names.iter().all(String::is_empty) {
         by_file(&mut common, tls);
@@ -57,21 +67,30 @@ pub(crate) fn context(context: &Context<'_>, bound: &BoundServer<'_>, tls: &Serv
         for name in wanted.chain(asks_for_client(tls.mode).then_some(authority)) {
             match secrets::find(context, &name) {
                 Some(secret) => found.push(secret),
-                None => return Err(missing(context, bound, &name)),
+                None => return Err(Box::new(missing(context, bound, &name))),
             }
         }
     }
     parameters(context, &mut common, tls);
     let require = matches!(tls.mode, TlsMode::Mutual | TlsMode::IstioMutual);
-    let downstream =
-        DownstreamTlsContext { common_tls_context: Some(common), require_client_certificate: Some(require), ..DownstreamTlsContext::default() };
+    let downstream = DownstreamTlsContext {
+        common_tls_context: Some(common),
+        require_client_certificate: Some(require),
+        ..DownstreamTlsContext::default()
+    };
     Ok(ServerContext { context: downstream, secrets: found })
 }
 
 fn missing(context: &Context<'_>, bound: &BoundServer<'_>, name: &str) -> Problem {
     let name = name.rsplit("://").next().unwrap_or(name);
-    let reason = format!("no Secret {}/{name} with a certificate for this server: its connections are closed", context.node.namespace);
-    bound.gateway.problem(&format!("spec.servers[{}].tls.credentialName", bound.index), reason).cure("add the Secret to the manifests")
+    let reason = format!(
+        "no Secret {}/{name} with a certificate for this server: its connections are closed",
+        context.node.namespace
+    );
+    bound
+        .gateway
+        .problem(&format!("spec.servers[{}].tls.credentialName", bound.index), reason)
+        .cure("add the Secret to the manifests")
 }
 
 fn asks_for_client(mode: TlsMode) -> bool {
@@ -105,8 +124,10 @@ fn by_credential(common: &mut CommonTlsContext, tls: &ServerTls, names: &[String
             ..CombinedCertificateValidationContext::default()
         });
     } else if !tls.subject_alt_names.is_empty() {
-        common.validation_context =
-            Some(CertificateValidationContext { match_subject_alt_names: exact(&tls.subject_alt_names), ..CertificateValidationContext::default() });
+        common.validation_context = Some(CertificateValidationContext {
+            match_subject_alt_names: exact(&tls.subject_alt_names),
+            ..CertificateValidationContext::default()
+        });
     }
 }
 

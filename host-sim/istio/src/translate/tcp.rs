@@ -43,7 +43,8 @@ pub(crate) fn opaque(context: &Context<'_>, bound: &BoundServer<'_>) -> Vec<Netw
     let gateway = bound.gateway.full_name();
     for service in context.virtual_services_of(&gateway).filter(|service| takes_host(bound, service)) {
         let applies = |matched: &L4Match| fits(matched.port, &matched.gateways, bound, &gateway);
-        let mut routes = service.tcp.iter().filter(|route| route.matches.is_empty() || route.matches.iter().any(applies));
+        let mut routes =
+            service.tcp.iter().filter(|route| route.matches.is_empty() || route.matches.iter().any(applies));
         if let Some(route) = routes.next() {
             return proxy(context, service, &route.route, bound.server.port.number);
         }
@@ -52,7 +53,8 @@ pub(crate) fn opaque(context: &Context<'_>, bound: &BoundServer<'_>) -> Vec<Netw
 }
 
 fn fits(port: u32, gateways: &[String], bound: &BoundServer<'_>, gateway: &str) -> bool {
-    (port == 0 || port == bound.server.port.number) && (gateways.is_empty() || gateways.iter().any(|name| name == gateway))
+    (port == 0 || port == bound.server.port.number)
+        && (gateways.is_empty() || gateways.iter().any(|name| name == gateway))
 }
 
 /// The server takes a host of the VirtualService, for everyone or for its namespace.
@@ -61,7 +63,12 @@ fn takes_host(bound: &BoundServer<'_>, service: &BoundVirtualService<'_>) -> boo
     own.iter().any(|host| service.hosts.iter().any(|other| host::matches(host, other)))
 }
 
-fn proxy(context: &Context<'_>, service: &BoundVirtualService<'_>, routes: &[RouteDestination], port: u32) -> Vec<NetworkFilter> {
+fn proxy(
+    context: &Context<'_>,
+    service: &BoundVirtualService<'_>,
+    routes: &[RouteDestination],
+    port: u32,
+) -> Vec<NetworkFilter> {
     let namespace = &service.object.metadata.namespace;
     let name = |route: &RouteDestination| context.cluster_name(&route.destination, port);
     let first = routes.first().and_then(|route| context.registry.get(&route.destination.host));
@@ -78,7 +85,9 @@ fn proxy(context: &Context<'_>, service: &BoundVirtualService<'_>, routes: &[Rou
         let cluster = name(only);
         proxy.stat_prefix.clone_from(&cluster);
         proxy.cluster = Some(cluster);
-        subset_policy = rule.and_then(|rule| rule.subset(&only.destination.subset)).and_then(|subset| subset.traffic_policy.as_ref());
+        subset_policy = rule
+            .and_then(|rule| rule.subset(&only.destination.subset))
+            .and_then(|subset| subset.traffic_policy.as_ref());
     } else {
         proxy.stat_prefix = format!("{}.{namespace}", service.object.metadata.name);
         let weighted = routes.iter().filter_map(|route| {
@@ -95,7 +104,11 @@ fn proxy(context: &Context<'_>, service: &BoundVirtualService<'_>, routes: &[Rou
 
 /// A chain that goes nowhere: the connection is taken and closed.
 pub(crate) fn closed() -> Vec<NetworkFilter> {
-    vec![filter(TcpProxy { stat_prefix: "BlackHoleCluster".into(), cluster: Some("BlackHoleCluster".into()), ..TcpProxy::default() })]
+    vec![filter(TcpProxy {
+        stat_prefix: "BlackHoleCluster".into(),
+        cluster: Some("BlackHoleCluster".into()),
+        ..TcpProxy::default()
+    })]
 }
 
 fn filter(proxy: TcpProxy) -> NetworkFilter {

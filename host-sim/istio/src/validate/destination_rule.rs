@@ -29,6 +29,10 @@ pub(crate) fn check(object: &Object<DestinationRule>, problems: &mut Vec<Problem
     check.export_to(&spec.export_to, false);
     if spec.workload_selector.is_some() && !spec.export_to.is_empty() {
         let own = spec.export_to.iter().all(|entry| entry == "." || *entry == object.metadata.namespace);
-        check.refuse_if(!own, "spec.exportTo", "destination rule with workload selector cannot have exportTo beyond current namespace");
+        check.refuse_if(
+            !own,
+            "spec.exportTo",
+            "destination rule with workload selector cannot have exportTo beyond current namespace",
+        );
     }
 }

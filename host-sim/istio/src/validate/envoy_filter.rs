@@ -9,7 +9,8 @@ use crate::{
     },
 };
 
-const CONNECTION_MANAGER: [&str; 2] = ["envoy.filters.network.http_connection_manager", "envoy.http_connection_manager"];
+const CONNECTION_MANAGER: [&str; 2] =
+    ["envoy.filters.network.http_connection_manager", "envoy.http_connection_manager"];
 
 /// What the webhook refuses of an EnvoyFilter.
 pub(crate) fn check(object: &Object<EnvoyFilter>, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {
@@ -45,7 +46,8 @@ impl Check<'_, EnvoyFilter> {
         if let Some(proxy) = patch.matches.proxy.as_ref().filter(|proxy| !proxy.proxy_version.is_empty())
             && super::pattern::regex(&proxy.proxy_version, "proxyVersion").is_err()
         {
-            return self.refuse(&format!("{path}.match.proxy.proxyVersion"), "Envoy filter: invalid regex for proxy version");
+            return self
+                .refuse(&format!("{path}.match.proxy.proxyVersion"), "Envoy filter: invalid regex for proxy version");
         }
         self.match_fits(&format!("{path}.match"), patch);
     }
@@ -64,7 +66,8 @@ impl Check<'_, EnvoyFilter> {
                 self.filter_match(path, patch);
             }
             ApplyTo::RouteConfiguration | ApplyTo::VirtualHost | ApplyTo::HttpRoute => {
-                let reason = "Envoy filter: applyTo for http route class objects cannot have non route configuration match";
+                let reason =
+                    "Envoy filter: applyTo for http route class objects cannot have non route configuration match";
                 self.refuse_if(any && route_configuration.is_none(), path, reason);
             }
             ApplyTo::Cluster => {

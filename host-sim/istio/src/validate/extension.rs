@@ -30,7 +30,11 @@ pub(crate) fn check_extension(object: &Object<TrafficExtension>, problems: &mut 
     }
     if let Some(lua) = &spec.lua {
         check.refuse_if(lua.inline_code.is_empty(), "spec.lua.inlineCode", "lua.inlineCode cannot be empty");
-        check.refuse_if(lua.inline_code.len() > 65_536, "spec.lua.inlineCode", "lua.inlineCode exceeds maximum size of 64KB");
+        check.refuse_if(
+            lua.inline_code.len() > 65_536,
+            "spec.lua.inlineCode",
+            "lua.inlineCode exceeds maximum size of 64KB",
+        );
     }
     check.selected_ports(&spec.matches);
 }
@@ -49,14 +53,22 @@ impl<T> Check<'_, T> {
         } else if !sha256.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
             self.refuse(&at, "sha256 field must match [a-f0-9]{64} pattern");
         }
-        self.refuse_if(plugin_name.len() > 256, &format!("{path}.pluginName"), "pluginName field must be less than 255 characters long");
+        self.refuse_if(
+            plugin_name.len() > 256,
+            &format!("{path}.pluginName"),
+            "pluginName field must be less than 255 characters long",
+        );
         for (i, env) in vm.iter().flat_map(|vm| vm.env.iter().enumerate()) {
             let path = format!("{path}.vmConfig.env[{i}]");
             let twice = vm.iter().flat_map(|vm| vm.env.iter().take(i)).any(|earlier| earlier.name == env.name);
             self.refuse_if(env.name.is_empty(), &path, "spec.vmConfig.env invalid");
             self.refuse_if(env.name.len() > 256, &path, "env.name field must be less than 255 characters long");
             self.refuse_if(twice, &path, "duplicate env");
-            self.refuse_if(env.value_from == EnvSource::Host && env.value.is_some(), &path, "value may only be set when valueFrom is INLINE");
+            self.refuse_if(
+                env.value_from == EnvSource::Host && env.value.is_some(),
+                &path,
+                "value may only be set when valueFrom is INLINE",
+            );
         }
     }
 
@@ -64,7 +76,11 @@ impl<T> Check<'_, T> {
         for (i, selector) in selectors.iter().enumerate() {
             for (j, port) in selector.ports.iter().enumerate() {
                 let reason = format!("spec.Match[{i}].Ports[{j}] is out of range: {}", port.number);
-                self.refuse_if(!(1..=65_535).contains(&port.number), &format!("spec.match[{i}].ports[{j}].number"), &reason);
+                self.refuse_if(
+                    !(1..=65_535).contains(&port.number),
+                    &format!("spec.match[{i}].ports[{j}].number"),
+                    &reason,
+                );
             }
         }
     }

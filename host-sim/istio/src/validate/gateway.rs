@@ -35,7 +35,11 @@ pub(crate) fn check(object: &Object<Gateway>, problems: &mut Vec<Problem>) {
 
 impl Check<'_, Gateway> {
     fn server(&mut self, path: &str, server: &Server) {
-        self.refuse_if(server.hosts.is_empty(), &format!("{path}.hosts"), "server config must contain at least one host");
+        self.refuse_if(
+            server.hosts.is_empty(),
+            &format!("{path}.hosts"),
+            "server config must contain at least one host",
+        );
         for (i, host) in server.hosts.iter().enumerate() {
             self.expect(&format!("{path}.hosts[{i}]"), server_host(host));
         }
@@ -74,7 +78,9 @@ impl Check<'_, Gateway> {
             }
             Some(tls) if protocol.is_http() => {
                 let more_than_redirect = !server.is_passthrough()
-                    || [&tls.ca_certificates, &tls.private_key, &tls.server_certificate].iter().any(|file| !file.is_empty());
+                    || [&tls.ca_certificates, &tls.private_key, &tls.server_certificate]
+                        .iter()
+                        .any(|file| !file.is_empty());
                 self.refuse_if(more_than_redirect, &path, "server cannot have TLS settings for plain text HTTP ports");
             }
             Some(_) if !matches!(protocol, Protocol::Https | Protocol::Tls | Protocol::Unsupported) => {
@@ -93,7 +99,9 @@ impl Check<'_, Gateway> {
         ];
         if tls.mode == TlsMode::IstioMutual {
             let given = sources.iter().any(|set| *set)
-                || [&tls.server_certificate, &tls.private_key, &tls.ca_certificates].iter().any(|file| !file.is_empty());
+                || [&tls.server_certificate, &tls.private_key, &tls.ca_certificates]
+                    .iter()
+                    .any(|file| !file.is_empty());
             return self.refuse_if(given, path, "ISTIO_MUTUAL TLS cannot have certificates or credentials of its own");
         }
         let reason = "only one of credential_name, credential_names, server_certificate/private_key, tls_certificates should be specified";
@@ -108,7 +116,11 @@ impl Check<'_, Gateway> {
         }
         if !tls.ca_crl.is_empty() {
             let path = format!("{path}.caCrl");
-            self.refuse_if(!tls.credential_name.is_empty(), &path, "CRL is not supported with credentialName. CRL has to be specified in the credential");
+            self.refuse_if(
+                !tls.credential_name.is_empty(),
+                &path,
+                "CRL is not supported with credentialName. CRL has to be specified in the credential",
+            );
             self.refuse_if(tls.mode == TlsMode::Simple, &path, "CRL is not supported with SIMPLE TLS");
         }
     }
@@ -118,7 +130,8 @@ impl Check<'_, Gateway> {
         let mode = if mutual { "MUTUAL TLS" } else { "SIMPLE TLS" };
         self.refuse_if(mutual && tls.ca_certificates.is_empty(), path, &format!("{mode} requires a client CA bundle"));
         let own = [(&tls.server_certificate, &tls.private_key)];
-        let listed: Vec<_> = tls.tls_certificates.iter().map(|pair| (&pair.server_certificate, &pair.private_key)).collect();
+        let listed: Vec<_> =
+            tls.tls_certificates.iter().map(|pair| (&pair.server_certificate, &pair.private_key)).collect();
         let pairs = if listed.is_empty() { &own[..] } else { &listed };
         for (certificate, key) in pairs {
             self.refuse_if(certificate.is_empty(), path, &format!("{mode} requires a server certificate"));

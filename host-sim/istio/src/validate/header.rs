@@ -92,7 +92,15 @@ mod tests {
 
     #[test]
     fn percent_signs_are_doubled_or_closed() {
-        for good in ["", "foo", "%HOSTNAME%", "100%%", "a %REQ(x-a?x-b)% b", "%START_TIME(%s.%3f)%", "%UPSTREAM_METADATA([\"a\", \"b\"])%"] {
+        for good in [
+            "",
+            "foo",
+            "%HOSTNAME%",
+            "100%%",
+            "a %REQ(x-a?x-b)% b",
+            "%START_TIME(%s.%3f)%",
+            "%UPSTREAM_METADATA([\"a\", \"b\"])%",
+        ] {
             assert_eq!(value(good), Ok(()), "{good}");
         }
         for bad in ["%REQ(x):10%", "abc%123", "100%", "%START_TIME%%", "%REQ(x", "%REQ(x)", "a\nb"] {

@@ -43,7 +43,9 @@ impl<T> Check<'_, T> {
         const MILLISECOND: i64 = 1_000_000;
         match duration {
             Some(Duration(nanos)) if nanos < MILLISECOND => self.refuse(path, "duration must be greater than 1ms"),
-            Some(Duration(nanos)) if nanos % MILLISECOND != 0 => self.refuse(path, "only durations to ms precision are supported"),
+            Some(Duration(nanos)) if nanos % MILLISECOND != 0 => {
+                self.refuse(path, "only durations to ms precision are supported")
+            }
             _ => {}
         }
     }
@@ -66,12 +68,20 @@ impl<T> Check<'_, T> {
             } else if key == "~" && !none_allowed {
                 self.refuse(&path, "\"~\" is not allowed in exportTo of this kind");
             } else if key != "*" && key != "~" {
-                self.expect(&path, name::dns_label(key).map_err(|_| format!("only ., *, or a valid namespace is allowed as exportTo value: {key:?}")));
+                self.expect(
+                    &path,
+                    name::dns_label(key)
+                        .map_err(|_| format!("only ., *, or a valid namespace is allowed as exportTo value: {key:?}")),
+                );
             }
             seen.push(key);
         }
         for lonely in ["*", "~"] {
-            self.refuse_if(export_to.len() > 1 && seen.contains(&lonely), "spec.exportTo", "\"*\" and \"~\" stand alone in exportTo");
+            self.refuse_if(
+                export_to.len() > 1 && seen.contains(&lonely),
+                "spec.exportTo",
+                "\"*\" and \"~\" stand alone in exportTo",
+            );
         }
     }
 

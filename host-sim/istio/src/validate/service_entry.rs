@@ -49,7 +49,8 @@ impl Check<'_, ServiceEntry> {
             let wild = host.starts_with('*');
             let dynamic = spec.resolution == Resolution::DynamicDns;
             self.refuse_if(dynamic && !wild, &path, "host must be wildcarded for resolution mode DYNAMIC_DNS");
-            let by_name = matches!(spec.resolution, Resolution::Dns | Resolution::DnsRoundRobin) && spec.endpoints.is_empty();
+            let by_name =
+                matches!(spec.resolution, Resolution::Dns | Resolution::DnsRoundRobin) && spec.endpoints.is_empty();
             if by_name && name::fqdn(host).is_err() {
                 let reason = "hosts must be FQDN or contain only prefix wildcards if no endpoints are provided for resolution mode DNS";
                 self.refuse(&path, reason);
@@ -65,7 +66,11 @@ impl Check<'_, ServiceEntry> {
         }
         let ranges = spec.addresses.iter().any(|address| address.contains('/'));
         let by_address = matches!(spec.resolution, Resolution::None | Resolution::Static);
-        self.refuse_if(ranges && !by_address, "spec.addresses", "CIDR addresses are allowed only for NONE/STATIC resolution types");
+        self.refuse_if(
+            ranges && !by_address,
+            "spec.addresses",
+            "CIDR addresses are allowed only for NONE/STATIC resolution types",
+        );
         let dynamic = spec.resolution == Resolution::DynamicDns && !spec.addresses.is_empty();
         self.refuse_if(dynamic, "spec.addresses", "addresses cannot be set for resolution type DYNAMIC_DNS");
     }
@@ -96,9 +101,17 @@ impl Check<'_, ServiceEntry> {
         let endpoints = &spec.endpoints;
         let names: Vec<&str> = spec.ports.iter().map(|port| port.name.as_str()).collect();
         match spec.resolution {
-            Resolution::None => self.refuse_if(!endpoints.is_empty(), "spec.endpoints", "no endpoints should be provided for resolution type none"),
+            Resolution::None => self.refuse_if(
+                !endpoints.is_empty(),
+                "spec.endpoints",
+                "no endpoints should be provided for resolution type none",
+            ),
             Resolution::DynamicDns => {
-                self.refuse_if(!endpoints.is_empty(), "spec.endpoints", "endpoints cannot be set for resolution type DYNAMIC_DNS");
+                self.refuse_if(
+                    !endpoints.is_empty(),
+                    "spec.endpoints",
+                    "endpoints cannot be set for resolution type DYNAMIC_DNS",
+                );
             }
             Resolution::DnsRoundRobin if endpoints.len() > 1 => {
                 self.refuse("spec.endpoints", "there must only be 0 or 1 endpoint for resolution mode DNS_ROUND_ROBIN");
@@ -119,7 +132,11 @@ impl<T> Check<'_, T> {
         if address.is_empty() {
             self.refuse(&at, "address is required");
         } else if address.starts_with("unix://") {
-            self.refuse_if(!endpoint.ports.is_empty(), path, &format!("unix endpoint {address} must not include ports"));
+            self.refuse_if(
+                !endpoint.ports.is_empty(),
+                path,
+                &format!("unix endpoint {address} must not include ports"),
+            );
         } else if address.parse::<IpAddr>().is_err() {
             self.refuse_if(!by_name, &at, &format!("endpoint address {address:?} is not a valid IP address"));
             let named = !by_name || name::fqdn(address).is_ok();

@@ -23,13 +23,25 @@ impl<T> Check<'_, T> {
         for (i, port) in policy.port_level_settings.iter().enumerate() {
             let path = format!("{path}.portLevelSettings[{i}]");
             self.refuse_if(port.port.is_none(), &path, "portTrafficPolicy must have valid port");
-            let empty =
-                port.load_balancer.is_none() && port.connection_pool.is_none() && port.outlier_detection.is_none() && port.tls.is_none();
+            let empty = port.load_balancer.is_none()
+                && port.connection_pool.is_none()
+                && port.outlier_detection.is_none()
+                && port.tls.is_none();
             self.refuse_if(empty, &path, "port traffic policy must have at least one field");
-            self.blocks(&path, port.load_balancer.as_ref(), port.connection_pool.as_ref(), port.outlier_detection.as_ref(), port.tls.as_ref());
+            self.blocks(
+                &path,
+                port.load_balancer.as_ref(),
+                port.connection_pool.as_ref(),
+                port.outlier_detection.as_ref(),
+                port.tls.as_ref(),
+            );
         }
         if let Some(percent) = policy.retry_budget.as_ref().and_then(|budget| budget.percent) {
-            self.refuse_if(!(0.0..=100.0).contains(&percent), &format!("{path}.retryBudget.percent"), "percent is not in range 0..100");
+            self.refuse_if(
+                !(0.0..=100.0).contains(&percent),
+                &format!("{path}.retryBudget.percent"),
+                "percent is not in range 0..100",
+            );
         }
     }
 
@@ -58,11 +70,18 @@ impl<T> Check<'_, T> {
     pub(crate) fn outlier_detection(&mut self, path: &str, outlier: &OutlierDetection) {
         self.duration(&format!("{path}.baseEjectionTime"), outlier.base_ejection_time);
         self.duration(&format!("{path}.interval"), outlier.interval);
-        let split_missing = !outlier.split_external_local_origin_errors && outlier.consecutive_local_origin_failures.unwrap_or(0) > 0;
+        let split_missing =
+            !outlier.split_external_local_origin_errors && outlier.consecutive_local_origin_failures.unwrap_or(0) > 0;
         let reason = "outlier detection consecutive local origin failures is specified, but split external local origin errors is set to false";
         self.refuse_if(split_missing, path, reason);
-        for (field, percent) in [("maxEjectionPercent", outlier.max_ejection_percent), ("minHealthPercent", outlier.min_health_percent)] {
-            self.refuse_if(!(0..=100).contains(&percent), &format!("{path}.{field}"), &format!("percentage {percent} is not in range 0..100"));
+        for (field, percent) in
+            [("maxEjectionPercent", outlier.max_ejection_percent), ("minHealthPercent", outlier.min_health_percent)]
+        {
+            self.refuse_if(
+                !(0..=100).contains(&percent),
+                &format!("{path}.{field}"),
+                &format!("percentage {percent} is not in range 0..100"),
+            );
         }
     }
 
@@ -94,7 +113,11 @@ impl<T> Check<'_, T> {
         }
         if let Some(tcp) = &pool.tcp {
             let path = format!("{path}.tcp");
-            self.refuse_if(tcp.max_connections < 0, &format!("{path}.maxConnections"), "max connections must be non-negative");
+            self.refuse_if(
+                tcp.max_connections < 0,
+                &format!("{path}.maxConnections"),
+                "max connections must be non-negative",
+            );
             self.duration(&format!("{path}.connectTimeout"), tcp.connect_timeout);
             self.duration(&format!("{path}.maxConnectionDuration"), tcp.max_connection_duration);
             // 0s switches the timeout off.
@@ -107,7 +130,11 @@ impl<T> Check<'_, T> {
     }
 
     fn load_balancer(&mut self, path: &str, balancer: &LoadBalancer) {
-        self.refuse_if(balancer.simple.is_some() && balancer.consistent_hash.is_some(), path, "only one of simple, consistentHash can be set");
+        self.refuse_if(
+            balancer.simple.is_some() && balancer.consistent_hash.is_some(),
+            path,
+            "only one of simple, consistentHash can be set",
+        );
         let both = balancer.locality_lb_setting.is_some() && balancer.zone_aware_lb_setting.is_some();
         self.refuse_if(both, path, "only one of localityLbSetting and zoneAwareLbSetting can be set");
         if let Some(hash) = &balancer.consistent_hash {
@@ -118,19 +145,35 @@ impl<T> Check<'_, T> {
             self.duration(&format!("{path}.duration"), warmup.duration);
             let percent = warmup.minimum_percent.unwrap_or(0.0);
             self.refuse_if(percent > 100.0, &path, "minimumPercent value should be less than or equal to 100");
-            self.refuse_if(warmup.aggression.is_some_and(|value| value <= 0.0), &path, "aggression should be greater than 0");
+            self.refuse_if(
+                warmup.aggression.is_some_and(|value| value <= 0.0),
+                &path,
+                "aggression should be greater than 0",
+            );
         }
         self.duration(&format!("{path}.warmupDurationSecs"), balancer.warmup_duration_secs);
     }
 
     fn consistent_hash(&mut self, path: &str, hash: &crate::resource::destination_rule::ConsistentHash) {
-        let keys =
-            [hash.http_header_name.is_some(), hash.http_cookie.is_some(), hash.use_source_ip.is_some(), hash.http_query_parameter_name.is_some()];
+        let keys = [
+            hash.http_header_name.is_some(),
+            hash.http_cookie.is_some(),
+            hash.use_source_ip.is_some(),
+            hash.http_query_parameter_name.is_some(),
+        ];
         let reason = "only one of httpHeaderName, httpCookie, useSourceIp, httpQueryParameterName can be set";
         self.refuse_if(keys.iter().filter(|set| **set).count() > 1, path, reason);
-        self.refuse_if(hash.ring_hash.is_some() && hash.maglev.is_some(), path, "only one of ringHash, maglev can be set");
+        self.refuse_if(
+            hash.ring_hash.is_some() && hash.maglev.is_some(),
+            path,
+            "only one of ringHash, maglev can be set",
+        );
         let reason = "only one of MinimumRingSize or Maglev/Ringhash can be specified";
-        self.refuse_if(hash.minimum_ring_size != 0 && (hash.ring_hash.is_some() || hash.maglev.is_some()), path, reason);
+        self.refuse_if(
+            hash.minimum_ring_size != 0 && (hash.ring_hash.is_some() || hash.maglev.is_some()),
+            path,
+            reason,
+        );
         if let Some(cookie) = &hash.http_cookie {
             let path = format!("{path}.httpCookie");
             self.refuse_if(cookie.name.is_empty(), &path, "name required for HttpCookie");
@@ -149,7 +192,8 @@ impl<T> Check<'_, T> {
     }
 
     fn client_tls(&mut self, path: &str, tls: &ClientTls) {
-        let own_files = [&tls.client_certificate, &tls.private_key, &tls.ca_certificates].iter().any(|file| !file.is_empty());
+        let own_files =
+            [&tls.client_certificate, &tls.private_key, &tls.ca_certificates].iter().any(|file| !file.is_empty());
         if tls.insecure_skip_verify == Some(true) && matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual) {
             let credential = tls.mode == ClientTlsMode::Simple && !tls.credential_name.is_empty();
             let given = !tls.ca_certificates.is_empty() || !tls.subject_alt_names.is_empty() || credential;
@@ -158,7 +202,11 @@ impl<T> Check<'_, T> {
         match tls.mode {
             ClientTlsMode::Simple | ClientTlsMode::Mutual if !tls.credential_name.is_empty() => {
                 let given = own_files || !tls.ca_crl.is_empty();
-                self.refuse_if(given, path, "cannot specify client certificates or CA certificate or CA CRL If credentialName is set");
+                self.refuse_if(
+                    given,
+                    path,
+                    "cannot specify client certificates or CA certificate or CA CRL If credentialName is set",
+                );
             }
             ClientTlsMode::Mutual => {
                 self.refuse_if(tls.client_certificate.is_empty(), path, "client certificate required for mutual tls");
@@ -174,5 +222,9 @@ fn is_prime(number: u64) -> bool {
     if number != 0 && number < 4 {
         return true;
     }
-    number % 2 == 1 && (3..).step_by(2).take_while(|factor: &u64| factor * factor <= number).all(|factor| number % factor != 0)
+    !number.is_multiple_of(2)
+        && (3..)
+            .step_by(2)
+            .take_while(|factor: &u64| factor * factor <= number)
+            .all(|factor| !number.is_multiple_of(factor))
 }

@@ -13,8 +13,6 @@ use crate::{
     },
 };
 
-
-
 /// What the webhook refuses of a VirtualService; what it only warns about goes to `warnings`.
 pub(crate) fn check(object: &Object<VirtualService>, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {
     let spec = &object.spec;
@@ -124,6 +122,10 @@ impl Check<'_, VirtualService> {
         }
         let total: i64 = weights.iter().map(|weight| i64::from(*weight)).sum();
         self.refuse_if(weights.len() > 1 && total == 0, path, "total destination weight = 0");
-        self.refuse_if(total > i64::from(u32::MAX), path, "the weights add up to more than 4294967295, which Envoy refuses");
+        self.refuse_if(
+            total > i64::from(u32::MAX),
+            path,
+            "the weights add up to more than 4294967295, which Envoy refuses",
+        );
     }
 }

@@ -11,10 +11,16 @@ use crate::{
 /// A buffer as `proxy_get_buffer_bytes` sees it now; most exist, empty, even when they make no sense.
 fn readable(state: &State, buffer: BufferType) -> Result<&[u8], Status> {
     match buffer {
-        BufferType::HttpRequestBody => Ok(state.stream().and_then(|stream| stream.request.body.as_deref()).unwrap_or_default()),
-        BufferType::HttpResponseBody => Ok(state.stream().and_then(|stream| stream.response.body.as_deref()).unwrap_or_default()),
+        BufferType::HttpRequestBody => {
+            Ok(state.stream().and_then(|stream| stream.request.body.as_deref()).unwrap_or_default())
+        }
+        BufferType::HttpResponseBody => {
+            Ok(state.stream().and_then(|stream| stream.response.body.as_deref()).unwrap_or_default())
+        }
         BufferType::DownstreamData | BufferType::UpstreamData => Ok(&[]),
-        BufferType::HttpCallResponseBody => state.root.call_response.as_ref().map(|response| response.body.as_ref()).ok_or(Status::NotFound),
+        BufferType::HttpCallResponseBody => {
+            state.root.call_response.as_ref().map(|response| response.body.as_ref()).ok_or(Status::NotFound)
+        }
         BufferType::GrpcReceive => Ok(state.root.grpc_message.as_deref().unwrap_or_default()),
         BufferType::VmConfiguration => Ok(&state.plugin.vm_configuration),
         BufferType::PluginConfiguration if state.root.configuration_in_view => Ok(&state.plugin.configuration),
@@ -24,7 +30,14 @@ fn readable(state: &State, buffer: BufferType) -> Result<&[u8], Status> {
 }
 
 /// Reading beyond the end is reading less, down to nothing; the sum of start and length does not wrap.
-pub(super) fn get_bytes(guest: &mut Guest<'_>, buffer: u32, start: u32, len: u32, bytes_to: u32, size_to: u32) -> Answer {
+pub(super) fn get_bytes(
+    guest: &mut Guest<'_>,
+    buffer: u32,
+    start: u32,
+    len: u32,
+    bytes_to: u32,
+    size_to: u32,
+) -> Answer {
     let buffer = BufferType::from_wire(buffer).ok_or(Status::BadArgument)?;
     let content = readable(guest.state(), buffer)?;
     let start = index(start).min(content.len());
@@ -69,7 +82,11 @@ fn edit(body: &mut BytesMut, start: usize, len: usize, data: &[u8]) -> Option<()
 
 pub(super) fn get_configuration(guest: &mut Guest<'_>, value_to: u32, size_to: u32) -> Answer {
     let state = guest.state();
-    let configuration = if state.root.configuration_in_view { state.plugin.configuration.clone() } else { state.plugin.vm_configuration.clone() };
+    let configuration = if state.root.configuration_in_view {
+        state.plugin.configuration.clone()
+    } else {
+        state.plugin.vm_configuration.clone()
+    };
     guest.give(&configuration, value_to, size_to)
 }
 

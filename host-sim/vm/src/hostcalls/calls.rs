@@ -7,8 +7,8 @@ use bytes::Bytes;
 use crate::{
     abi::{LogLevel, Status},
     callout::CallKind,
-    guest::{Answer, Exit, Guest, put, slice},
     grpc_service,
+    guest::{Answer, Exit, Guest, put, slice},
     headers::{self, HeaderList},
     log_gate::escape,
     outcome::{CallId, Event, GrpcRequest, HttpCall},
@@ -43,10 +43,18 @@ pub(super) fn http_call(
     guest.write_u32(id_to, token)
 }
 
-fn start_http_call(state: &mut State, cluster: Vec<u8>, mut headers: HeaderList, body: Bytes, trailers: HeaderList, timeout_millis: u32) -> Result<u32, Status> {
+fn start_http_call(
+    state: &mut State,
+    cluster: Vec<u8>,
+    mut headers: HeaderList,
+    body: Bytes,
+    trailers: HeaderList,
+    timeout_millis: u32,
+) -> Result<u32, Status> {
     let timeout = i32::try_from(timeout_millis).map_err(|_| Status::BadArgument)?;
     let reachable = state.world.cluster(&cluster);
-    let complete = [&b":path"[..], b":method", b":authority"].iter().all(|name| headers::first(&headers, name).is_some());
+    let complete =
+        [&b":path"[..], b":method", b":authority"].iter().all(|name| headers::first(&headers, name).is_some());
     if reachable == ClusterState::Unknown || !complete {
         return Err(Status::BadArgument);
     }
@@ -56,7 +64,10 @@ fn start_http_call(state: &mut State, cluster: Vec<u8>, mut headers: HeaderList,
     let call = admit(state, CallKind::Http, reachable)?;
     let timeout = (timeout > 0).then(|| Duration::from_millis(u64::from(timeout_millis)));
     let cluster = String::from_utf8_lossy(&cluster).into_owned();
-    state.callouts.events.push(Event::HttpCall { call, request: HttpCall { cluster, headers, body, trailers, timeout } });
+    state
+        .callouts
+        .events
+        .push(Event::HttpCall { call, request: HttpCall { cluster, headers, body, trailers, timeout } });
     Ok(call.token)
 }
 
@@ -72,7 +83,10 @@ fn admit(state: &mut State, kind: CallKind, reachable: ClusterState) -> Result<C
     }
     if !state.callouts.has_room() {
         let name = state.plugin.name.clone();
-        state.report(LogLevel::Warn, &format!("wasm plugin {name}: a call was refused, too many are under way (Envoy would grow)"));
+        state.report(
+            LogLevel::Warn,
+            &format!("wasm plugin {name}: a call was refused, too many are under way (Envoy would grow)"),
+        );
         return Err(Status::InternalFailure);
     }
     state.callouts.open(token);
@@ -96,18 +110,42 @@ pub(super) fn grpc_call(
     id_to: u32,
 ) -> Answer {
     let (memory, state) = guest.split();
-    let parts = GrpcParts { target: slice(memory, target, target_len)?, service: slice(memory, service, service_len)?, method: slice(memory, method, method_len)? };
+    let parts = GrpcParts {
+        target: slice(memory, target, target_len)?,
+        service: slice(memory, service, service_len)?,
+        method: slice(memory, method, method_len)?,
+    };
     let metadata = own_pairs(memory, metadata, metadata_len)?;
     let message = Bytes::copy_from_slice(slice(memory, message, message_len)?);
     let (call, request) = start_grpc(state, parts, metadata, CallKind::GrpcCall)?;
-    state.callouts.events.push(Event::GrpcCall { call, request, message, timeout: Duration::from_millis(u64::from(timeout_millis)) });
+    state.callouts.events.push(Event::GrpcCall {
+        call,
+        request,
+        message,
+        timeout: Duration::from_millis(u64::from(timeout_millis)),
+    });
     guest.write_u32(id_to, call.token)
 }
 
 #[allow(clippy::too_many_arguments, reason = "the ABI's")]
-pub(super) fn grpc_stream(guest: &mut Guest<'_>, target: u32, target_len: u32, service: u32, service_len: u32, method: u32, method_len: u32, metadata: u32, metadata_len: u32, id_to: u32) -> Answer {
+pub(super) fn grpc_stream(
+    guest: &mut Guest<'_>,
+    target: u32,
+    target_len: u32,
+    service: u32,
+    service_len: u32,
+    method: u32,
+    method_len: u32,
+    metadata: u32,
+    metadata_len: u32,
+    id_to: u32,
+) -> Answer {
     let (memory, state) = guest.split();
-    let parts = GrpcParts { target: slice(memory, target, target_len)?, service: slice(memory, service, service_len)?, method: slice(memory, method, method_len)? };
+    let parts = GrpcParts {
+        target: slice(memory, target, target_len)?,
+        service: slice(memory, service, service_len)?,
+        method: slice(memory, method, method_len)?,
+    };
     let metadata = own_pairs(memory, metadata, metadata_len)?;
     let (call, request) = start_grpc(state, parts, metadata, CallKind::GrpcStream)?;
     state.callouts.events.push(Event::GrpcStream { call, request });
@@ -121,7 +159,12 @@ struct GrpcParts<'a> {
 }
 
 /// The target is an encoded `GrpcService`, or else a cluster's name.
-fn start_grpc(state: &mut State, parts: GrpcParts<'_>, metadata: HeaderList, kind: CallKind) -> Result<(CallId, GrpcRequest), Exit> {
+fn start_grpc(
+    state: &mut State,
+    parts: GrpcParts<'_>,
+    metadata: HeaderList,
+    kind: CallKind,
+) -> Result<(CallId, GrpcRequest), Exit> {
     let (cluster, reachable) = match grpc_service::parse(parts.target) {
         Some(service) => {
             let Some(cluster) = service.cluster else {
@@ -141,10 +184,19 @@ fn start_grpc(state: &mut State, parts: GrpcParts<'_>, metadata: HeaderList, kin
     };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let call = admit(state, kind, reachable)?;
-    Ok((call, GrpcRequest { cluster: text(&cluster), service: text(parts.service), method: text(parts.method), metadata }))
+    Ok((
+        call,
+        GrpcRequest { cluster: text(&cluster), service: text(parts.service), method: text(parts.method), metadata },
+    ))
 }
 
-pub(super) fn grpc_send(guest: &mut Guest<'_>, token: u32, message: u32, message_len: u32, end_of_stream: u32) -> Answer {
+pub(super) fn grpc_send(
+    guest: &mut Guest<'_>,
+    token: u32,
+    message: u32,
+    message_len: u32,
+    end_of_stream: u32,
+) -> Answer {
     let (memory, state) = guest.split();
     let message = Bytes::copy_from_slice(slice(memory, message, message_len)?);
     if CallKind::of(token) != Some(CallKind::GrpcStream) {

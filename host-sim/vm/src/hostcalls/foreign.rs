@@ -9,7 +9,15 @@ use crate::{
 };
 
 /// Results are allocated in the module unless it passed a null pointer for them; pointer and size are written even on failure, as zeros.
-pub(super) fn call(guest: &mut Guest<'_>, name: u32, name_len: u32, arguments: u32, arguments_len: u32, result_to: u32, size_to: u32) -> Answer {
+pub(super) fn call(
+    guest: &mut Guest<'_>,
+    name: u32,
+    name_len: u32,
+    arguments: u32,
+    arguments_len: u32,
+    result_to: u32,
+    size_to: u32,
+) -> Answer {
     let (memory, state) = guest.split();
     let name = slice(memory, name, name_len)?;
     let arguments = slice(memory, arguments, arguments_len)?;

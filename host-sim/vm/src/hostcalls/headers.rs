@@ -34,7 +34,14 @@ fn name(map: MapType, name: &[u8]) -> Bytes {
     Bytes::from(name.to_ascii_lowercase())
 }
 
-pub(super) fn get_value(guest: &mut Guest<'_>, map: u32, key: u32, key_len: u32, value_to: u32, size_to: u32) -> Answer {
+pub(super) fn get_value(
+    guest: &mut Guest<'_>,
+    map: u32,
+    key: u32,
+    key_len: u32,
+    value_to: u32,
+    size_to: u32,
+) -> Answer {
     let map = map_type(map)?;
     let (memory, state) = guest.split();
     let key = slice(memory, key, key_len)?;
@@ -52,7 +59,11 @@ fn find(state: &State, map: MapType, key: &[u8]) -> Result<Bytes, Status> {
         let logging = state.stream().is_some_and(|stream| stream.log.is_some());
         return Err(if logging { Status::NotFound } else { Status::BadArgument });
     };
-    let found = if key.iter().any(u8::is_ascii_uppercase) || key == b"host" { headers::first(headers, &name(map, key)) } else { headers::first(headers, key) };
+    let found = if key.iter().any(u8::is_ascii_uppercase) || key == b"host" {
+        headers::first(headers, &name(map, key))
+    } else {
+        headers::first(headers, key)
+    };
     found.cloned().ok_or(Status::NotFound)
 }
 
@@ -93,11 +104,24 @@ pub(super) fn add_value(guest: &mut Guest<'_>, map: u32, key: u32, key_len: u32,
     write(guest, map, (key, key_len), (value, value_len), headers::add)
 }
 
-pub(super) fn replace_value(guest: &mut Guest<'_>, map: u32, key: u32, key_len: u32, value: u32, value_len: u32) -> Answer {
+pub(super) fn replace_value(
+    guest: &mut Guest<'_>,
+    map: u32,
+    key: u32,
+    key_len: u32,
+    value: u32,
+    value_len: u32,
+) -> Answer {
     write(guest, map, (key, key_len), (value, value_len), |headers, _, name, value| headers::set(headers, name, value))
 }
 
-fn write(guest: &mut Guest<'_>, map: u32, key: (u32, u32), value: (u32, u32), how: fn(&mut HeaderList, MapKind, Bytes, Bytes)) -> Answer {
+fn write(
+    guest: &mut Guest<'_>,
+    map: u32,
+    key: (u32, u32),
+    value: (u32, u32),
+    how: fn(&mut HeaderList, MapKind, Bytes, Bytes),
+) -> Answer {
     let map = map_type(map)?;
     let (memory, state) = guest.split();
     let (key, value) = (slice(memory, key.0, key.1)?, slice(memory, value.0, value.1)?);
@@ -161,5 +185,10 @@ fn read_pairs(buffer: &[u8]) -> Result<HeaderList, pairs::Malformed> {
 pub(super) fn own_pairs(memory: &[u8], pairs: u32, pairs_len: u32) -> Result<HeaderList, Exit> {
     let buffer = slice(memory, pairs, pairs_len)?;
     let list = read_pairs(buffer).unwrap_or_default();
-    Ok(list.into_iter().map(|(key, value)| (if key.iter().any(u8::is_ascii_uppercase) { Bytes::from(key.to_ascii_lowercase()) } else { key }, value)).collect())
+    Ok(list
+        .into_iter()
+        .map(|(key, value)| {
+            (if key.iter().any(u8::is_ascii_uppercase) { Bytes::from(key.to_ascii_lowercase()) } else { key }, value)
+        })
+        .collect())
 }

@@ -15,7 +15,7 @@ use wasmtime::{Caller, Engine, Linker};
 
 use crate::{
     abi::{AbiVersion, Status},
-    guest::{Answer, Exit, Guest},
+    guest::{Answer, Exit, Guest, Scalar},
     state::{Phase, State},
 };
 
@@ -76,7 +76,11 @@ impl Offer<'_> {
 
 /// Calls into the host while it may not be called are traps, as in Envoy.
 fn enter<'a>(caller: Caller<'a, State>, allowed: Allowed, name: &'static str) -> wasmtime::Result<Guest<'a>> {
-    if allowed.permits(caller.data().phase) { Ok(Guest::new(caller)) } else { Err(wasmtime::Error::new(crate::trap::Restricted(name))) }
+    if allowed.permits(caller.data().phase) {
+        Ok(Guest::new(caller))
+    } else {
+        Err(wasmtime::Error::new(crate::trap::Restricted(name)))
+    }
 }
 
 fn answer(result: Answer) -> wasmtime::Result<i32> {
@@ -106,7 +110,9 @@ macro_rules! proxy {
             Some(linker) => {
                 linker.func_wrap("env", $name, |caller: Caller<'_, State>, $($arg: $ty),*| -> wasmtime::Result<i32> {
                     let mut guest = enter(caller, Allowed::$phase, concat!("env.", $name))?;
-                    answer($function(&mut guest, $($arg),*))
+                    let status = answer($function(&mut guest, $($arg),*))?;
+                    guest.trace($name, &[$((stringify!($arg), Scalar::scalar($arg))),*], status);
+                    Ok(status)
                 })?;
             }
             None => {}
@@ -131,8 +137,9 @@ macro_rules! wasi {
                     linker.func_wrap(module, $name, |caller: Caller<'_, State>, $($arg: $ty),*| -> wasmtime::Result<i32> {
                         $(let _ = $arg;)*
                         let mut $guest = enter(caller, Allowed::$phase, $name)?;
-                        let _ = &mut $guest;
-                        Ok($body)
+                        let errno = $body;
+                        $guest.trace($name, &[$((stringify!($arg), Scalar::scalar($arg))),*], errno);
+                        Ok(errno)
                     })?;
                 }
                 None => {}
@@ -142,7 +149,11 @@ macro_rules! wasi {
 }
 
 /// All imports Envoy offers a module of this version; with `allowed`, those not named in it are stubs.
-pub(crate) fn linker(engine: &Engine, abi: AbiVersion, allowed: Option<&BTreeSet<String>>) -> wasmtime::Result<Linker<State>> {
+pub(crate) fn linker(
+    engine: &Engine,
+    abi: AbiVersion,
+    allowed: Option<&BTreeSet<String>>,
+) -> wasmtime::Result<Linker<State>> {
     let mut offer = Offer { linker: Some(Linker::new(engine)), imports: Vec::new(), allowed };
     fill(&mut offer, abi)?;
     offer.linker.ok_or_else(|| wasmtime::Error::msg("no linker"))
@@ -169,13 +180,21 @@ fn emscripten(offer: &mut Offer<'_>) -> wasmtime::Result<()> {
     offer.list("env", "pthread_equal", &["u32", "u32"], "i32");
     offer.list("env", "emscripten_notify_memory_growth", &["u32"], "void");
     let Some(linker) = &mut offer.linker else { return Ok(()) };
-    linker.func_wrap("env", "pthread_equal", |caller: Caller<'_, State>, left: u32, right: u32| -> wasmtime::Result<i32> {
-        enter(caller, Allowed::Open, "env.pthread_equal").map(|_| i32::from(left == right))
-    })?;
+    linker.func_wrap(
+        "env",
+        "pthread_equal",
+        |caller: Caller<'_, State>, left: u32, right: u32| -> wasmtime::Result<i32> {
+            enter(caller, Allowed::Open, "env.pthread_equal").map(|_| i32::from(left == right))
+        },
+    )?;
     // Not while memory is allocated, though that is when memory grows: Envoy traps such a module.
-    linker.func_wrap("env", "emscripten_notify_memory_growth", |caller: Caller<'_, State>, _memory: u32| -> wasmtime::Result<()> {
-        enter(caller, Allowed::Initialising, "env.emscripten_notify_memory_growth").map(drop)
-    })?;
+    linker.func_wrap(
+        "env",
+        "emscripten_notify_memory_growth",
+        |caller: Caller<'_, State>, _memory: u32| -> wasmtime::Result<()> {
+            enter(caller, Allowed::Initialising, "env.emscripten_notify_memory_growth").map(drop)
+        },
+    )?;
     Ok(())
 }
 
@@ -239,30 +258,54 @@ fn proxy_of_version(offer: &mut Offer<'_>, abi: AbiVersion) -> wasmtime::Result<
 fn envoy(offer: &mut Offer<'_>) -> wasmtime::Result<()> {
     offer.list("env", "envoy_resolve_dns", &["u32", "u32", "u32"], "i32");
     let Some(linker) = &mut offer.linker else { return Ok(()) };
-    linker.func_wrap("env", "envoy_resolve_dns", |_: Caller<'_, State>, _address: u32, _len: u32, _token_to: u32| -> i32 { Status::Unimplemented.code() })?;
+    linker.func_wrap(
+        "env",
+        "envoy_resolve_dns",
+        |_: Caller<'_, State>, _address: u32, _len: u32, _token_to: u32| -> i32 { Status::Unimplemented.code() },
+    )?;
     Ok(())
 }
 
 fn wasi_working(offer: &mut Offer<'_>) -> wasmtime::Result<()> {
-    wasi!(offer, Always, "fd_write", |guest, fd: u32, pieces: u32, count: u32, written: u32| wasi::fd_write(&mut guest, fd, pieces, count, written));
-    wasi!(offer, Always, "clock_time_get", |guest, clock: u32, precision: u64, time: u32| wasi::clock_time_get(&mut guest, clock, time));
-    wasi!(offer, Always, "poll_oneoff", |guest, subscriptions: u32, out: u32, count: u32, events: u32| wasi::poll_oneoff(&mut guest, events));
-    wasi!(offer, Initialising, "clock_res_get", |guest, clock: u32, resolution: u32| wasi::clock_res_get(&mut guest, clock, resolution));
+    wasi!(offer, Always, "fd_write", |guest, fd: u32, pieces: u32, count: u32, written: u32| wasi::fd_write(
+        &mut guest, fd, pieces, count, written
+    ));
+    wasi!(offer, Always, "clock_time_get", |guest, clock: u32, precision: u64, time: u32| wasi::clock_time_get(
+        &mut guest, clock, time
+    ));
+    wasi!(offer, Always, "poll_oneoff", |guest, subscriptions: u32, out: u32, count: u32, events: u32| {
+        wasi::poll_oneoff(&mut guest, events)
+    });
+    wasi!(offer, Initialising, "clock_res_get", |guest, clock: u32, resolution: u32| wasi::clock_res_get(
+        &mut guest, clock, resolution
+    ));
     wasi!(offer, Initialising, "random_get", |guest, to: u32, len: u32| wasi::random_get(&mut guest, to, len));
-    wasi!(offer, Initialising, "environ_get", |guest, entries: u32, text: u32| wasi::environ_get(&mut guest, entries, text));
-    wasi!(offer, Initialising, "environ_sizes_get", |guest, count: u32, size: u32| wasi::environ_sizes_get(&mut guest, count, size));
+    wasi!(offer, Initialising, "environ_get", |guest, entries: u32, text: u32| wasi::environ_get(
+        &mut guest, entries, text
+    ));
+    wasi!(offer, Initialising, "environ_sizes_get", |guest, count: u32, size: u32| wasi::environ_sizes_get(
+        &mut guest, count, size
+    ));
     wasi!(offer, Initialising, "args_get", |guest, entries: u32, text: u32| wasi::SUCCESS);
-    wasi!(offer, Initialising, "args_sizes_get", |guest, count: u32, size: u32| wasi::args_sizes_get(&mut guest, count, size));
+    wasi!(offer, Initialising, "args_sizes_get", |guest, count: u32, size: u32| wasi::args_sizes_get(
+        &mut guest, count, size
+    ));
     wasi!(offer, Initialising, "fd_fdstat_get", |guest, fd: u32, stat: u32| wasi::fd_fdstat_get(&mut guest, fd, stat));
-    wasi!(offer, Initialising, "fd_pwrite", |guest, fd: u32, pieces: u32, count: u32, offset: u64, written: u32| wasi::fd_pwrite(&mut guest, fd, pieces, count, written));
+    wasi!(offer, Initialising, "fd_pwrite", |guest, fd: u32, pieces: u32, count: u32, offset: u64, written: u32| {
+        wasi::fd_pwrite(&mut guest, fd, pieces, count, written)
+    });
     wasi!(offer, Initialising, "fd_tell", |guest, fd: u32, offset: u32| wasi::fd_tell(&mut guest, fd, offset));
     wasi!(offer, Initialising, "fd_advise", |guest, fd: u32, offset: u64, len: u64, advice: u32| wasi::SUCCESS);
     wasi!(offer, Initialising, "fd_allocate", |guest, fd: u32, offset: u64, len: u64| wasi::output_only(fd));
     wasi!(offer, Initialising, "fd_datasync", |guest, fd: u32| wasi::output_only(fd));
     wasi!(offer, Initialising, "fd_sync", |guest, fd: u32| wasi::output_only(fd));
-    wasi!(offer, Initialising, "fd_fdstat_set_rights", |guest, fd: u32, base: u64, inheriting: u64| wasi::output_only(fd));
+    wasi!(offer, Initialising, "fd_fdstat_set_rights", |guest, fd: u32, base: u64, inheriting: u64| wasi::output_only(
+        fd
+    ));
     wasi!(offer, Initialising, "fd_filestat_set_size", |guest, fd: u32, size: u64| wasi::output_only(fd));
-    wasi!(offer, Initialising, "fd_filestat_set_times", |guest, fd: u32, access: u64, change: u64, flags: u32| wasi::output_only(fd));
+    wasi!(offer, Initialising, "fd_filestat_set_times", |guest, fd: u32, access: u64, change: u64, flags: u32| {
+        wasi::output_only(fd)
+    });
     wasi!(offer, Open, "sched_yield", |guest| wasi::SUCCESS);
     wasi!(offer, Open, "fd_seek", |guest, fd: u32, offset: i64, whence: u32, to: u32| wasi::SUCCESS);
     wasi!(offer, Open, "fd_close", |guest, fd: u32| wasi::SUCCESS);
@@ -272,7 +315,9 @@ fn wasi_working(offer: &mut Offer<'_>) -> wasmtime::Result<()> {
         let stub = offer.is_stub("proc_exit");
         let Some(linker) = &mut offer.linker else { continue };
         if stub {
-            linker.func_wrap(module, "proc_exit", |caller: Caller<'_, State>, _code: u32| restricted(caller, "WASI capability: proc_exit"))?;
+            linker.func_wrap(module, "proc_exit", |caller: Caller<'_, State>, _code: u32| {
+                restricted(caller, "WASI capability: proc_exit")
+            })?;
         } else {
             linker.func_wrap(module, "proc_exit", |caller: Caller<'_, State>, _code: u32| -> wasmtime::Result<()> {
                 wasi::proc_exit(&mut enter(caller, Allowed::Open, "proc_exit")?);
@@ -288,23 +333,80 @@ fn wasi_refusing(offer: &mut Offer<'_>) -> wasmtime::Result<()> {
     wasi!(offer, Initialising, "fd_filestat_get", |guest, fd: u32, stat: u32| wasi::BADF);
     wasi!(offer, Initialising, "fd_prestat_get", |guest, fd: u32, stat: u32| wasi::BADF);
     wasi!(offer, Initialising, "fd_prestat_dir_name", |guest, fd: u32, path: u32, len: u32| wasi::NOSYS);
-    wasi!(offer, Initialising, "fd_pread", |guest, fd: u32, pieces: u32, count: u32, offset: u64, read: u32| wasi::NOSYS);
-    wasi!(offer, Initialising, "fd_readdir", |guest, fd: u32, to: u32, len: u32, cookie: u64, read: u32| wasi::answer_zero(&mut guest, read, 4, wasi::NOTDIR));
-    wasi!(offer, Initialising, "fd_renumber", |guest, fd: u32, to: u32| if wasi::output_only(fd) == wasi::SUCCESS && wasi::output_only(to) == wasi::SUCCESS { wasi::NOTSUP } else { wasi::BADF });
+    wasi!(offer, Initialising, "fd_pread", |guest, fd: u32, pieces: u32, count: u32, offset: u64, read: u32| {
+        wasi::NOSYS
+    });
+    wasi!(offer, Initialising, "fd_readdir", |guest, fd: u32, to: u32, len: u32, cookie: u64, read: u32| {
+        wasi::answer_zero(&mut guest, read, 4, wasi::NOTDIR)
+    });
+    wasi!(offer, Initialising, "fd_renumber", |guest, fd: u32, to: u32| if wasi::output_only(fd) == wasi::SUCCESS
+        && wasi::output_only(to) == wasi::SUCCESS
+    {
+        wasi::NOTSUP
+    } else {
+        wasi::BADF
+    });
     wasi!(offer, Open, "fd_read", |guest, fd: u32, pieces: u32, count: u32, read: u32| wasi::NOSYS);
-    wasi!(offer, Open, "path_open", |guest, fd: u32, dir_flags: u32, path: u32, len: u32, flags: u32, base: i64, inheriting: i64, fd_flags: u32, to: u32| wasi::NOENT);
+    wasi!(offer, Open, "path_open", |guest,
+                                     fd: u32,
+                                     dir_flags: u32,
+                                     path: u32,
+                                     len: u32,
+                                     flags: u32,
+                                     base: i64,
+                                     inheriting: i64,
+                                     fd_flags: u32,
+                                     to: u32| wasi::NOENT);
     wasi!(offer, Initialising, "path_create_directory", |guest, fd: u32, path: u32, len: u32| wasi::NOTSUP);
-    wasi!(offer, Initialising, "path_filestat_get", |guest, fd: u32, flags: u32, path: u32, len: u32, to: u32| wasi::NOTSUP);
-    wasi!(offer, Initialising, "path_filestat_set_times", |guest, fd: u32, flags: u32, path: u32, len: u32, access: u64, change: u64, times: u32| wasi::NOTSUP);
-    wasi!(offer, Initialising, "path_link", |guest, fd: u32, flags: u32, path: u32, len: u32, to_fd: u32, to: u32| wasi::NOTSUP);
-    wasi!(offer, Initialising, "path_readlink", |guest, fd: u32, path: u32, len: u32, to: u32, to_len: u32, size: u32| wasi::answer_zero(&mut guest, size, 4, wasi::NOTSUP));
+    wasi!(offer, Initialising, "path_filestat_get", |guest, fd: u32, flags: u32, path: u32, len: u32, to: u32| {
+        wasi::NOTSUP
+    });
+    wasi!(
+        offer,
+        Initialising,
+        "path_filestat_set_times",
+        |guest, fd: u32, flags: u32, path: u32, len: u32, access: u64, change: u64, times: u32| wasi::NOTSUP
+    );
+    wasi!(offer, Initialising, "path_link", |guest, fd: u32, flags: u32, path: u32, len: u32, to_fd: u32, to: u32| {
+        wasi::NOTSUP
+    });
+    wasi!(offer, Initialising, "path_readlink", |guest,
+                                                 fd: u32,
+                                                 path: u32,
+                                                 len: u32,
+                                                 to: u32,
+                                                 to_len: u32,
+                                                 size: u32| {
+        wasi::answer_zero(&mut guest, size, 4, wasi::NOTSUP)
+    });
     wasi!(offer, Initialising, "path_remove_directory", |guest, fd: u32, path: u32, len: u32| wasi::NOTSUP);
-    wasi!(offer, Initialising, "path_rename", |guest, fd: u32, path: u32, len: u32, to_fd: u32, to: u32, to_len: u32| wasi::NOTSUP);
+    wasi!(offer, Initialising, "path_rename", |guest,
+                                               fd: u32,
+                                               path: u32,
+                                               len: u32,
+                                               to_fd: u32,
+                                               to: u32,
+                                               to_len: u32| wasi::NOTSUP);
     wasi!(offer, Initialising, "path_symlink", |guest, path: u32, len: u32, fd: u32, to: u32| wasi::NOTSUP);
     wasi!(offer, Initialising, "path_unlink_file", |guest, fd: u32, path: u32, len: u32| wasi::NOTSUP);
-    wasi!(offer, Initialising, "sock_accept", |guest, fd: u32, flags: u32, to: u32| wasi::answer_zero(&mut guest, to, 8, wasi::NOTSUP));
-    wasi!(offer, Initialising, "sock_recv", |guest, fd: u32, pieces: u32, count: u32, flags: u32, len_to: u32, flags_to: u32| wasi::sock_recv(&mut guest, len_to, flags_to));
-    wasi!(offer, Initialising, "sock_send", |guest, fd: u32, pieces: u32, count: u32, flags: u32, len_to: u32| wasi::answer_zero(&mut guest, len_to, 4, wasi::NOTSUP));
+    wasi!(offer, Initialising, "sock_accept", |guest, fd: u32, flags: u32, to: u32| wasi::answer_zero(
+        &mut guest,
+        to,
+        8,
+        wasi::NOTSUP
+    ));
+    wasi!(offer, Initialising, "sock_recv", |guest,
+                                             fd: u32,
+                                             pieces: u32,
+                                             count: u32,
+                                             flags: u32,
+                                             len_to: u32,
+                                             flags_to: u32| {
+        wasi::sock_recv(&mut guest, len_to, flags_to)
+    });
+    wasi!(offer, Initialising, "sock_send", |guest, fd: u32, pieces: u32, count: u32, flags: u32, len_to: u32| {
+        wasi::answer_zero(&mut guest, len_to, 4, wasi::NOTSUP)
+    });
     wasi!(offer, Initialising, "sock_shutdown", |guest, fd: u32, how: u32| wasi::NOTSUP);
     Ok(())
 }
@@ -335,7 +437,13 @@ mod tests {
 
     #[test]
     fn wasi_is_there_whole_and_under_both_names() {
-        let wasi = |module: &str| imports(AbiVersion::V0_2_1).into_iter().filter(|import| import.module == module).map(|import| import.name).collect::<BTreeSet<_>>();
+        let wasi = |module: &str| {
+            imports(AbiVersion::V0_2_1)
+                .into_iter()
+                .filter(|import| import.module == module)
+                .map(|import| import.name)
+                .collect::<BTreeSet<_>>()
+        };
         assert_eq!(wasi("wasi_snapshot_preview1").len(), 45);
         assert_eq!(wasi("wasi_snapshot_preview1"), wasi("wasi_unstable"));
     }

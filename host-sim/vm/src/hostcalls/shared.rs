@@ -7,6 +7,7 @@ use crate::{
     guest::{Answer, Guest, slice},
     metrics::Metric,
     queue::{DequeueError, EnqueueError},
+    script,
     shared::QuotaExceeded,
     shared_data::WriteError,
     state::State,
@@ -14,14 +15,24 @@ use crate::{
 
 /// The quotas are ours: Envoy has none. Rust's SDK panics on this code, and so the request fails visibly instead of a limit being silently off.
 fn over_quota(state: &mut State, what: &str) -> Status {
-    state.report(LogLevel::Warn, &format!("wasm plugin {}: {what} refused, its quota is used up (Envoy would grow)", state.plugin.name.clone()));
+    state.report(
+        LogLevel::Warn,
+        &format!("wasm plugin {}: {what} refused, its quota is used up (Envoy would grow)", state.plugin.name.clone()),
+    );
     Status::InternalFailure
 }
 
-pub(super) fn get_data(guest: &mut Guest<'_>, key: u32, key_len: u32, value_to: u32, size_to: u32, cas_to: u32) -> Answer {
+pub(super) fn get_data(
+    guest: &mut Guest<'_>,
+    key: u32,
+    key_len: u32,
+    value_to: u32,
+    size_to: u32,
+    cas_to: u32,
+) -> Answer {
     let (memory, state) = guest.split();
     let key = slice(memory, key, key_len)?;
-    let found = state.shared.data().get(state.plugin.vm_id.as_bytes(), key).ok_or(Status::NotFound)?;
+    let found = script::shared_get(state, key).ok_or(Status::NotFound)?;
     guest.give(&found.value, value_to, size_to)?;
     guest.write_u32(cas_to, found.cas)
 }
@@ -29,7 +40,7 @@ pub(super) fn get_data(guest: &mut Guest<'_>, key: u32, key_len: u32, value_to: 
 pub(super) fn set_data(guest: &mut Guest<'_>, key: u32, key_len: u32, value: u32, value_len: u32, cas: u32) -> Answer {
     let (memory, state) = guest.split();
     let (key, value) = (slice(memory, key, key_len)?, slice(memory, value, value_len)?);
-    match state.shared.data().set(state.plugin.vm_id.as_bytes(), key, value, cas) {
+    match script::shared_set(state, key, value, cas) {
         Ok(_) => Ok(()),
         Err(WriteError::CasMismatch) => Err(Status::CasMismatch.into()),
         Err(WriteError::Quota(QuotaExceeded)) => Err(over_quota(state, "shared data").into()),
@@ -47,7 +58,14 @@ pub(super) fn register_queue(guest: &mut Guest<'_>, name: u32, name_len: u32, id
     guest.write_u32(id_to, id)
 }
 
-pub(super) fn resolve_queue(guest: &mut Guest<'_>, vm_id: u32, vm_id_len: u32, name: u32, name_len: u32, id_to: u32) -> Answer {
+pub(super) fn resolve_queue(
+    guest: &mut Guest<'_>,
+    vm_id: u32,
+    vm_id_len: u32,
+    name: u32,
+    name_len: u32,
+    id_to: u32,
+) -> Answer {
     let (memory, state) = guest.split();
     let (vm_id, name) = (slice(memory, vm_id, vm_id_len)?, slice(memory, name, name_len)?);
     let vm_id = if vm_id.is_empty() { state.plugin.vm_id.as_bytes() } else { vm_id };
@@ -66,7 +84,7 @@ pub(super) fn enqueue(guest: &mut Guest<'_>, queue: u32, message: u32, message_l
 }
 
 pub(super) fn dequeue(guest: &mut Guest<'_>, queue: u32, message_to: u32, size_to: u32) -> Answer {
-    let message = guest.state().shared.queues().dequeue(queue).map_err(|error| match error {
+    let message = script::dequeue(guest.state(), queue).map_err(|error| match error {
         DequeueError::NotFound => Status::NotFound,
         DequeueError::Empty => Status::Empty,
     })?;
@@ -78,14 +96,18 @@ pub(super) fn define_metric(guest: &mut Guest<'_>, kind: u32, name: u32, name_le
     let name = slice(memory, name, name_len)?;
     let kind = MetricType::from_wire(kind).ok_or(Status::BadArgument)?;
     let metric = state.shared.metrics().define(kind, name).ok();
-    let Some(id) = metric.and_then(|metric| state.metrics.add(kind, metric)) else { return Err(over_quota(state, "a metric").into()) };
+    let Some(id) = metric.and_then(|metric| state.metrics.add(kind, metric)) else {
+        return Err(over_quota(state, "a metric").into());
+    };
     guest.write_u32(id_to, id)
 }
 
 /// Counters only grow: not by less than one. Histograms are recorded.
 pub(super) fn increment_metric(guest: &mut Guest<'_>, id: u32, by: i64) -> Answer {
     let _before = match (find(guest.state(), id), kind(id)) {
-        (Some(Metric::Counter(value) | Metric::Gauge(value)), _) if by > 0 => value.fetch_add(by.unsigned_abs(), Ordering::Relaxed),
+        (Some(Metric::Counter(value) | Metric::Gauge(value)), _) if by > 0 => {
+            value.fetch_add(by.unsigned_abs(), Ordering::Relaxed)
+        }
         (Some(Metric::Gauge(value)), _) => value.fetch_sub(by.unsigned_abs(), Ordering::Relaxed),
         (None, Some(MetricType::Counter | MetricType::Gauge)) => return Err(Status::NotFound.into()),
         _ => return Err(Status::BadArgument.into()),

@@ -56,7 +56,17 @@ pub(super) fn close_stream(guest: &mut Guest<'_>, stream: u32) -> Answer {
 }
 
 #[allow(clippy::too_many_arguments, reason = "the ABI's")]
-pub(super) fn send_local_response(guest: &mut Guest<'_>, status: u32, details: u32, details_len: u32, body: u32, body_len: u32, headers: u32, headers_len: u32, grpc_status: u32) -> Answer {
+pub(super) fn send_local_response(
+    guest: &mut Guest<'_>,
+    status: u32,
+    details: u32,
+    details_len: u32,
+    body: u32,
+    body_len: u32,
+    headers: u32,
+    headers_len: u32,
+    grpc_status: u32,
+) -> Answer {
     let (memory, state) = guest.split();
     let details = slice(memory, details, details_len)?;
     let body = slice(memory, body, body_len)?;
@@ -81,7 +91,10 @@ pub(super) fn send_local_response(guest: &mut Guest<'_>, status: u32, details: u
 
 /// Details stand in the access log, where a space separates fields.
 fn without_white_space(details: &[u8]) -> String {
-    String::from_utf8_lossy(details).chars().map(|character| if character.is_ascii_whitespace() || character == '\x0b' { '_' } else { character }).collect()
+    String::from_utf8_lossy(details)
+        .chars()
+        .map(|character| if character.is_ascii_whitespace() || character == '\x0b' { '_' } else { character })
+        .collect()
 }
 
 pub(super) fn clear_route_cache(guest: &mut Guest<'_>) -> Answer {

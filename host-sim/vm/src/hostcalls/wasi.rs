@@ -30,7 +30,11 @@ fn write(guest: &mut Guest<'_>, pointer: u32, bytes: &[u8]) -> Errno {
 }
 
 fn writes(guest: &mut Guest<'_>, values: &[(u32, &[u8])]) -> Errno {
-    values.iter().map(|(pointer, bytes)| write(guest, *pointer, bytes)).find(|errno| *errno != SUCCESS).unwrap_or(SUCCESS)
+    values
+        .iter()
+        .map(|(pointer, bytes)| write(guest, *pointer, bytes))
+        .find(|errno| *errno != SUCCESS)
+        .unwrap_or(SUCCESS)
 }
 
 fn is_output(fd: u32) -> bool {

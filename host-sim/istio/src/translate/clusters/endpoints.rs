@@ -15,7 +15,13 @@ use crate::{
 };
 
 /// By locality, in the order of their names.
-pub(super) fn of(context: &Context<'_>, service: &Service, port: &Port, subset: Option<&Subset>, policy: &Policy<'_>) -> Vec<LocalityLbEndpoints> {
+pub(super) fn of(
+    context: &Context<'_>,
+    service: &Service,
+    port: &Port,
+    subset: Option<&Subset>,
+    policy: &Policy<'_>,
+) -> Vec<LocalityLbEndpoints> {
     if let Some(backends) = backends(context, service, port, subset) {
         return vec![locality("", backends)];
     }
@@ -26,7 +32,9 @@ pub(super) fn of(context: &Context<'_>, service: &Service, port: &Port, subset: 
         endpoint.port_name == port.name
             && wanted.is_none_or(|labels| is_subset(labels, &endpoint.labels))
             && (send_unready || endpoint.health != Health::NotReady)
-            && (service.resolution != registry::Discovery::Listed || endpoint.port == 0 || endpoint.address.parse::<std::net::IpAddr>().is_ok())
+            && (service.resolution != registry::Discovery::Listed
+                || endpoint.port == 0
+                || endpoint.address.parse::<std::net::IpAddr>().is_ok())
     });
     let mut by_locality: BTreeMap<&str, Vec<LbEndpoint>> = BTreeMap::new();
     for endpoint in chosen {
@@ -44,7 +52,8 @@ fn backends(context: &Context<'_>, service: &Service, port: &Port, subset: Optio
             && (backend.subset.is_none() || subset.is_none() || backend.subset.as_deref() == subset)
     };
     let all: Vec<_> = context.options.backends.iter().filter(fits).collect();
-    let exact: Vec<_> = all.iter().copied().filter(|backend| subset.is_some() && backend.subset.as_deref() == subset).collect();
+    let exact: Vec<_> =
+        all.iter().copied().filter(|backend| subset.is_some() && backend.subset.as_deref() == subset).collect();
     let chosen = if exact.is_empty() { all } else { exact };
     let endpoint = |backend: &&Backend| LbEndpoint {
         endpoint: Some(address(&backend.address, u32::from(backend.address_port))),
@@ -71,7 +80,8 @@ fn address(address: &str, port: u32) -> Endpoint {
     let address = match port {
         0 => Address { pipe: Some(serde_json::json!({"path": address})), ..Address::default() },
         _ => {
-            let socket = SocketAddress { address: address.to_owned(), port_value: Some(port), ..SocketAddress::default() };
+            let socket =
+                SocketAddress { address: address.to_owned(), port_value: Some(port), ..SocketAddress::default() };
             Address { socket_address: Some(socket), ..Address::default() }
         }
     };
@@ -83,12 +93,19 @@ fn locality(name: &str, lb_endpoints: Vec<LbEndpoint>) -> LocalityLbEndpoints {
     let mut next = || parts.next().unwrap_or_default();
     let locality = xds::Locality { region: next(), zone: next(), sub_zone: next() };
     let weight = lb_endpoints.iter().filter_map(|endpoint| endpoint.load_balancing_weight).fold(0, u32::saturating_add);
-    LocalityLbEndpoints { locality: Some(locality), load_balancing_weight: Some(weight), lb_endpoints, ..LocalityLbEndpoints::default() }
+    LocalityLbEndpoints {
+        locality: Some(locality),
+        load_balancing_weight: Some(weight),
+        lb_endpoints,
+        ..LocalityLbEndpoints::default()
+    }
 }
 
 /// An echo backend per Deployment behind a service of unknown endpoints, else one per subset, else one; only for clusters in `used`.
 pub(crate) fn echo_backends(context: &Context<'_>, used: &std::collections::BTreeSet<String>) -> Vec<EchoBackend> {
-    let unknown = |service: &&Service| !service.endpoints_known && !context.options.backends.iter().any(|backend| backend.is_for(&service.host));
+    let unknown = |service: &&Service| {
+        !service.endpoints_known && !context.options.backends.iter().any(|backend| backend.is_for(&service.host))
+    };
     context.registry.services().iter().filter(unknown).flat_map(|service| echo_of(context, service, used)).collect()
 }
 
@@ -97,7 +114,9 @@ fn echo_of(context: &Context<'_>, service: &Service, used: &std::collections::BT
     let subsets: Vec<&Subset> = rule.map(|rule| rule.subsets.clone()).unwrap_or_default();
     let short = service.host.split('.').next().unwrap_or(&service.host);
     let workloads = context.resources.workloads.iter().filter(|workload| {
-        workload.metadata.namespace == service.namespace && !service.selector.is_empty() && is_subset(&service.selector, &workload.spec.labels)
+        workload.metadata.namespace == service.namespace
+            && !service.selector.is_empty()
+            && is_subset(&service.selector, &workload.spec.labels)
     });
     let mut named: Vec<(String, BTreeMap<String, String>)> =
         workloads.map(|workload| (workload.metadata.name.clone(), workload.spec.labels.clone())).collect();
@@ -111,8 +130,14 @@ fn echo_of(context: &Context<'_>, service: &Service, used: &std::collections::BT
         let ports = service.ports.iter().filter(|port| port.protocol != Protocol::Udp);
         let clusters: Vec<String> = ports
             .flat_map(|port| {
-                let own = subsets.iter().filter(|subset| is_subset(&subset.labels, &labels)).map(|subset| subset.name.as_str());
-                std::iter::once("").chain(own).map(|subset| cluster_name(port.number, subset, &service.host)).collect::<Vec<_>>()
+                let own = subsets
+                    .iter()
+                    .filter(|subset| is_subset(&subset.labels, &labels))
+                    .map(|subset| subset.name.as_str());
+                std::iter::once("")
+                    .chain(own)
+                    .map(|subset| cluster_name(port.number, subset, &service.host))
+                    .collect::<Vec<_>>()
             })
             .filter(|name| used.contains(name))
             .collect();

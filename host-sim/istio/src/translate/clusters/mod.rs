@@ -10,9 +10,9 @@ mod tls;
 use std::collections::{BTreeMap, BTreeSet};
 
 use xds::{
-    Any, Cluster, ClusterLoadAssignment, CommonLbConfig, DiscoveryType, DnsLookupFamily, Duration, ExtensionProtocolOptions,
-    Http2ProtocolOptions, HttpConfig, Percent, RawBuffer, TransportSocket, TransportSocketConfig, TransportSocketMatch, TypedExtensionConfig,
-    UpstreamHttpOptions,
+    Any, Cluster, ClusterLoadAssignment, CommonLbConfig, DiscoveryType, DnsLookupFamily, Duration,
+    ExtensionProtocolOptions, Http2ProtocolOptions, HttpConfig, Percent, TransportSocket, TransportSocketConfig,
+    TransportSocketMatch, TypedExtensionConfig, UpstreamHttpOptions,
 };
 
 use self::policy::Policy;
@@ -70,14 +70,18 @@ impl Maker<'_, '_> {
         let endpoints = endpoints::of(self.context, self.service, self.port, subset, &policy);
         let mut cluster = Cluster {
             alt_stat_name: self.stat_name(&name, subset_name),
-            common_lb_config: Some(CommonLbConfig { healthy_panic_threshold: Some(Percent::default()), ..CommonLbConfig::default() }),
+            common_lb_config: Some(CommonLbConfig {
+                healthy_panic_threshold: Some(Percent::default()),
+                ..CommonLbConfig::default()
+            }),
             ..Cluster::default()
         };
         self.discovery(&mut cluster);
         if cluster.r#type != Some(DiscoveryType::Static) && endpoints.is_empty() {
             return None;
         }
-        cluster.load_assignment = Some(ClusterLoadAssignment { cluster_name: name.clone(), endpoints, ..ClusterLoadAssignment::default() });
+        cluster.load_assignment =
+            Some(ClusterLoadAssignment { cluster_name: name.clone(), endpoints, ..ClusterLoadAssignment::default() });
         cluster.name = name;
         let mut options = UpstreamHttpOptions::default();
         if self.port.protocol.is_http2() {
@@ -90,10 +94,13 @@ impl Maker<'_, '_> {
         if options != UpstreamHttpOptions::default() {
             let chosen = options.explicit_http_config.is_some() || options.use_downstream_protocol_config.is_some();
             if !chosen {
-                options.explicit_http_config =
-                    Some(HttpConfig { http_protocol_options: Some(xds::Http1ProtocolOptions::default()), ..HttpConfig::default() });
+                options.explicit_http_config = Some(HttpConfig {
+                    http_protocol_options: Some(xds::Http1ProtocolOptions::default()),
+                    ..HttpConfig::default()
+                });
             }
-            cluster.typed_extension_protocol_options = BTreeMap::from([(HTTP_OPTIONS.to_owned(), ExtensionProtocolOptions::Http(Box::new(options)))]);
+            cluster.typed_extension_protocol_options =
+                BTreeMap::from([(HTTP_OPTIONS.to_owned(), ExtensionProtocolOptions::Http(Box::new(options)))]);
         }
         Some(cluster)
     }
@@ -110,10 +117,13 @@ impl Maker<'_, '_> {
         const CARES: &str = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig";
         let fields = [("udp_max_queries".to_owned(), 100.into())].into_iter().collect();
         cluster.dns_lookup_family = DnsLookupFamily::V4Only;
-        cluster.typed_dns_resolver_config =
-            Some(TypedExtensionConfig { name: "envoy.network.dns_resolver.cares".into(), typed_config: Some(Any::new(CARES, fields)) });
+        cluster.typed_dns_resolver_config = Some(TypedExtensionConfig {
+            name: "envoy.network.dns_resolver.cares".into(),
+            typed_config: Some(Any::new(CARES, fields)),
+        });
         cluster.dns_jitter = Some(Duration::from_millis(100));
-        cluster.dns_refresh_rate = Some(self.context.resources.mesh.dns_refresh_rate.map_or(Duration::from_secs(60), super::duration));
+        cluster.dns_refresh_rate =
+            Some(self.context.resources.mesh.dns_refresh_rate.map_or(Duration::from_secs(60), super::duration));
         cluster.respect_dns_ttl = true;
     }
 
@@ -161,7 +171,7 @@ fn plain_text_match() -> TransportSocketMatch {
         r#match: Some(serde_json::Map::new()),
         transport_socket: Some(TransportSocket {
             name: "envoy.transport_sockets.raw_buffer".into(),
-            typed_config: Some(TransportSocketConfig::RawBuffer(Box::new(RawBuffer::default()))),
+            typed_config: Some(TransportSocketConfig::RawBuffer(Box::default())),
         }),
     }
 }

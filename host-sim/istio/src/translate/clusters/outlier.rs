@@ -6,7 +6,11 @@ use xds::{Cluster, OutlierDetection, Percent, UpstreamHttpOptions};
 use crate::{resource::destination_rule, translate::duration};
 
 /// The presence of the block is what switches it on; judging by success rate stays off.
-pub(super) fn apply(cluster: &mut Cluster, options: &mut UpstreamHttpOptions, outlier: Option<&destination_rule::OutlierDetection>) {
+pub(super) fn apply(
+    cluster: &mut Cluster,
+    options: &mut UpstreamHttpOptions,
+    outlier: Option<&destination_rule::OutlierDetection>,
+) {
     let Some(outlier) = outlier else { return };
     let enforced = |count: u32| if count > 0 { 100 } else { 0 };
     let split = outlier.split_external_local_origin_errors;

@@ -21,8 +21,14 @@ pub(super) struct Policy<'p> {
 impl<'p> Policy<'p> {
     /// The rule's policy for the port, the mesh's default under it, the subset's over it. A port's settings take the place of the level they
     /// stand in: what they leave out is back at its default.
-    pub(super) fn new(context: &Context<'p>, rule: Option<&MergedRule<'p>>, subset: Option<&'p Subset>, port: u32) -> Self {
-        let mut policy = rule.and_then(|rule| rule.policy).map_or_else(Self::default, |policy| Self::at_level(policy, port).0);
+    pub(super) fn new(
+        context: &Context<'p>,
+        rule: Option<&MergedRule<'p>>,
+        subset: Option<&'p Subset>,
+        port: u32,
+    ) -> Self {
+        let mut policy =
+            rule.and_then(|rule| rule.policy).map_or_else(Self::default, |policy| Self::at_level(policy, port).0);
         if let Some(default) = &context.resources.mesh.default_traffic_policy {
             policy.connection_pool = policy.connection_pool.or(default.connection_pool.as_ref());
             policy.outlier_detection = policy.outlier_detection.or(default.outlier_detection.as_ref());
@@ -77,4 +83,3 @@ impl<'p> Policy<'p> {
         self.outlier_detection.map_or(0.0, |outlier| f64::from(outlier.min_health_percent.max(0)))
     }
 }
-

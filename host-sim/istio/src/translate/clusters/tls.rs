@@ -1,8 +1,9 @@
 //! TLS towards a service.
 
 use xds::{
-    CertificateValidationContext, Cluster, CombinedCertificateValidationContext, CommonTlsContext, DataSource, SdsSecretConfig, StringMatcher,
-    TlsParameters, TlsProtocol, TransportSocket, TransportSocketConfig, UpstreamHttpOptions, UpstreamTlsContext,
+    CertificateValidationContext, Cluster, CombinedCertificateValidationContext, CommonTlsContext, DataSource,
+    SdsSecretConfig, StringMatcher, TlsParameters, TlsProtocol, TransportSocket, TransportSocketConfig,
+    UpstreamHttpOptions, UpstreamTlsContext,
 };
 
 use super::{Maker, plain_text_match, policy::Policy};
@@ -11,6 +12,9 @@ use crate::{
     resource::destination_rule::{ClientTls, ClientTlsMode},
     translate::secrets,
 };
+
+/// What `--allow-unsupported` calls mutual TLS with mesh certificates.
+const ISTIO_MUTUAL: &str = "ISTIO_MUTUAL";
 
 /// Without settings a service of the mesh gets plain text by match, as automatic mutual TLS leaves it for endpoints without a sidecar.
 pub(super) fn apply(
@@ -22,14 +26,21 @@ pub(super) fn apply(
 ) {
     match policy.tls {
         None => {
-            let automatic = !maker.service.mesh_external && maker.context.resources.mesh.enable_auto_mtls != Some(false);
+            let automatic =
+                !maker.service.mesh_external && maker.context.resources.mesh.enable_auto_mtls != Some(false);
             if automatic && cluster.r#type != Some(xds::DiscoveryType::OriginalDst) {
                 cluster.transport_socket_matches = vec![plain_text_match()];
             }
         }
         Some(tls) => match tls.mode {
             ClientTlsMode::Disable => {}
-            ClientTlsMode::IstioMutual => refuse(maker, "ISTIO_MUTUAL needs a mesh certificate, which only istiod issues", problems),
+            ClientTlsMode::IstioMutual if maker.context.options.allows(ISTIO_MUTUAL) => {
+                cluster.transport_socket_matches = vec![plain_text_match()];
+            }
+            ClientTlsMode::IstioMutual => {
+                let reason = "ISTIO_MUTUAL needs a mesh certificate, which only istiod issues";
+                refuse(maker, reason, "--allow-unsupported ISTIO_MUTUAL speaks plain text instead", problems);
+            }
             ClientTlsMode::Simple | ClientTlsMode::Mutual => {
                 let context = upstream(maker, tls, options);
                 cluster.transport_socket = Some(TransportSocket {
@@ -40,13 +51,13 @@ pub(super) fn apply(
         },
     }
     if policy.proxy_protocol.is_some() {
-        refuse(maker, "proxyProtocol towards a service is not supported", problems);
+        refuse(maker, "proxyProtocol towards a service is not supported", "take it out for this run", problems);
     }
 }
 
-fn refuse(maker: &Maker<'_, '_>, reason: &str, problems: &mut Vec<Problem>) {
+fn refuse(maker: &Maker<'_, '_>, reason: &str, cure: &str, problems: &mut Vec<Problem>) {
     if let Some(rule) = maker.rule {
-        problems.push(rule.first.problem("spec.trafficPolicy", reason));
+        problems.push(rule.first.problem("spec.trafficPolicy", reason).cure(cure));
     }
 }
 
@@ -78,7 +89,9 @@ fn upstream(maker: &Maker<'_, '_>, tls: &ClientTls, options: &mut UpstreamHttpOp
     }
     if let Some(defaults) = &maker.context.resources.mesh.tls_defaults {
         let params = common.tls_params.get_or_insert_default();
-        for (own, default) in [(&mut params.ecdh_curves, &defaults.ecdh_curves), (&mut params.cipher_suites, &defaults.cipher_suites)] {
+        for (own, default) in
+            [(&mut params.ecdh_curves, &defaults.ecdh_curves), (&mut params.cipher_suites, &defaults.cipher_suites)]
+        {
             if !default.is_empty() {
                 own.clone_from(default);
             }
@@ -101,7 +114,10 @@ fn by_credential(common: &mut CommonTlsContext, tls: &ClientTls, names: &[String
     }
     if !insecure {
         common.combined_validation_context = Some(CombinedCertificateValidationContext {
-            default_validation_context: Some(CertificateValidationContext { match_subject_alt_names: exact(names), ..CertificateValidationContext::default() }),
+            default_validation_context: Some(CertificateValidationContext {
+                match_subject_alt_names: exact(names),
+                ..CertificateValidationContext::default()
+            }),
             validation_context_sds_secret_config: Some(secret(secrets::ca_resource_name(&tls.credential_name))),
             ..CombinedCertificateValidationContext::default()
         });

@@ -50,11 +50,17 @@ pub(super) fn of_service(resources: &Resources, service: &Object<kubernetes::Ser
     let mut found: Vec<_> = slices.iter().flat_map(|slice| of_slice(resources, slice)).collect();
     let mut known = !slices.is_empty();
     if !known {
-        let lists = || resources.endpoints.iter().filter(|list| same_namespace(&list.metadata.namespace) && named(&list.metadata.name));
+        let lists = || {
+            resources
+                .endpoints
+                .iter()
+                .filter(|list| same_namespace(&list.metadata.namespace) && named(&list.metadata.name))
+        };
         known = lists().next().is_some();
         found = lists().flat_map(|list| of_endpoints(resources, list)).collect();
     }
-    let workloads: Vec<_> = selected_workload_entries(resources, &service.metadata.namespace, &service.spec.selector).collect();
+    let workloads: Vec<_> =
+        selected_workload_entries(resources, &service.metadata.namespace, &service.spec.selector).collect();
     known |= !workloads.is_empty();
     found.extend(workloads.iter().flat_map(|entry| of_workload_entry_behind_service(entry, service)));
     known.then_some(found)
@@ -111,7 +117,12 @@ fn at(address: &str, port: &EndpointPort, labels: &BTreeMap<String, String>, hea
 }
 
 /// Labels of the pod an endpoint names, else of the pod with its address.
-fn pod_labels(resources: &Resources, target: Option<&ObjectReference>, address: &str, namespace: &str) -> BTreeMap<String, String> {
+fn pod_labels(
+    resources: &Resources,
+    target: Option<&ObjectReference>,
+    address: &str,
+    namespace: &str,
+) -> BTreeMap<String, String> {
     let named = target.filter(|target| target.kind == "Pod" || target.kind.is_empty()).and_then(|target| {
         let home = if target.namespace.is_empty() { namespace } else { &target.namespace };
         resources.pods.iter().find(|pod| pod.metadata.name == target.name && pod.metadata.namespace == home)
@@ -126,13 +137,17 @@ pub(super) fn of_entry(resources: &Resources, entry: &Object<ServiceEntry>, host
     let by_name = matches!(spec.resolution, Resolution::Dns | Resolution::DnsRoundRobin);
     if let Some(selector) = &spec.workload_selector {
         let namespace = &entry.metadata.namespace;
-        let workloads = selected_workload_entries(resources, namespace, &selector.labels).map(|workload| with_metadata_labels(workload));
+        let workloads = selected_workload_entries(resources, namespace, &selector.labels).map(with_metadata_labels);
         let pods = resources
             .pods
             .iter()
             .filter(|pod| pod.metadata.namespace == *namespace && !pod.spec.ip.is_empty())
             .filter(|pod| is_subset(&selector.labels, &pod.metadata.labels))
-            .map(|pod| WorkloadEntry { address: pod.spec.ip.clone(), labels: pod.metadata.labels.clone(), ..WorkloadEntry::default() });
+            .map(|pod| WorkloadEntry {
+                address: pod.spec.ip.clone(),
+                labels: pod.metadata.labels.clone(),
+                ..WorkloadEntry::default()
+            });
         return workloads.chain(pods).flat_map(|workload| of_workload_entry(&workload, &spec.ports)).collect();
     }
     if spec.endpoints.is_empty() && by_name {
@@ -175,10 +190,17 @@ fn selected_workload_entries<'a>(
     selector: &'a BTreeMap<String, String>,
 ) -> impl Iterator<Item = &'a Object<WorkloadEntry>> {
     let here = move |entry: &&Object<WorkloadEntry>| entry.metadata.namespace == namespace && !selector.is_empty();
-    resources.workload_entries.iter().filter(here).filter(move |entry| is_subset(selector, &with_metadata_labels(entry).labels))
+    resources
+        .workload_entries
+        .iter()
+        .filter(here)
+        .filter(move |entry| is_subset(selector, &with_metadata_labels(entry).labels))
 }
 
-fn of_workload_entry_behind_service(entry: &Object<WorkloadEntry>, service: &Object<kubernetes::Service>) -> Vec<Endpoint> {
+fn of_workload_entry_behind_service(
+    entry: &Object<WorkloadEntry>,
+    service: &Object<kubernetes::Service>,
+) -> Vec<Endpoint> {
     use crate::manifest::decode::NumberOrName;
     let ports: Vec<ServicePort> = service
         .spec
@@ -207,9 +229,13 @@ pub(super) fn share_between_twins(services: &mut [Service]) {
     for i in 0..services.len() {
         let Some(service) = services.get(i) else { continue };
         let twin = |other: &&Service| {
-            other.host == service.host && other.namespace == service.namespace && !other.is_kubernetes && other.resolution == Discovery::Listed
+            other.host == service.host
+                && other.namespace == service.namespace
+                && !other.is_kubernetes
+                && other.resolution == Discovery::Listed
         };
-        if service.is_kubernetes || service.resolution != Discovery::Listed || services.iter().filter(twin).count() < 2 {
+        if service.is_kubernetes || service.resolution != Discovery::Listed || services.iter().filter(twin).count() < 2
+        {
             continue;
         }
         let mut shared: Vec<Endpoint> = Vec::new();

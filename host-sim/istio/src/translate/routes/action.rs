@@ -1,8 +1,8 @@
 //! Rules that send requests on: destinations, rewrite, mirrors, timeout.
 
 use xds::{
-    ClusterWeight, DenominatorType, FractionalPercent, RegexMatchAndSubstitute, RegexMatcher, RequestMirrorPolicy, Route, RouteAction,
-    RuntimeFractionalPercent, WeightedCluster,
+    ClusterWeight, DenominatorType, FractionalPercent, RegexMatchAndSubstitute, RegexMatcher, RequestMirrorPolicy,
+    Route, RouteAction, RuntimeFractionalPercent, WeightedCluster,
 };
 
 use super::{VirtualServiceRoutes, hash, headers::Operations, retry};
@@ -18,7 +18,8 @@ impl VirtualServiceRoutes<'_, '_> {
     /// `authority` is what the rule's own header operations ask for.
     pub(super) fn forward(&self, route: &mut Route, http: &HttpRoute, authority: String) {
         let timeout = http.timeout.map(duration).unwrap_or_default();
-        let mut action = RouteAction { timeout: Some(timeout), max_grpc_timeout: Some(timeout), ..RouteAction::default() };
+        let mut action =
+            RouteAction { timeout: Some(timeout), max_grpc_timeout: Some(timeout), ..RouteAction::default() };
         let mut authority = authority;
         if let Some(rewrite) = &http.rewrite {
             self.rewrite(&mut action, rewrite);
@@ -41,7 +42,8 @@ impl VirtualServiceRoutes<'_, '_> {
 
     fn rewrite(&self, action: &mut RouteAction, rewrite: &HttpRewrite) {
         let headers = self.context.proxy_headers();
-        action.append_x_forwarded_host = headers.and_then(|headers| headers.x_forwarded_host.as_ref()).is_some_and(HeaderSwitch::is_enabled);
+        action.append_x_forwarded_host =
+            headers.and_then(|headers| headers.x_forwarded_host.as_ref()).is_some_and(HeaderSwitch::is_enabled);
         match &rewrite.uri_regex_rewrite {
             Some(regex) => {
                 action.regex_rewrite = Some(RegexMatchAndSubstitute {
@@ -90,14 +92,22 @@ impl VirtualServiceRoutes<'_, '_> {
         let mut clusters = Vec::new();
         for destination in destinations {
             let Some(weight) = u32::try_from(destination.weight).ok().filter(|weight| *weight > 0) else { continue };
-            let mut cluster = ClusterWeight { name: self.cluster(&destination.destination), weight: Some(weight), ..ClusterWeight::default() };
+            let mut cluster = ClusterWeight {
+                name: self.cluster(&destination.destination),
+                weight: Some(weight),
+                ..ClusterWeight::default()
+            };
             if let Some(headers) = &destination.headers {
                 let operations = Operations::new(headers);
                 operations.request.apply(&mut cluster.request_headers_to_add, &mut cluster.request_headers_to_remove);
-                operations.response.apply(&mut cluster.response_headers_to_add, &mut cluster.response_headers_to_remove);
+                operations
+                    .response
+                    .apply(&mut cluster.response_headers_to_add, &mut cluster.response_headers_to_remove);
                 cluster.host_rewrite_literal = Some(operations.authority).filter(|authority| !authority.is_empty());
             }
-            action.hash_policy.extend(hash::of_destination(self.context, &destination.destination).and_then(hash::policy));
+            action
+                .hash_policy
+                .extend(hash::of_destination(self.context, &destination.destination).and_then(hash::policy));
             clusters.push(cluster);
         }
         action.weighted_clusters = Some(WeightedCluster { clusters, ..WeightedCluster::default() });
@@ -107,7 +117,10 @@ impl VirtualServiceRoutes<'_, '_> {
 fn mirror_policy(cluster: String, share: FractionalPercent) -> RequestMirrorPolicy {
     RequestMirrorPolicy {
         cluster,
-        runtime_fraction: Some(RuntimeFractionalPercent { default_value: Some(share), ..RuntimeFractionalPercent::default() }),
+        runtime_fraction: Some(RuntimeFractionalPercent {
+            default_value: Some(share),
+            ..RuntimeFractionalPercent::default()
+        }),
         trace_sampled: Some(false),
         disable_shadow_host_suffix_append: true,
         ..RequestMirrorPolicy::default()
@@ -127,8 +140,11 @@ pub(super) fn hundredths(numerator: u32) -> FractionalPercent {
 }
 
 /// A percentage with four decimals, the rest cut off.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1,000,000 by validation; istiod cuts off likewise")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "0 to 1,000,000 by validation; istiod cuts off likewise"
+)]
 pub(super) fn millionths(percentage: &Percent) -> FractionalPercent {
     FractionalPercent { numerator: (percentage.value * 10_000.0) as u32, denominator: DenominatorType::Million }
 }
-

@@ -18,7 +18,10 @@ pub(super) fn config(policy: &virtual_service::CorsPolicy) -> PerFilterConfig {
         expose_headers: policy.expose_headers.join(","),
         max_age: policy.max_age.map(|age| (age.0 / 1_000_000_000).to_string()).unwrap_or_default(),
         allow_credentials: policy.allow_credentials,
-        filter_enabled: Some(RuntimeFractionalPercent { default_value: Some(hundredths(100)), ..RuntimeFractionalPercent::default() }),
+        filter_enabled: Some(RuntimeFractionalPercent {
+            default_value: Some(hundredths(100)),
+            ..RuntimeFractionalPercent::default()
+        }),
         forward_not_matching_preflights: Some(policy.unmatched_preflights != UnmatchedPreflights::Ignore),
         ..CorsPolicy::default()
     }))

@@ -23,7 +23,11 @@ fn delay(delay: &virtual_service::FaultDelay) -> Option<FaultDelay> {
         Some(percentage) => millionths(percentage),
         None => hundredths(u32::try_from(delay.percent).unwrap_or(0)),
     };
-    Some(FaultDelay { fixed_delay: Some(duration(delay.fixed_delay?)), percentage: Some(percentage), ..FaultDelay::default() })
+    Some(FaultDelay {
+        fixed_delay: Some(duration(delay.fixed_delay?)),
+        percentage: Some(percentage),
+        ..FaultDelay::default()
+    })
 }
 
 fn abort(abort: &virtual_service::FaultAbort) -> Option<FaultAbort> {

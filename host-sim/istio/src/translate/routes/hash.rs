@@ -1,6 +1,9 @@
 //! Hash policies: what of a request decides on its endpoint, by the destination's DestinationRule.
 
-use xds::{CookieAttribute, HashPolicy, HashPolicyConnectionProperties, HashPolicyCookie, HashPolicyHeader, HashPolicyQueryParameter};
+use xds::{
+    CookieAttribute, HashPolicy, HashPolicyConnectionProperties, HashPolicyCookie, HashPolicyHeader,
+    HashPolicyQueryParameter,
+};
 
 use crate::{
     resource::{
@@ -40,7 +43,11 @@ pub(super) fn policy(hash: &ConsistentHash) -> Option<HashPolicy> {
             name: cookie.name.clone(),
             ttl: cookie.ttl.map(duration),
             path: cookie.path.clone(),
-            attributes: cookie.attributes.iter().map(|own| CookieAttribute { name: own.name.clone(), value: own.value.clone() }).collect(),
+            attributes: cookie
+                .attributes
+                .iter()
+                .map(|own| CookieAttribute { name: own.name.clone(), value: own.value.clone() })
+                .collect(),
         });
     } else if let Some(source_ip) = hash.use_source_ip {
         policy.connection_properties = Some(HashPolicyConnectionProperties { source_ip });

@@ -26,13 +26,20 @@ pub(super) struct Direction {
 
 impl Operations {
     pub(super) fn new(headers: &Headers) -> Self {
-        let direction = |operations: &Option<HeaderOperations>| operations.as_ref().map(Direction::new).unwrap_or_default();
+        let direction =
+            |operations: &Option<HeaderOperations>| operations.as_ref().map(Direction::new).unwrap_or_default();
         let request = headers.request.as_ref();
         let authority = request.and_then(|request| {
-            let named = |values: &BTreeMap<String, String>| values.iter().filter(|(name, _)| is_authority(name)).map(|(_, value)| value.clone()).next_back();
+            let named = |values: &BTreeMap<String, String>| {
+                values.iter().filter(|(name, _)| is_authority(name)).map(|(_, value)| value.clone()).next_back()
+            };
             named(&request.set).filter(|value| !value.is_empty()).or_else(|| named(&request.add))
         });
-        Self { request: direction(&headers.request), response: direction(&headers.response), authority: authority.unwrap_or_default() }
+        Self {
+            request: direction(&headers.request),
+            response: direction(&headers.response),
+            authority: authority.unwrap_or_default(),
+        }
     }
 }
 

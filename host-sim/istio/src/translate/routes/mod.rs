@@ -78,7 +78,8 @@ impl Hosts {
             if shared.is_empty() {
                 continue;
             }
-            let maker = VirtualServiceRoutes { context, service, gateway: &gateway, port, is_tls: bound.server.tls.is_some() };
+            let maker =
+                VirtualServiceRoutes { context, service, gateway: &gateway, port, is_tls: bound.server.tls.is_some() };
             let Some(run) = self.run(&maker) else { continue };
             for host in shared {
                 let host = self.host(context, &host.to_lowercase(), port);
@@ -112,18 +113,28 @@ impl Hosts {
         let index = self.hosts.iter().position(|host| host.domain == domain).unwrap_or(self.hosts.len());
         if index == self.hosts.len() {
             let headers = context.proxy_headers();
-            let count_attempts = !headers.and_then(|headers| headers.attempt_count.as_ref()).is_some_and(HeaderSwitch::is_disabled);
-            self.hosts.push(Host { domain: domain.to_owned(), port, runs: Vec::new(), require_tls: false, count_attempts });
+            let count_attempts =
+                !headers.and_then(|headers| headers.attempt_count.as_ref()).is_some_and(HeaderSwitch::is_disabled);
+            self.hosts.push(Host {
+                domain: domain.to_owned(),
+                port,
+                runs: Vec::new(),
+                require_tls: false,
+                count_attempts,
+            });
         }
-        // The index is in range: it was found or just filled.
-        #[allow(clippy::indexing_slicing)]
+        #[allow(clippy::indexing_slicing, reason = "the index was found or just filled")]
         &mut self.hosts[index]
     }
 
     /// Hosts with the same routes become one virtual host under the most specific name; the rest are sorted by name.
     fn finish(mut self, fallback_port: u32) -> Vec<VirtualHost> {
         if self.hosts.is_empty() {
-            return vec![VirtualHost { name: host_port("blackhole", fallback_port), domains: vec!["*".into()], ..VirtualHost::default() }];
+            return vec![VirtualHost {
+                name: host_port("blackhole", fallback_port),
+                domains: vec!["*".into()],
+                ..VirtualHost::default()
+            }];
         }
         self.hosts.sort_by(|a, b| host::more_specific(&a.domain, &b.domain));
         let mut groups: Vec<(Host, Vec<String>)> = Vec::new();
@@ -167,7 +178,8 @@ fn catch_alls_last(routes: Vec<Route>) -> Vec<Route> {
 /// `prefix: /` or regex `.*` without any other condition.
 fn is_catch_all(route: &Route) -> bool {
     let matched = &route.r#match;
-    let any_path = matched.prefix.as_deref() == Some("/") || matched.safe_regex.as_ref().is_some_and(|regex| regex.regex == ".*");
+    let any_path =
+        matched.prefix.as_deref() == Some("/") || matched.safe_regex.as_ref().is_some_and(|regex| regex.regex == ".*");
     any_path && matched.headers.is_empty() && matched.query_parameters.is_empty() && matched.dynamic_metadata.is_empty()
 }
 

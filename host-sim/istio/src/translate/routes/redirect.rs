@@ -44,7 +44,11 @@ pub(super) fn direct_response(response: &HttpDirectResponse) -> DirectResponseAc
     let body = response.body.as_ref().filter(|body| body.string.is_some() || body.bytes.is_some());
     DirectResponseAction {
         status: response.status,
-        body: body.map(|body| DataSource { inline_string: body.string.clone(), inline_bytes: body.bytes.clone(), ..DataSource::default() }),
+        body: body.map(|body| DataSource {
+            inline_string: body.string.clone(),
+            inline_bytes: body.bytes.clone(),
+            ..DataSource::default()
+        }),
         ..DirectResponseAction::default()
     }
 }

@@ -30,7 +30,8 @@ pub(super) fn policy(policy: Option<&HttpRetry>, consistent_hash: bool) -> Optio
     if policy.retry_remote_localities == Some(true) {
         out.retry_priority = Some(previous_priorities());
     }
-    out.retry_back_off = policy.backoff.map(|base| RetryBackOff { base_interval: Some(duration(base)), ..RetryBackOff::default() });
+    out.retry_back_off =
+        policy.backoff.map(|base| RetryBackOff { base_interval: Some(duration(base)), ..RetryBackOff::default() });
     Some(out)
 }
 
@@ -62,7 +63,10 @@ fn previous_hosts() -> TypedExtensionConfig {
 fn previous_priorities() -> TypedExtensionConfig {
     const TYPE: &str = "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig";
     let fields = [("update_frequency".to_owned(), 2.into())].into_iter().collect();
-    TypedExtensionConfig { name: "envoy.retry_priorities.previous_priorities".to_owned(), typed_config: Some(xds::Any::new(TYPE, fields)) }
+    TypedExtensionConfig {
+        name: "envoy.retry_priorities.previous_priorities".to_owned(),
+        typed_config: Some(xds::Any::new(TYPE, fields)),
+    }
 }
 
 #[cfg(test)]

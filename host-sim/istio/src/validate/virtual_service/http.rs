@@ -6,18 +6,24 @@ mod traffic;
 use super::Check;
 use crate::{
     problem::Problem,
-    resource::virtual_service::{HeaderOperations, Headers, HttpMatch, HttpRoute, StringMatch, VirtualService},
+    resource::{
+        claim,
+        virtual_service::{HeaderOperations, Headers, HttpMatch, HttpRoute, StringMatch, VirtualService},
+    },
     validate::{header, name, pattern},
 };
 
-
-
-/// `@request.auth.claims.…`, which routes on a validated token instead of a header.
-const CLAIM_PREFIX: &str = "@request.auth.claims";
 const PSEUDO_HEADERS: [&str; 5] = [":method", ":scheme", ":authority", ":path", ":status"];
 
 impl Check<'_, VirtualService> {
-    pub(super) fn http_route(&mut self, path: &str, route: &HttpRoute, is_delegate: bool, for_gateway: bool, warnings: &mut Vec<Problem>) {
+    pub(super) fn http_route(
+        &mut self,
+        path: &str,
+        route: &HttpRoute,
+        is_delegate: bool,
+        for_gateway: bool,
+        warnings: &mut Vec<Problem>,
+    ) {
         self.actions_that_conflict(path, route, is_delegate);
         for (i, matched) in route.matches.iter().enumerate() {
             self.http_match(&format!("{path}.match[{i}]"), matched, for_gateway);
@@ -53,7 +59,9 @@ impl Check<'_, VirtualService> {
             self.one_kind(&path, uri);
             self.expect(&path, uri.regex.as_ref().map_or(Ok(()), |regex| pattern::regex(regex, "uri")));
         }
-        for (field, value) in [("scheme", &matched.scheme), ("method", &matched.method), ("authority", &matched.authority)] {
+        for (field, value) in
+            [("scheme", &matched.scheme), ("method", &matched.method), ("authority", &matched.authority)]
+        {
             if let Some(value) = value {
                 let path = format!("{path}.{field}");
                 self.one_kind(&path, value);
@@ -72,12 +80,15 @@ impl Check<'_, VirtualService> {
         self.labels(&format!("{path}.sourceLabels"), &matched.source_labels);
         self.gateway_names(&format!("{path}.gateways"), &matched.gateways);
         if !matched.source_namespace.is_empty() && name::dns_label(&matched.source_namespace).is_err() {
-            self.refuse(&format!("{path}.sourceNamespace"), format!("sourceNamespace match {} is invalid", matched.source_namespace));
+            self.refuse(
+                &format!("{path}.sourceNamespace"),
+                format!("sourceNamespace match {} is invalid", matched.source_namespace),
+            );
         }
     }
 
     fn header_match_name(&mut self, path: &str, name: &str, for_gateway: bool) {
-        if name.starts_with(CLAIM_PREFIX) {
+        if claim::path(name).is_some() {
             let reason = format!("JWT claim based routing (key: {name}) is only supported for gateway");
             return self.refuse_if(!for_gateway, path, &reason);
         }
@@ -97,7 +108,12 @@ impl Check<'_, VirtualService> {
         }
     }
 
-    fn header_operations(&mut self, path: &str, operations: &HeaderOperations, name_rule: fn(&str) -> Result<(), String>) {
+    fn header_operations(
+        &mut self,
+        path: &str,
+        operations: &HeaderOperations,
+        name_rule: fn(&str) -> Result<(), String>,
+    ) {
         for (field, values) in [("set", &operations.set), ("add", &operations.add)] {
             for (name, value) in values {
                 let path = format!("{path}.{field}.{name}");

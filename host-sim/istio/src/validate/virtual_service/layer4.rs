@@ -36,7 +36,11 @@ impl Check<'_, VirtualService> {
     }
 
     fn tls_match(&mut self, path: &str, matched: &TlsMatch) {
-        self.refuse_if(matched.sni_hosts.is_empty(), &format!("{path}.sniHosts"), "TLS match must have at least one SNI host");
+        self.refuse_if(
+            matched.sni_hosts.is_empty(),
+            &format!("{path}.sniHosts"),
+            "TLS match must have at least one SNI host",
+        );
         for (i, sni) in matched.sni_hosts.iter().enumerate() {
             let path = format!("{path}.sniHosts[{i}]");
             if sni.parse::<IpAddr>().is_ok() || sni.starts_with("outbound_") {
@@ -49,7 +53,12 @@ impl Check<'_, VirtualService> {
             let hosts = &self.object.spec.hosts;
             if !hosts.iter().any(|host| host::is_subset(sni, host)) {
                 let hosts = hosts.join(", ");
-                self.refuse(&path, format!("SNI host {sni:?} is not a compatible subset of any of the virtual service hosts: [{hosts}]"));
+                self.refuse(
+                    &path,
+                    format!(
+                        "SNI host {sni:?} is not a compatible subset of any of the virtual service hosts: [{hosts}]"
+                    ),
+                );
             }
         }
         self.l4_match(path, &matched.destination_subnets, matched.port, &matched.gateways);
@@ -59,7 +68,11 @@ impl Check<'_, VirtualService> {
     fn l4_match(&mut self, path: &str, subnets: &[String], port: u32, gateways: &[String]) {
         for (i, subnet) in subnets.iter().enumerate() {
             let fine = subnet.parse::<IpAddr>().is_ok() || subnet.parse::<ipnet::IpNet>().is_ok();
-            self.refuse_if(!fine, &format!("{path}.destinationSubnets[{i}]"), &format!("{subnet} is not a valid CIDR block"));
+            self.refuse_if(
+                !fine,
+                &format!("{path}.destinationSubnets[{i}]"),
+                &format!("{subnet} is not a valid CIDR block"),
+            );
         }
         if port != 0 {
             self.port(&format!("{path}.port"), port);

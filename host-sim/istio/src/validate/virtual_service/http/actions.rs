@@ -9,7 +9,11 @@ impl Check<'_, VirtualService> {
     pub(super) fn actions_that_conflict(&mut self, path: &str, route: &HttpRoute, is_delegate: bool) {
         if route.delegate.is_some() && !is_delegate {
             let name = &route.name;
-            self.refuse_if(route.redirect.is_some(), path, &format!("root HTTP route {name} must not specify redirect"));
+            self.refuse_if(
+                route.redirect.is_some(),
+                path,
+                &format!("root HTTP route {name} must not specify redirect"),
+            );
             self.refuse_if(!route.route.is_empty(), path, &format!("root HTTP route {name} must not specify route"));
             return;
         }
@@ -36,7 +40,11 @@ impl Check<'_, VirtualService> {
     pub(super) fn redirect(&mut self, path: &str, route: &HttpRoute) {
         let Some(redirect) = &route.redirect else { return };
         let path = format!("{path}.redirect");
-        self.refuse_if(redirect.port.is_some() && redirect.derive_port.is_some(), &path, "only one of port, derivePort can be set");
+        self.refuse_if(
+            redirect.port.is_some() && redirect.derive_port.is_some(),
+            &path,
+            "only one of port, derivePort can be set",
+        );
         if !redirect.uri.is_empty() && !redirect.prefix_rewrite.is_empty() {
             return self.refuse(&path, "redirect may only specify one of uri or prefix_rewrite");
         }
@@ -44,12 +52,17 @@ impl Check<'_, VirtualService> {
         if !redirect.prefix_rewrite.is_empty() && !by_prefix {
             return self.refuse(&path, "redirect prefix_rewrite requires all URI matches to use prefix match type");
         }
-        let says_nothing = [&redirect.uri, &redirect.prefix_rewrite, &redirect.authority, &redirect.scheme].iter().all(|field| field.is_empty());
+        let says_nothing = [&redirect.uri, &redirect.prefix_rewrite, &redirect.authority, &redirect.scheme]
+            .iter()
+            .all(|field| field.is_empty());
         if says_nothing && redirect.port.is_none() && redirect.derive_port.is_none() {
             return self.refuse(&path, "redirect must specify URI, authority, scheme, or port");
         }
         if redirect.redirect_code != 0 && !(300..=399).contains(&redirect.redirect_code) {
-            return self.refuse(&format!("{path}.redirectCode"), format!("{} is not a valid redirect code, must be 3xx", redirect.redirect_code));
+            return self.refuse(
+                &format!("{path}.redirectCode"),
+                format!("{} is not a valid redirect code, must be 3xx", redirect.redirect_code),
+            );
         }
         if !matches!(redirect.scheme.as_str(), "" | "http" | "https") {
             return self.refuse(&format!("{path}.scheme"), "invalid redirect scheme, must be \"http\" or \"https\"");
@@ -63,11 +76,18 @@ impl Check<'_, VirtualService> {
         let Some(response) = &route.direct_response else { return };
         let path = format!("{path}.directResponse");
         if let Some(body) = &response.body {
-            self.refuse_if(body.string.is_some() && body.bytes.is_some(), &path, "only one of string, bytes can be set");
+            self.refuse_if(
+                body.string.is_some() && body.bytes.is_some(),
+                &path,
+                "only one of string, bytes can be set",
+            );
             let size = body.string.as_ref().or(body.bytes.as_ref()).map_or(0, String::len);
             let reason = "large direct_responses may impact control plane performance, must be less than 1MB";
             self.refuse_if(size > LARGEST_BODY, &path, reason);
-            let encoded = body.bytes.as_ref().is_none_or(|bytes| base64::Engine::decode(&base64::prelude::BASE64_STANDARD, bytes).is_ok());
+            let encoded = body
+                .bytes
+                .as_ref()
+                .is_none_or(|bytes| base64::Engine::decode(&base64::prelude::BASE64_STANDARD, bytes).is_ok());
             self.refuse_if(!encoded, &format!("{path}.body.bytes"), "not base64");
         }
         self.http_status(&format!("{path}.status"), i64::from(response.status));
@@ -76,7 +96,11 @@ impl Check<'_, VirtualService> {
     /// Istio lets 600 through; Envoy then refuses the whole table.
     pub(super) fn http_status(&mut self, path: &str, status: i64) {
         self.refuse_if(!(200..=600).contains(&status), path, &format!("HTTP status {status} is not in range 200-599"));
-        self.refuse_if(status == 600, path, "HTTP status 600 is not in range 200-599: Istio lets it through, Envoy refuses it");
+        self.refuse_if(
+            status == 600,
+            path,
+            "HTTP status 600 is not in range 200-599: Istio lets it through, Envoy refuses it",
+        );
     }
 
     pub(super) fn rewrite(&mut self, path: &str, route: &HttpRoute) {
@@ -108,7 +132,9 @@ impl Check<'_, VirtualService> {
         let mut current = route.rewrite.as_ref().map_or("", |rewrite| rewrite.authority.as_str());
         for (_, value) in in_headers.filter(|(name, _)| header::is_authority(name)) {
             if !current.is_empty() {
-                let reason = format!("authority header cannot be set multiple times: have {current:?}, attempting to set {value:?}");
+                let reason = format!(
+                    "authority header cannot be set multiple times: have {current:?}, attempting to set {value:?}"
+                );
                 return self.refuse(&format!("{path}.headers.request"), reason);
             }
             current = value;

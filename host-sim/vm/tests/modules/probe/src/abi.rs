@@ -24,10 +24,53 @@ unsafe extern "C" {
     pub fn proxy_set_buffer_bytes(buffer: u32, start: u32, len: u32, data: u32, data_len: u32) -> u32;
     pub fn proxy_continue_stream(stream: u32) -> u32;
     pub fn proxy_close_stream(stream: u32) -> u32;
-    pub fn proxy_send_local_response(status: u32, details: u32, details_len: u32, body: u32, body_len: u32, headers: u32, headers_len: u32, grpc: u32) -> u32;
-    pub fn proxy_http_call(cluster: u32, cluster_len: u32, headers: u32, headers_len: u32, body: u32, body_len: u32, trailers: u32, trailers_len: u32, timeout: u32, id_to: u32) -> u32;
-    pub fn proxy_grpc_call(target: u32, target_len: u32, service: u32, service_len: u32, method: u32, method_len: u32, metadata: u32, metadata_len: u32, message: u32, message_len: u32, timeout: u32, id_to: u32) -> u32;
-    pub fn proxy_grpc_stream(target: u32, target_len: u32, service: u32, service_len: u32, method: u32, method_len: u32, metadata: u32, metadata_len: u32, id_to: u32) -> u32;
+    pub fn proxy_send_local_response(
+        status: u32,
+        details: u32,
+        details_len: u32,
+        body: u32,
+        body_len: u32,
+        headers: u32,
+        headers_len: u32,
+        grpc: u32,
+    ) -> u32;
+    pub fn proxy_http_call(
+        cluster: u32,
+        cluster_len: u32,
+        headers: u32,
+        headers_len: u32,
+        body: u32,
+        body_len: u32,
+        trailers: u32,
+        trailers_len: u32,
+        timeout: u32,
+        id_to: u32,
+    ) -> u32;
+    pub fn proxy_grpc_call(
+        target: u32,
+        target_len: u32,
+        service: u32,
+        service_len: u32,
+        method: u32,
+        method_len: u32,
+        metadata: u32,
+        metadata_len: u32,
+        message: u32,
+        message_len: u32,
+        timeout: u32,
+        id_to: u32,
+    ) -> u32;
+    pub fn proxy_grpc_stream(
+        target: u32,
+        target_len: u32,
+        service: u32,
+        service_len: u32,
+        method: u32,
+        method_len: u32,
+        metadata: u32,
+        metadata_len: u32,
+        id_to: u32,
+    ) -> u32;
     pub fn proxy_grpc_send(id: u32, message: u32, len: u32, end: u32) -> u32;
     pub fn proxy_grpc_close(id: u32) -> u32;
     pub fn proxy_grpc_cancel(id: u32) -> u32;
@@ -43,7 +86,14 @@ unsafe extern "C" {
     pub fn proxy_get_metric(id: u32, to: u32) -> u32;
     pub fn proxy_set_effective_context(id: u32) -> u32;
     pub fn proxy_done() -> u32;
-    pub fn proxy_call_foreign_function(name: u32, len: u32, arguments: u32, arguments_len: u32, to: u32, size_to: u32) -> u32;
+    pub fn proxy_call_foreign_function(
+        name: u32,
+        len: u32,
+        arguments: u32,
+        arguments_len: u32,
+        to: u32,
+        size_to: u32,
+    ) -> u32;
     pub fn pthread_equal(left: u32, right: u32) -> u32;
 }
 
@@ -74,7 +124,15 @@ unsafe extern "C" {
     pub fn fd_sync(fd: u32) -> u32;
     pub fn fd_tell(fd: u32, to: u32) -> u32;
     pub fn path_create_directory(fd: u32, path: u32, len: u32) -> u32;
-    pub fn path_filestat_set_times(fd: u32, flags: u32, path: u32, len: u32, access: u64, change: u64, times: u32) -> u32;
+    pub fn path_filestat_set_times(
+        fd: u32,
+        flags: u32,
+        path: u32,
+        len: u32,
+        access: u64,
+        change: u64,
+        times: u32,
+    ) -> u32;
     pub fn path_link(fd: u32, flags: u32, path: u32, len: u32, to_fd: u32, to: u32) -> u32;
     pub fn path_readlink(fd: u32, path: u32, len: u32, to: u32, to_len: u32, size: u32) -> u32;
     pub fn path_remove_directory(fd: u32, path: u32, len: u32) -> u32;
@@ -88,7 +146,17 @@ unsafe extern "C" {
     pub fn random_get(to: u32, len: u32) -> u32;
     pub fn sched_yield() -> u32;
     pub fn poll_oneoff(subscriptions: u32, out: u32, count: u32, events: u32) -> u32;
-    pub fn path_open(fd: u32, dir_flags: u32, path: u32, len: u32, flags: u32, base: i64, inheriting: i64, fd_flags: u32, to: u32) -> u32;
+    pub fn path_open(
+        fd: u32,
+        dir_flags: u32,
+        path: u32,
+        len: u32,
+        flags: u32,
+        base: i64,
+        inheriting: i64,
+        fd_flags: u32,
+        to: u32,
+    ) -> u32;
     pub fn fd_prestat_get(fd: u32, to: u32) -> u32;
     pub fn fd_prestat_dir_name(fd: u32, path: u32, len: u32) -> u32;
     pub fn path_filestat_get(fd: u32, flags: u32, path: u32, len: u32, to: u32) -> u32;

@@ -57,11 +57,19 @@ pub fn maps(phase: &str) {
         let pairs = call!(proxy_get_header_map_pairs(map, word(0), word(1)));
         let empty = answer(1) == 0;
         let null = answer(0) == 0;
-        report(phase, &format!("map {map} size, pairs"), format!("{size} {pairs} {}", if empty && null { "null" } else { "some" }));
+        report(
+            phase,
+            &format!("map {map} size, pairs"),
+            format!("{size} {pairs} {}", if empty && null { "null" } else { "some" }),
+        );
         let path_code = call!(proxy_get_header_map_value(map, path.0, path.1, word(0), word(1)));
         let missing_code = call!(proxy_get_header_map_value(map, missing.0, missing.1, word(0), word(1)));
         let mixed_code = call!(proxy_get_header_map_value(map, mixed.0, mixed.1, word(0), word(1)));
-        report(phase, &format!("map {map} :path, missing, X-PROBE"), format!("{path_code} {missing_code} {mixed_code} {:?}", String::from_utf8_lossy(&given())));
+        report(
+            phase,
+            &format!("map {map} :path, missing, X-PROBE"),
+            format!("{path_code} {missing_code} {mixed_code} {:?}", String::from_utf8_lossy(&given())),
+        );
         let (key, value) = (at(b"X-P-Added"), at(b"1"));
         let add = call!(proxy_add_header_map_value(map, key.0, key.1, value.0, value.1));
         let again = call!(proxy_add_header_map_value(map, key.0, key.1, value.0, value.1));
@@ -70,7 +78,11 @@ pub fn maps(phase: &str) {
         let replace = call!(proxy_replace_header_map_value(map, key.0, key.1, key.0, key.1));
         let remove = call!(proxy_remove_header_map_value(map, key.0, key.1));
         let remove_missing = call!(proxy_remove_header_map_value(map, missing.0, missing.1));
-        report(phase, &format!("map {map} add add get replace remove remove"), format!("{add} {again} {read} {got:?} {replace} {remove} {remove_missing}"));
+        report(
+            phase,
+            &format!("map {map} add add get replace remove remove"),
+            format!("{add} {again} {read} {got:?} {replace} {remove} {remove_missing}"),
+        );
     }
     let key = at(b"x-p");
     let bad = [
@@ -124,10 +136,50 @@ pub fn buffers(phase: &str) {
 
 /// Attributes whose value does not depend on who runs the stream.
 const STABLE: &[&str] = &[
-    "", "\0", "request", "response", "connection", "upstream", "source", "destination", "metadata", "filter_state", "xds", "node", "cluster_name", "route_name", "listener_direction", "nothing", "request.path",
-    "request\0path", "request\0url_path", "request\0query", "request\0host", "request\0method", "request\0scheme", "request\0headers\0x-probe", "request\0headers\0X-PROBE",
-    "request\0headers\0x-orig", "request\0headers\0missing", "request\0headers\0x-probe\0deeper", "request\0path\0deeper", "request\0referer", "request\0useragent", "request\0nothing", "request\0path\0",
-    "response\0headers\0x-orig", "response\0trailers\0x-orig", "response\0nothing", "plugin_name", "plugin_root_id", "plugin_vm_id", "plugin_name\0deeper", "plugin_nothing", "xds\0node\0id", "xds\0node\0nothing", "xds\0nothing",
+    "",
+    "\0",
+    "request",
+    "response",
+    "connection",
+    "upstream",
+    "source",
+    "destination",
+    "metadata",
+    "filter_state",
+    "xds",
+    "node",
+    "cluster_name",
+    "route_name",
+    "listener_direction",
+    "nothing",
+    "request.path",
+    "request\0path",
+    "request\0url_path",
+    "request\0query",
+    "request\0host",
+    "request\0method",
+    "request\0scheme",
+    "request\0headers\0x-probe",
+    "request\0headers\0X-PROBE",
+    "request\0headers\0x-orig",
+    "request\0headers\0missing",
+    "request\0headers\0x-probe\0deeper",
+    "request\0path\0deeper",
+    "request\0referer",
+    "request\0useragent",
+    "request\0nothing",
+    "request\0path\0",
+    "response\0headers\0x-orig",
+    "response\0trailers\0x-orig",
+    "response\0nothing",
+    "plugin_name",
+    "plugin_root_id",
+    "plugin_vm_id",
+    "plugin_name\0deeper",
+    "plugin_nothing",
+    "xds\0node\0id",
+    "xds\0node\0nothing",
+    "xds\0nothing",
 ];
 
 pub fn properties(phase: &str) {
@@ -212,7 +264,11 @@ pub fn queues(phase: &str) {
         call!(proxy_resolve_shared_queue(0, 0, name.0, name.1, BAD)),
         call!(proxy_dequeue_shared_queue(id, BAD, word(1))),
     ];
-    report(phase, "queues", format!("unknown {unknown} register {register} resolve {resolve} {same} other vm {other_vm} bad {bad:?}"));
+    report(
+        phase,
+        "queues",
+        format!("unknown {unknown} register {register} resolve {resolve} {same} other vm {other_vm} bad {bad:?}"),
+    );
 }
 
 /// Values are told as steps, ids as they are: but for their beginning, which counts definitions.
@@ -233,7 +289,13 @@ pub fn metrics(phase: &str) {
         if define != 0 {
             continue;
         }
-        let value = || if call!(proxy_get_metric(id, word(0))) == 0 { u64::from(answer(0)) | u64::from(answer(1)) << 32 } else { 0 };
+        let value = || {
+            if call!(proxy_get_metric(id, word(0))) == 0 {
+                u64::from(answer(0)) | u64::from(answer(1)) << 32
+            } else {
+                0
+            }
+        };
         let before = value();
         let mut step = |code: u32| line += &format!("{code}/{} ", value().wrapping_sub(before));
         step(call!(proxy_get_metric(id, word(0))));
@@ -245,9 +307,18 @@ pub fn metrics(phase: &str) {
         line += "; ";
     }
     for id in [0u32, 1, 2, 3, 4000, 4001, 4002, 4003, u32::MAX] {
-        line += &format!("{id}: {} {} {} ", call!(proxy_get_metric(id, word(0))), call!(proxy_increment_metric(id, 1)), call!(proxy_record_metric(id, 1)));
+        line += &format!(
+            "{id}: {} {} {} ",
+            call!(proxy_get_metric(id, word(0))),
+            call!(proxy_increment_metric(id, 1)),
+            call!(proxy_record_metric(id, 1))
+        );
     }
-    line += &format!("bad {} {}", call!(proxy_define_metric(0, BAD, 100, word(0))), call!(proxy_define_metric(0, word(0), 4, BAD)));
+    line += &format!(
+        "bad {} {}",
+        call!(proxy_define_metric(0, BAD, 100, word(0))),
+        call!(proxy_define_metric(0, word(0), 4, BAD))
+    );
     report(phase, "metrics", line);
 }
 
@@ -255,11 +326,31 @@ pub fn system(phase: &str) {
     let text = at(b"P-noise");
     let logs: Vec<u32> = [0, 1, 6, 7, u32::MAX].iter().map(|level| call!(proxy_log(*level, text.0, text.1))).collect();
     report(phase, "log", format!("{logs:?} bad {} {}", call!(proxy_log(2, BAD, 100)), call!(proxy_log(9, BAD, 100))));
-    report(phase, "get_log_level", format!("{} {} bad {}", call!(proxy_get_log_level(word(0))), answer(0), call!(proxy_get_log_level(BAD))));
-    report(phase, "time", format!("{} bad {}", call!(proxy_get_current_time_nanoseconds(word(0))), call!(proxy_get_current_time_nanoseconds(BAD))));
+    report(
+        phase,
+        "get_log_level",
+        format!("{} {} bad {}", call!(proxy_get_log_level(word(0))), answer(0), call!(proxy_get_log_level(BAD))),
+    );
+    report(
+        phase,
+        "time",
+        format!(
+            "{} bad {}",
+            call!(proxy_get_current_time_nanoseconds(word(0))),
+            call!(proxy_get_current_time_nanoseconds(BAD))
+        ),
+    );
     let status = call!(proxy_get_status(word(2), word(0), word(1)));
     report(phase, "get_status", format!("{status} {} {:?}", answer(2), String::from_utf8_lossy(&given())));
-    report(phase, "get_status bad", format!("{} {}", call!(proxy_get_status(BAD, word(0), word(1))), call!(proxy_get_status(word(2), BAD, word(1)))));
+    report(
+        phase,
+        "get_status bad",
+        format!(
+            "{} {}",
+            call!(proxy_get_status(BAD, word(0), word(1))),
+            call!(proxy_get_status(word(2), BAD, word(1)))
+        ),
+    );
     let contexts: Vec<u32> = [9999, u32::MAX, 1, 0].iter().map(|id| call!(proxy_set_effective_context(*id))).collect();
     report(phase, "set_effective_context 9999, -1, 1, 0", format!("{contexts:?}"));
     let streams: Vec<u32> = [2, 3, 4, 7, u32::MAX].iter().map(|stream| call!(proxy_continue_stream(*stream))).collect();
@@ -274,7 +365,9 @@ pub fn calls(phase: &str) {
     let good = pairs(&[(":method", "GET"), (":path", "/"), (":authority", "a")]);
     let (good, without_path) = (at(&good), pairs(&[(":method", "GET"), (":authority", "a")]));
     let without_path = at(&without_path);
-    let http = |cluster: (u32, u32), headers: (u32, u32), timeout: u32| call!(proxy_http_call(cluster.0, cluster.1, headers.0, headers.1, 0, 0, 0, 0, timeout, word(0)));
+    let http = |cluster: (u32, u32), headers: (u32, u32), timeout: u32| {
+        call!(proxy_http_call(cluster.0, cluster.1, headers.0, headers.1, 0, 0, 0, 0, timeout, word(0)))
+    };
     report(
         phase,
         "http_call unknown, incomplete, negative, garbage, bad",
@@ -286,22 +379,55 @@ pub fn calls(phase: &str) {
             http(here, here, 10),
             http((BAD, 100), good, 10),
             call!(proxy_http_call(here.0, here.1, good.0, good.1, 0, 0, 0, 0, 10, BAD)),
-            { http(nowhere, good, 10); answer(0) }
+            {
+                http(nowhere, good, 10);
+                answer(0)
+            }
         ),
     );
-    let grpc = |cluster: (u32, u32)| call!(proxy_grpc_call(cluster.0, cluster.1, here.0, here.1, here.0, here.1, 0, 0, 0, 0, 10, word(0)));
-    let stream = |cluster: (u32, u32)| call!(proxy_grpc_stream(cluster.0, cluster.1, here.0, here.1, here.0, here.1, 0, 0, word(0)));
-    report(phase, "grpc unknown cluster, bad pointer", format!("{} {} {} {}", grpc(nowhere), stream(nowhere), grpc((BAD, 100)), stream((BAD, 100))));
+    let grpc = |cluster: (u32, u32)| {
+        call!(proxy_grpc_call(cluster.0, cluster.1, here.0, here.1, here.0, here.1, 0, 0, 0, 0, 10, word(0)))
+    };
+    let stream = |cluster: (u32, u32)| {
+        call!(proxy_grpc_stream(cluster.0, cluster.1, here.0, here.1, here.0, here.1, 0, 0, word(0)))
+    };
+    report(
+        phase,
+        "grpc unknown cluster, bad pointer",
+        format!("{} {} {} {}", grpc(nowhere), stream(nowhere), grpc((BAD, 100)), stream((BAD, 100))),
+    );
     let mut line = String::new();
     for id in [0u32, 4, 4001, 4002, 4003, u32::MAX] {
-        line += &format!("{id}: {} {} {} ", call!(proxy_grpc_send(id, here.0, here.1, 0)), call!(proxy_grpc_close(id)), call!(proxy_grpc_cancel(id)));
+        line += &format!(
+            "{id}: {} {} {} ",
+            call!(proxy_grpc_send(id, here.0, here.1, 0)),
+            call!(proxy_grpc_close(id)),
+            call!(proxy_grpc_cancel(id))
+        );
     }
-    report(phase, "grpc send, close, cancel of unknown ids", line + &format!("bad {}", call!(proxy_grpc_send(4002, BAD, 100, 0))));
+    report(
+        phase,
+        "grpc send, close, cancel of unknown ids",
+        line + &format!("bad {}", call!(proxy_grpc_send(4002, BAD, 100, 0))),
+    );
 }
 
 pub fn foreign(phase: &str) {
     let garbage = at(b"\xff\xff\xff");
-    for name in ["verify_signature", "sign", "compress", "uncompress", "set_envoy_filter_state", "clear_route_cache", "declare_property", "expr_create", "expr_evaluate", "expr_delete", "nothing", "get_cluster"] {
+    for name in [
+        "verify_signature",
+        "sign",
+        "compress",
+        "uncompress",
+        "set_envoy_filter_state",
+        "clear_route_cache",
+        "declare_property",
+        "expr_create",
+        "expr_evaluate",
+        "expr_delete",
+        "nothing",
+        "get_cluster",
+    ] {
         let (pointer, len) = at(name.as_bytes());
         // In a request's callback this one does something.
         let empty = call!(proxy_call_foreign_function(pointer, len, 0, 0, word(0), word(1)));
@@ -331,11 +457,42 @@ pub fn wasi(phase: &str) {
     }
     line += &format!("bad {} {}", call!(clock_time_get(0, 0, BAD)), call!(clock_res_get(0, BAD)));
     report(phase, "wasi clocks", line);
-    report(phase, "wasi random", format!("{} {} {} {} {}", call!(random_get(word(0), 16)), call!(random_get(word(0), 0)), call!(random_get(BAD, 16)), call!(random_get(word(0), 65_537)), call!(random_get(0, 65_536))));
+    report(
+        phase,
+        "wasi random",
+        format!(
+            "{} {} {} {} {}",
+            call!(random_get(word(0), 16)),
+            call!(random_get(word(0), 0)),
+            call!(random_get(BAD, 16)),
+            call!(random_get(word(0), 65_537)),
+            call!(random_get(0, 65_536))
+        ),
+    );
     let sizes = call!(environ_sizes_get(word(0), word(1)));
-    report(phase, "wasi environ", format!("{sizes} {} {} get {} bad {}", answer(0), answer(1), call!(environ_get(word(0), word(6))), call!(environ_sizes_get(BAD, word(1)))));
+    report(
+        phase,
+        "wasi environ",
+        format!(
+            "{sizes} {} {} get {} bad {}",
+            answer(0),
+            answer(1),
+            call!(environ_get(word(0), word(6))),
+            call!(environ_sizes_get(BAD, word(1)))
+        ),
+    );
     let args = call!(args_sizes_get(word(0), word(1)));
-    report(phase, "wasi args", format!("{args} {} {} {} bad {}", answer(0), answer(1), call!(args_get(BAD, BAD)), call!(args_sizes_get(word(0), BAD))));
+    report(
+        phase,
+        "wasi args",
+        format!(
+            "{args} {} {} {} bad {}",
+            answer(0),
+            answer(1),
+            call!(args_get(BAD, BAD)),
+            call!(args_sizes_get(word(0), BAD))
+        ),
+    );
     for fd in [0, 1, 2, 3] {
         let stat = call!(fd_fdstat_get(fd, word(0)));
         let rights = if stat == 0 { answer(2) } else { 0 };
@@ -389,7 +546,17 @@ pub fn wasi(phase: &str) {
         call!(path_unlink_file(3, text.0, text.1)),
     ];
     report(phase, "wasi paths", format!("{paths:?}"));
-    report(phase, "wasi others", format!("{} {} {} {}", call!(sched_yield()), call!(poll_oneoff(word(0), word(1), 0, word(4))), answer(4), call!(poll_oneoff(word(0), word(1), 0, BAD))));
+    report(
+        phase,
+        "wasi others",
+        format!(
+            "{} {} {} {}",
+            call!(sched_yield()),
+            call!(poll_oneoff(word(0), word(1), 0, word(4))),
+            answer(4),
+            call!(poll_oneoff(word(0), word(1), 0, BAD))
+        ),
+    );
 }
 
 /// All of it.

@@ -1,7 +1,13 @@
 //! Calls every host function with good and bad arguments in every callback, and logs what came back as `P|callback|what|result`.
 //!
 //! The request's `x-probe` header names what is to be tried. Run in two hosts, the two tables must be equal.
-#![allow(missing_docs, clippy::missing_safety_doc, clippy::unwrap_used, clippy::indexing_slicing, reason = "a module for tests; a panic in it is a finding")]
+#![allow(
+    missing_docs,
+    clippy::missing_safety_doc,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a module for tests; a panic in it is a finding"
+)]
 
 mod abi;
 mod attempts;

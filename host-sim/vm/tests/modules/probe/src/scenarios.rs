@@ -1,6 +1,10 @@
 //! What moves a stream: each is asked for by name, and what the client then sees is part of the table.
 
-use crate::{abi::*, attempts::{pairs, read_map}, report};
+use crate::{
+    abi::*,
+    attempts::{pairs, read_map},
+    report,
+};
 
 macro_rules! call {
     ($function:ident($($arg:expr),*)) => {{
@@ -12,16 +16,117 @@ macro_rules! call {
 
 /// The names Envoy might keep in a slot of their own.
 const NAMES: &[&str] = &[
-    "accept", "accept-encoding", "access-control-request-headers", "access-control-request-method", "authorization", "cache-control", "client-trace-id", "connection", "content-encoding", "content-length", "content-type", "cookie",
-    "date", "etag", "expect", "grpc-accept-encoding", "grpc-message", "grpc-status", "grpc-timeout", "host", "if-match", "keep-alive", "location", "origin", "pragma", "proxy-connection", "proxy-status", "referer", "server", "set-cookie",
-    "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "vary", "via", "x-b3-traceid", "x-client-trace-id", "x-custom", "x-envoy-attempt-count", "x-envoy-decorator-operation", "x-envoy-degraded", "x-envoy-downstream-service-cluster",
-    "x-envoy-downstream-service-node", "x-envoy-expected-rq-timeout-ms", "x-envoy-external-address", "x-envoy-force-trace", "x-envoy-hedge-on-per-try-timeout", "x-envoy-immediate-health-check-fail", "x-envoy-internal", "x-envoy-ip-tags",
-    "x-envoy-is-timeout-retry", "x-envoy-local-overloaded", "x-envoy-max-retries", "x-envoy-not-forwarded", "x-envoy-original-dst-host", "x-envoy-original-path", "x-envoy-original-url", "x-envoy-overloaded", "x-envoy-peer-metadata",
-    "x-envoy-ratelimited", "x-envoy-retriable-header-names", "x-envoy-retriable-status-codes", "x-envoy-retry-grpc-on", "x-envoy-retry-on", "x-envoy-upstream-alt-stat-name", "x-envoy-upstream-canary", "x-envoy-upstream-healthchecked-cluster",
-    "x-envoy-upstream-rq-per-try-timeout-ms", "x-envoy-upstream-rq-timeout-alt-response", "x-envoy-upstream-rq-timeout-ms", "x-envoy-upstream-service-time", "x-envoy-upstream-stream-duration-ms", "x-forwarded-client-cert", "x-forwarded-for",
-    "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-ot-span-context", "x-ratelimit-limit", "x-request-id", "x-squash-debug", ":path", ":authority", ":method", ":scheme", ":status", ":protocol", ":custom", "access-control-allow-origin",
-    "access-control-allow-headers", "access-control-allow-methods", "access-control-allow-credentials", "access-control-expose-headers", "access-control-max-age", "x-amz-date", "x-content-type-options", "last-modified", "expires", "age", "if-none-match",
-    "if-modified-since", "max-forwards", "link", "allow", "retry-after", "www-authenticate", "content-disposition", "range", "forwarded",
+    "accept",
+    "accept-encoding",
+    "access-control-request-headers",
+    "access-control-request-method",
+    "authorization",
+    "cache-control",
+    "client-trace-id",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "date",
+    "etag",
+    "expect",
+    "grpc-accept-encoding",
+    "grpc-message",
+    "grpc-status",
+    "grpc-timeout",
+    "host",
+    "if-match",
+    "keep-alive",
+    "location",
+    "origin",
+    "pragma",
+    "proxy-connection",
+    "proxy-status",
+    "referer",
+    "server",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "vary",
+    "via",
+    "x-b3-traceid",
+    "x-client-trace-id",
+    "x-custom",
+    "x-envoy-attempt-count",
+    "x-envoy-decorator-operation",
+    "x-envoy-degraded",
+    "x-envoy-downstream-service-cluster",
+    "x-envoy-downstream-service-node",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-external-address",
+    "x-envoy-force-trace",
+    "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-immediate-health-check-fail",
+    "x-envoy-internal",
+    "x-envoy-ip-tags",
+    "x-envoy-is-timeout-retry",
+    "x-envoy-local-overloaded",
+    "x-envoy-max-retries",
+    "x-envoy-not-forwarded",
+    "x-envoy-original-dst-host",
+    "x-envoy-original-path",
+    "x-envoy-original-url",
+    "x-envoy-overloaded",
+    "x-envoy-peer-metadata",
+    "x-envoy-ratelimited",
+    "x-envoy-retriable-header-names",
+    "x-envoy-retriable-status-codes",
+    "x-envoy-retry-grpc-on",
+    "x-envoy-retry-on",
+    "x-envoy-upstream-alt-stat-name",
+    "x-envoy-upstream-canary",
+    "x-envoy-upstream-healthchecked-cluster",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-rq-timeout-alt-response",
+    "x-envoy-upstream-rq-timeout-ms",
+    "x-envoy-upstream-service-time",
+    "x-envoy-upstream-stream-duration-ms",
+    "x-forwarded-client-cert",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-ot-span-context",
+    "x-ratelimit-limit",
+    "x-request-id",
+    "x-squash-debug",
+    ":path",
+    ":authority",
+    ":method",
+    ":scheme",
+    ":status",
+    ":protocol",
+    ":custom",
+    "access-control-allow-origin",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-credentials",
+    "access-control-expose-headers",
+    "access-control-max-age",
+    "x-amz-date",
+    "x-content-type-options",
+    "last-modified",
+    "expires",
+    "age",
+    "if-none-match",
+    "if-modified-since",
+    "max-forwards",
+    "link",
+    "allow",
+    "retry-after",
+    "www-authenticate",
+    "content-disposition",
+    "range",
+    "forwarded",
 ];
 
 /// The request's `x-probe` header.
@@ -66,7 +171,11 @@ fn slots(callback: &str, map: u32) {
         let got = get(map, name);
         let size = call!(proxy_get_header_map_size(map, word(0)));
         let removed = remove(map, name);
-        report(callback, &format!("slot {name}"), format!("{one} {two} {got} {size} {removed}", size = u32::from(size != 0)));
+        report(
+            callback,
+            &format!("slot {name}"),
+            format!("{one} {two} {got} {size} {removed}", size = u32::from(size != 0)),
+        );
     }
 }
 
@@ -86,17 +195,29 @@ pub fn request_headers(name: &str, _id: u32) -> u32 {
             report(HERE, "add", format!("{} {}", add(0, "x-p-a", "1"), add(0, "X-P-A", "2")));
             report(HERE, "add a pseudo-header", format!("{}", add(0, ":x-p-pseudo", "1")));
             report(HERE, "after adding", read_map(0));
-            report(HERE, "replace", format!("{} {}", replace(0, "x-orig", "new"), replace(0, ":path", "/replaced?q=1")));
+            report(
+                HERE,
+                "replace",
+                format!("{} {}", replace(0, "x-orig", "new"), replace(0, ":path", "/replaced?q=1")),
+            );
             report(HERE, "after replacing", read_map(0));
             report(HERE, "remove", format!("{} {}", remove(0, "x-p-a"), remove(0, ":x-p-pseudo")));
             report(HERE, "add to a pseudo-header", format!("{}", add(0, ":path", "more")));
             report(HERE, "after all", read_map(0));
-            report(HERE, "empty values", format!("{} {} {}", add(0, "x-p-e", ""), add(0, "x-p-e", ""), get(0, "x-p-e")));
+            report(
+                HERE,
+                "empty values",
+                format!("{} {} {}", add(0, "x-p-e", ""), add(0, "x-p-e", ""), get(0, "x-p-e")),
+            );
             replace(0, ":path", "/order");
             0
         }
         "host" => {
-            report(HERE, "host, Host, :authority", format!("{} {} {}", get(0, "host"), get(0, "Host"), get(0, ":authority")));
+            report(
+                HERE,
+                "host, Host, :authority",
+                format!("{} {} {}", get(0, "host"), get(0, "Host"), get(0, ":authority")),
+            );
             report(HERE, "replace host", format!("{} {}", replace(0, "host", "other.example"), read_map(0)));
             report(HERE, "add host", format!("{} {}", add(0, "HOST", "third.example"), read_map(0)));
             report(HERE, "remove host", format!("{} {}", remove(0, "host"), read_map(0)));
@@ -104,7 +225,18 @@ pub fn request_headers(name: &str, _id: u32) -> u32 {
             0
         }
         "set-pairs" => {
-            let list = pairs(&[(":path", "/set-pairs"), (":method", "GET"), ("x-p-1", "a"), (":scheme", "http"), ("X-P-2", "b"), ("x-p-1", "c"), ("Host", "a.example"), ("user-agent", "one"), ("user-agent", "two"), ("x-probe", "set-pairs")]);
+            let list = pairs(&[
+                (":path", "/set-pairs"),
+                (":method", "GET"),
+                ("x-p-1", "a"),
+                (":scheme", "http"),
+                ("X-P-2", "b"),
+                ("x-p-1", "c"),
+                ("Host", "a.example"),
+                ("user-agent", "one"),
+                ("user-agent", "two"),
+                ("x-probe", "set-pairs"),
+            ]);
             let list = at(&list);
             report(HERE, "set", format!("{} {}", call!(proxy_set_header_map_pairs(0, list.0, list.1)), read_map(0)));
             report(HERE, "user-agent", get(0, "user-agent"));
@@ -112,7 +244,11 @@ pub fn request_headers(name: &str, _id: u32) -> u32 {
         }
         "set-garbage" => {
             let garbage = at(b"\xff\xff\xff\xff garbage");
-            report(HERE, "set", format!("{} {}", call!(proxy_set_header_map_pairs(0, garbage.0, garbage.1)), read_map(0)));
+            report(
+                HERE,
+                "set",
+                format!("{} {}", call!(proxy_set_header_map_pairs(0, garbage.0, garbage.1)), read_map(0)),
+            );
             0
         }
         "set-nothing" => {
@@ -134,7 +270,15 @@ pub fn request_headers(name: &str, _id: u32) -> u32 {
             0
         }
         "reply-twice" => {
-            report(HERE, "replies", format!("{} {}", reply(403, "first one", "first", &[("X-P-R", "1"), (":status", "200")], u32::MAX), reply(404, "second", "second", &[], u32::MAX)));
+            report(
+                HERE,
+                "replies",
+                format!(
+                    "{} {}",
+                    reply(403, "first one", "first", &[("X-P-R", "1"), (":status", "200")], u32::MAX),
+                    reply(404, "second", "second", &[], u32::MAX)
+                ),
+            );
             report(HERE, "write after", format!("{}", add(0, "x-p", "late")));
             0
         }
@@ -168,7 +312,11 @@ pub fn request_headers(name: &str, _id: u32) -> u32 {
                 let (name, message) = (at(b"probe ready"), at(b"hello"));
                 let register = call!(proxy_register_shared_queue(name.0, name.1, word(0)));
                 let queue = answer(0);
-                report(HERE, "register, enqueue", format!("{register} {}", call!(proxy_enqueue_shared_queue(queue, message.0, message.1))));
+                report(
+                    HERE,
+                    "register, enqueue",
+                    format!("{register} {}", call!(proxy_enqueue_shared_queue(queue, message.0, message.1))),
+                );
             }
             1
         }
@@ -180,9 +328,26 @@ pub fn request_headers(name: &str, _id: u32) -> u32 {
                 _ => b"origin",
             });
             let (path, timeout) = if name == "http-call-timeout" { ("/never", 50) } else { ("/call", 1000) };
-            let headers = pairs(&[(":method", "POST"), (":path", path), (":authority", "call.example"), ("X-Orig", "call"), ("x-probe", "none")]);
+            let headers = pairs(&[
+                (":method", "POST"),
+                (":path", path),
+                (":authority", "call.example"),
+                ("X-Orig", "call"),
+                ("x-probe", "none"),
+            ]);
             let (headers, body) = (at(&headers), at(b"call body"));
-            let code = call!(proxy_http_call(cluster.0, cluster.1, headers.0, headers.1, body.0, body.1, 0, 0, timeout, word(0)));
+            let code = call!(proxy_http_call(
+                cluster.0,
+                cluster.1,
+                headers.0,
+                headers.1,
+                body.0,
+                body.1,
+                0,
+                0,
+                timeout,
+                word(0)
+            ));
             report(HERE, "http_call", format!("{code} low bits {}", answer(0) & 3));
             u32::from(code == 0)
         }
@@ -190,9 +355,32 @@ pub fn request_headers(name: &str, _id: u32) -> u32 {
             let cluster = at(if name.ends_with("empty") { &b"no-endpoint"[..] } else { b"refused" });
             let service = at(b"probe.Service");
             let code = if name.starts_with("grpc-stream") {
-                call!(proxy_grpc_stream(cluster.0, cluster.1, service.0, service.1, service.0, service.1, 0, 0, word(0)))
+                call!(proxy_grpc_stream(
+                    cluster.0,
+                    cluster.1,
+                    service.0,
+                    service.1,
+                    service.0,
+                    service.1,
+                    0,
+                    0,
+                    word(0)
+                ))
             } else {
-                call!(proxy_grpc_call(cluster.0, cluster.1, service.0, service.1, service.0, service.1, 0, 0, service.0, service.1, 1000, word(0)))
+                call!(proxy_grpc_call(
+                    cluster.0,
+                    cluster.1,
+                    service.0,
+                    service.1,
+                    service.0,
+                    service.1,
+                    0,
+                    0,
+                    service.0,
+                    service.1,
+                    1000,
+                    word(0)
+                ))
             };
             report(HERE, "grpc", format!("{code} low bits {}", answer(0) & 3));
             u32::from(code == 0)
@@ -255,15 +443,27 @@ pub fn response_headers(name: &str) -> u32 {
             0
         }
         "reply-in-response" => {
-            report("response_headers", "reply", format!("{}", reply(451, "in response", "hidden", &[("x-p-r", "1")], u32::MAX)));
+            report(
+                "response_headers",
+                "reply",
+                format!("{}", reply(451, "in response", "hidden", &[("x-p-r", "1")], u32::MAX)),
+            );
             0
         }
         "reply-twice" => {
-            report("response_headers", "of the reply", format!("{} {} {}", get(2, ":status"), get(2, "x-p-r"), read_map(0)));
+            report(
+                "response_headers",
+                "of the reply",
+                format!("{} {} {}", get(2, ":status"), get(2, "x-p-r"), read_map(0)),
+            );
             0
         }
         "response-resume-pause" => {
-            report("response_headers", "continue, write", format!("{} {}", call!(proxy_continue_stream(1)), add(2, "x-p", "late")));
+            report(
+                "response_headers",
+                "continue, write",
+                format!("{} {}", call!(proxy_continue_stream(1)), add(2, "x-p", "late")),
+            );
             1
         }
         "edit" => {
@@ -304,11 +504,25 @@ pub fn tick(name: &str, id: u32) {
             crate::SCENARIO.set("over".to_owned());
         }
         "tick-resume" => {
-            report("tick", "effective, write, continue, write", format!("{} {} {} {}", effective(id), add(0, "x-p-tick", "1"), call!(proxy_continue_stream(0)), add(0, "x-p-tick", "2")));
+            report(
+                "tick",
+                "effective, write, continue, write",
+                format!(
+                    "{} {} {} {}",
+                    effective(id),
+                    add(0, "x-p-tick", "1"),
+                    call!(proxy_continue_stream(0)),
+                    add(0, "x-p-tick", "2")
+                ),
+            );
             crate::SCENARIO.set("over".to_owned());
         }
         "tick-reply" => {
-            report("tick", "effective, reply", format!("{} {}", effective(id), reply(418, "from a tick", "tea", &[], u32::MAX)));
+            report(
+                "tick",
+                "effective, reply",
+                format!("{} {}", effective(id), reply(418, "from a tick", "tea", &[], u32::MAX)),
+            );
             crate::SCENARIO.set("over".to_owned());
         }
         "tick-close" => {
@@ -355,7 +569,11 @@ pub fn queue_ready(queue: u32, id: u32) {
     }
     let first = call!(proxy_dequeue_shared_queue(queue, word(0), word(1)));
     let message = String::from_utf8_lossy(&given()).into_owned();
-    report("queue_ready", "dequeue, again", format!("{first} {message:?} {}", call!(proxy_dequeue_shared_queue(queue, word(0), word(1)))));
+    report(
+        "queue_ready",
+        "dequeue, again",
+        format!("{first} {message:?} {}", call!(proxy_dequeue_shared_queue(queue, word(0), word(1)))),
+    );
     if crate::scenario() == "queue" {
         report("queue_ready", "effective, continue", format!("{} {}", effective(id), call!(proxy_continue_stream(0))));
     }
