@@ -76,9 +76,9 @@ impl Admin {
             "/ready" if self.gateway.is_ready() => text(StatusCode::OK, "LIVE\n"),
             "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "DRAINING\n"),
             "/server_info" => json(&self.server_info()),
-            "/stats" if query.has("format", "prometheus") => self.stats(&query, true),
-            "/stats" => self.stats(&query, false),
-            "/stats/prometheus" => self.stats(&query, true),
+            "/stats" if query.has("format", "prometheus") => prometheus(self.gateway.stats_prometheus()),
+            "/stats" => self.stats(&query),
+            "/stats/prometheus" => prometheus(self.gateway.stats_prometheus()),
             "/clusters" => text(StatusCode::OK, self.gateway.clusters_text()),
             "/listeners" => self.listeners(&query),
             "/config_dump" => json(&self.gateway.config_dump()),
@@ -105,11 +105,15 @@ impl Admin {
         })
     }
 
-    fn stats(&self, query: &Query<'_>, for_prometheus: bool) -> Response<Full<Bytes>> {
-        match proxy::stats::Filter::from_query(query.0) {
-            Ok(filter) if for_prometheus => prometheus(self.gateway.stats_prometheus(&filter)),
-            Ok(filter) => text(StatusCode::OK, self.gateway.stats_text(&filter)),
-            Err(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+    fn stats(&self, query: &Query<'_>) -> Response<Full<Bytes>> {
+        let all = self.gateway.stats_text();
+        let Some(filter) = query.get("filter") else { return text(StatusCode::OK, all) };
+        match policy::regex::Regex::search(&filter) {
+            Ok(regex) => {
+                let kept = all.lines().filter(|line| regex.is_match(line.as_bytes()));
+                text(StatusCode::OK, kept.map(|line| format!("{line}\n")).collect::<String>())
+            }
+            Err(error) => text(StatusCode::BAD_REQUEST, format!("filter: {error}\n")),
         }
     }
 

@@ -30,6 +30,12 @@ pub enum Command {
         after_help = "Example:\n  host-sim envoy -f manifests/examples/shop --wasm-dir target/filters > envoy.json"
     )]
     Envoy(GatewayArgs),
+    /// Load and configure a filter module as Envoy would
+    #[command(after_help = "Example:\n  host-sim check target/filters/header-match.wasm --config manifests/examples/header-match.json")]
+    Check(CheckArgs),
+    /// Say what a filter module is: ABI, exports, imports, sizes, what Envoy would refuse
+    #[command(after_help = "Example:\n  host-sim inspect target/filters/header-match.wasm")]
+    Inspect(InspectArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  host-sim completions bash > host-sim.bash")]
     Completions(CompletionsArgs),
@@ -83,6 +89,38 @@ pub struct GatewayArgs {
     /// Go on without resources of a security kind that is not implemented; repeats
     #[arg(long, value_name = "KIND")]
     pub allow_unsupported: Vec<String>,
+}
+
+/// What a module is loaded and configured with.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// The module
+    pub module: PathBuf,
+    /// Its configuration, handed over byte for byte; - for standard input [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The plugin's root id
+    #[arg(long, value_name = "ID", default_value = "")]
+    pub root_id: String,
+}
+
+/// The module to look into.
+#[derive(Debug, Clone, Args)]
+pub struct InspectArgs {
+    /// The module
+    pub module: PathBuf,
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// The form of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Text,
+    /// For programs; the shape is stable
+    Json,
 }
 
 /// The shell to complete for.

@@ -6,12 +6,14 @@
 
 mod admin;
 mod bootstrap_file;
+mod check;
 mod command_line;
 mod completions;
 mod echo;
 mod envoy;
 mod failure;
 mod inputs;
+mod inspect;
 mod placement;
 mod plan;
 mod run;
@@ -40,6 +42,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Envoy(args) => envoy::envoy(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Inspect(args) => inspect::inspect(&args),
         Command::Completions(args) => completions::completions(&args),
     };
     match outcome {

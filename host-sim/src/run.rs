@@ -70,7 +70,6 @@ fn cores() -> usize {
 fn refused(error: StartError) -> Failure {
     match error {
         StartError::Module { .. } => Failure::Module(error.to_string()),
-        StartError::Certificate(problems) => Failure::World(problems.join("\n")),
         StartError::Config(problems) => Failure::Manifests(problems),
         StartError::Bind { .. } => Failure::World(format!("{error}; choose another port with --port-map SERVER=LOCAL")),
     }

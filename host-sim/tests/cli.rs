@@ -188,3 +188,38 @@ fn sigterm_drains_and_exits_0() {
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert_eq!(running.0.wait().unwrap().code(), Some(0));
 }
+
+/// A module as `make` leaves it.
+fn module(name: &str) -> String {
+    let path = format!("{}/../target/filters/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
+    assert!(std::fs::exists(&path).unwrap(), "{path} is not there: run `make filters` first");
+    path
+}
+
+#[test]
+fn check_takes_a_good_configuration_and_refuses_a_bad_one_with_the_modules_own_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.json");
+    std::fs::write(&config, r#"{"rules": [{"name": "a", "headers": {"request": {"set": {"x-a": "b"}}}}]}"#).unwrap();
+    let good = host_sim(&["check", &module("header-match"), "--config", config.to_str().unwrap()]);
+    assert_eq!(code(&good), 0, "{}", stderr(&good));
+    std::fs::write(&config, r#"{"rulse": []}"#).unwrap();
+    let bad = host_sim(&["check", &module("header-match"), "--config", config.to_str().unwrap()]);
+    assert_eq!(code(&bad), 4, "{}", stderr(&bad));
+    assert!(stderr(&bad).contains("rulse"), "{}", stderr(&bad));
+}
+
+#[test]
+fn inspect_says_what_a_module_is_and_what_envoy_would_refuse() {
+    let good = host_sim(&["inspect", &module("header-match"), "-o", "json"]);
+    assert_eq!(code(&good), 0, "{}", stderr(&good));
+    let seen: serde_json::Value = serde_json::from_slice(&good.stdout).unwrap();
+    assert_eq!(seen["abi_version"], "0.2.1");
+    assert_eq!(seen["refused"], serde_json::json!([]));
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty.wasm");
+    std::fs::write(&empty, b"\0asm\x01\0\0\0").unwrap();
+    let bad = host_sim(&["inspect", empty.to_str().unwrap()]);
+    assert_eq!(code(&bad), 4);
+    assert!(stderr(&bad).contains("ABI version"), "{}", stderr(&bad));
+}

@@ -5,12 +5,10 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::access_log::LogFiles;
 use crate::listener;
 use crate::access_log::LogFiles;
 use crate::http_filters::Loader;
@@ -49,9 +47,6 @@ pub enum StartError {
     /// The configuration asks for what cannot be done; every place, not the first.
     #[error("{}", .0.join("\n"))]
     Config(Vec<String>),
-    /// A certificate to be served has expired, or is not valid yet.
-    #[error("{}", .0.join("\n"))]
-    Certificate(Vec<String>),
     /// An address cannot be listened on.
     #[error("listener {listener}: {address}: {reason}")]
     Bind {
@@ -94,7 +89,6 @@ impl Tools {
 
 struct Served {
     listeners: Vec<Bound>,
-    membership: Vec<Arc<MembershipStats>>,
     snapshot: Arc<Snapshot>,
 }
 
@@ -197,10 +191,6 @@ impl Gateway {
             worker.tell(Command::Commit { added: mine, removed: gone.clone() });
         }
         served.listeners = kept.into_iter().chain(bound).collect();
-        served.membership = {
-            let before = (!served.membership.is_empty()).then_some(served.snapshot.as_ref());
-            self.process.applied(&self.registry, before, &snapshot)
-        };
         served.snapshot = snapshot;
         Ok(())
     }

@@ -79,7 +79,7 @@ async fn serve(worker: Rc<Worker>, name: Arc<str>, stream: TcpStream, remote: So
         local,
         node_address: worker.node_address,
         protocol: Protocol::Http11,
-        tls: session.map(|session| session.info),
+        tls: None,
     };
     let (io, input, alpn) = match &chain.tls {
         None => {
@@ -142,79 +142,4 @@ impl Drop for Counted<'_> {
         self.0.downstream_cx_active.dec();
         self.0.downstream_cx_destroy.inc();
     }
-}
-
-/// What a client said before anything is decided: `None` if nobody looked, `Some(None)` if it does not speak TLS.
-type FirstWords = Option<Option<ClientHello>>;
-
-/// Looks at a client's first words, where a chain cannot be picked without.
-async fn first_words(listener: &Listener, stream: TcpStream) -> Option<(FirstWords, Prefixed<TcpStream>)> {
-    if !listener.config.must_look() {
-        return Some((None, Prefixed::new(Bytes::new(), stream)));
-    }
-    listener.stats.downstream_pre_cx_active.inc();
-    let looking = peek_client_hello(stream);
-    let looked = match listener.config.patience {
-        None => Ok(looking.await),
-        Some(most) => tokio::time::timeout(most, looking).await,
-    };
-    listener.stats.downstream_pre_cx_active.dec();
-    match looked {
-        Ok(Ok(peeked)) => Some((Some(peeked.hello), peeked.stream)),
-        Ok(Err(_)) => {
-            listener.stats.downstream_listener_filter_remote_close.inc();
-            None
-        }
-        Err(_) => {
-            listener.stats.downstream_pre_cx_timeout.inc();
-            None
-        }
-    }
-}
-
-/// A connection whose transport is ready.
-struct Opened {
-    io: Io,
-    /// Read from it already.
-    input: BytesMut,
-    session: Option<Session>,
-}
-
-async fn open(listener: &Listener, chain: &FilterChain, stream: Prefixed<TcpStream>) -> Option<Opened> {
-    match &chain.tls {
-        None => {
-            let (taken, stream) = stream.into_parts();
-            Some(Opened { io: Io::Plain(stream), input: BytesMut::from(taken), session: None })
-        }
-        Some(ChainTls::NotReady) => None,
-        Some(ChainTls::Ready(side)) => shake_hands(listener, chain, side, stream).await,
-    }
-}
-
-async fn shake_hands(
-    listener: &Listener,
-    chain: &FilterChain,
-    side: &Downstream,
-    stream: Prefixed<TcpStream>,
-) -> Option<Opened> {
-    let shaking = side.accept(stream);
-    let shaken = match chain.handshake_timeout {
-        None => shaking.await,
-        Some(most) => match tokio::time::timeout(most, shaking).await {
-            Ok(shaken) => shaken,
-            Err(_) => {
-                listener.stats.downstream_cx_transport_socket_connect_timeout.inc();
-                return None;
-            }
-        },
-    };
-    let (stream, session) = shaken.inspect_err(|failure| failure.count(&listener.tls_stats)).ok()?;
-    listener.tls_stats.handshake.inc();
-    if session.info.peer.is_none() {
-        listener.tls_stats.no_certificate.inc();
-    }
-    if session.resumed {
-        listener.tls_stats.session_reused.inc();
-    }
-    Some(Opened { io: Io::Other(Box::new(stream)), input: BytesMut::new(), session: Some(session) })
 }

@@ -1,7 +1,6 @@
 //! Listening, and what comes before HTTP: sockets, the choice of a filter chain, TLS.
 
 mod accept;
-mod counted;
 mod sockets;
 mod tcp;
 

@@ -231,11 +231,5 @@ fn resolve(name: &str) -> Vec<IpAddr> {
             log::warn!("{name}: {error}");
             Vec::new()
         }
-        Err(error) => {
-            problems.push(format!("transport_socket: {error}"));
-            None
-        }
-    };
-    let asks = |rule: fn(&xds::UpstreamHttpProtocolOptions) -> bool| http.is_some_and(rule);
-    Some(Arc::new(UpstreamTls { side, auto_sni: asks(|http| http.auto_sni), auto_san: asks(|http| http.auto_san_validation) }))
+    }
 }

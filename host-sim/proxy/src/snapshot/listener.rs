@@ -12,8 +12,6 @@ use crate::tls::{Downstream, FilterChains, Secrets};
 pub(crate) struct ListenerConfig {
     pub(crate) name: Arc<str>,
     pub(crate) address: SocketAddr,
-    /// Its name in statistics: the address as configured, unless it has one of its own.
-    pub(crate) stats_name: String,
     pub(crate) chains: Vec<FilterChain>,
     /// Picks among them.
     pub(crate) choice: FilterChains,
@@ -30,13 +28,6 @@ pub(crate) struct FilterChain {
     pub(crate) network: Network,
 }
 
-/// TLS towards clients.
-pub(crate) enum ChainTls {
-    Ready(Downstream),
-    /// A secret is missing: as in Envoy, connections are taken and closed.
-    NotReady,
-}
-
 /// The network filter at the end of a chain.
 pub(crate) enum Network {
     Http(Arc<ManagerConfig>),
@@ -48,12 +39,8 @@ pub(crate) struct TcpProxy {
     /// Cluster names and their weights.
     pub(crate) clusters: Vec<(Arc<str>, u32)>,
     pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) stat_prefix: String,
-    pub(crate) access_log: Arc<[AccessLog]>,
 }
 
-/// Envoy's `listener_filters_timeout`.
-const PATIENCE: Duration = Duration::from_secs(15);
 /// `tcp_proxy`'s default.
 const TCP_IDLE: Duration = Duration::from_secs(3600);
 /// `listener_filters_timeout`'s default.
@@ -146,10 +133,7 @@ fn network(filters: &[xds::NetworkFilter], loader: &Loader<'_>) -> Result<Networ
                     Err(module) => Err(module),
                 };
             }
-            Some(xds::NetworkFilterConfig::TcpProxy(proxy)) => {
-                let access_log = access_logs(&proxy.access_log, logs)?;
-                return Ok(Network::Tcp(Arc::new(tcp_proxy(proxy, access_log))));
-            }
+            Some(xds::NetworkFilterConfig::TcpProxy(proxy)) => return Ok(Network::Tcp(Arc::new(tcp_proxy(proxy)))),
             // Istio's own network filters (statistics, metadata exchange) change nothing about where bytes go.
             Some(xds::NetworkFilterConfig::Other(any)) if any.type_name().contains("istio") || any.type_name().contains("stats") => {}
             Some(other) => return refused(format!("filters[{at}]: {} is not supported", other.type_name())),
@@ -159,13 +143,12 @@ fn network(filters: &[xds::NetworkFilter], loader: &Loader<'_>) -> Result<Networ
     refused("filters: neither a connection manager nor a TCP proxy".to_owned())
 }
 
-fn tcp_proxy(proxy: &xds::TcpProxy, access_log: Arc<[AccessLog]>) -> TcpProxy {
+fn tcp_proxy(proxy: &xds::TcpProxy) -> TcpProxy {
     let single = proxy.cluster.iter().map(|name| (Arc::from(name.as_str()), 1));
     let weighted = proxy.weighted_clusters.iter().flat_map(|all| &all.clusters);
     let clusters = single.chain(weighted.map(|one| (Arc::from(one.name.as_str()), one.weight))).collect();
     let idle_timeout = proxy.idle_timeout.map_or(TCP_IDLE, |timeout| timeout.0);
-    let idle_timeout = Some(idle_timeout).filter(|timeout| !timeout.is_zero());
-    TcpProxy { clusters, idle_timeout, stat_prefix: proxy.stat_prefix.clone(), access_log }
+    TcpProxy { clusters, idle_timeout: Some(idle_timeout).filter(|timeout| !timeout.is_zero()) }
 }
 
 fn address(address: Option<&xds::Address>) -> Result<SocketAddr, String> {

@@ -107,11 +107,3 @@ fn routes(hcm: &xds::HttpConnectionManager) -> Result<RouteTable, Vec<String>> {
     };
     RouteTable::compile(config).map_err(|found| found.iter().map(|error| format!("route_config.{error}")).collect())
 }
-
-/// The access logs of a network filter; their files are open from here on.
-pub(super) fn access_logs(entries: &[serde_json::Value], logs: &LogFiles) -> Result<Arc<[AccessLog]>, Vec<String>> {
-    let compiled = entries.iter().enumerate().map(|(at, entry)| {
-        AccessLog::compile(entry, logs).map_err(|error| vec![format!("access_log[{at}]: {error}")])
-    });
-    compiled.collect()
-}

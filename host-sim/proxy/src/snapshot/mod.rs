@@ -75,24 +75,4 @@ impl Compiler<'_> {
             None => ClusterConfig::compile(cluster, secrets, self.registry).map(Arc::new),
         }
     }
-
-    /// Our certificates whose time is over or has not come, each with its listener; `now` in seconds since 1970.
-    pub(crate) fn untimely(&self, now: i64) -> Vec<String> {
-        let mut found = Vec::new();
-        for listener in &self.listeners {
-            let of_chain = |chain: &FilterChain| match &chain.tls {
-                Some(ChainTls::Ready(side)) => side.untimely(now),
-                _ => Vec::new(),
-            };
-            let untimely = listener.chains.iter().flat_map(of_chain);
-            found.extend(untimely.map(|one: Untimely| format!("listener {}: {one}", listener.name)));
-        }
-        found
-    }
-
-    /// Whole days until the first of our certificates runs out.
-    pub(crate) fn certificate_days(&self, now: i64) -> Option<u64> {
-        let chains = self.listeners.iter().flat_map(|listener| &listener.chains);
-        chains.filter_map(|chain| if let Some(ChainTls::Ready(side)) = &chain.tls { Some(side.days_left(now)) } else { None }).min()
-    }
 }

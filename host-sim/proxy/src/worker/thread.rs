@@ -50,7 +50,6 @@ pub(crate) struct WorkerSetup {
     pub(crate) shared: vm::Shared,
     pub(crate) node_address: IpAddr,
     pub(crate) hardened: bool,
-    pub(crate) registry: Registry,
 }
 
 /// The gateway's end of a worker.
