@@ -68,6 +68,9 @@ impl Engine {
     }
 }
 
+/// Memory is allocated on demand: VMs live as long as their configuration, and a pool, measured, made neither their start nor their replacement
+/// reliably faster, while it would bound how many there may be.
+///
 /// What compiled code may use: what compilers of filters emit, and Envoy's V8 runs; nothing that widens the host's attack surface without need.
 fn settings() -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
