@@ -58,6 +58,13 @@ pub struct InvalidRegex {
 }
 
 impl InvalidRegex {
+    /// A fragment read byte by byte, as the text it is part of; where it cuts a character in two, the whole pattern.
+    pub(crate) fn in_text_of(self, pattern: &str) -> InvalidRegex {
+        let bytes: Vec<u8> = self.fragment.chars().filter_map(|c| u8::try_from(c).ok()).collect();
+        let fragment = String::from_utf8(bytes).unwrap_or_else(|_| pattern.to_owned());
+        InvalidRegex { fragment, ..self }
+    }
+
     pub(crate) fn new(fault: Fault, fragment: impl Into<String>) -> InvalidRegex {
         InvalidRegex { fault, fragment: fragment.into() }
     }

@@ -22,8 +22,14 @@ pub(super) struct Parsed {
     pub(super) groups: usize,
 }
 
-/// Reads a whole pattern.
+/// Reads a whole pattern, a byte at a time: Envoy's RE2 compares bytes, whatever text they make. A `.` is one byte, and a
+/// letter outside ASCII is the bytes it is written with.
 pub(super) fn parse(pattern: &str) -> Result<Parsed, InvalidRegex> {
+    let bytes: String = pattern.bytes().map(char::from).collect();
+    read(&bytes).map_err(|error| error.in_text_of(pattern))
+}
+
+fn read(pattern: &str) -> Result<Parsed, InvalidRegex> {
     let mut parser = Parser { pattern, at: 0, groups: 0, names: BTreeSet::new(), repeats: 1 };
     let (hir, _) = parser.alternation(Flags::default(), 0)?;
     match parser.peek() {
@@ -114,7 +120,7 @@ impl<'p> Parser<'p> {
         match self.next() {
             Some('(') => self.group(start, flags, depth),
             Some('[') => self.class(start, *flags).map(Some),
-            Some('.') => Ok(Some(Hir::dot(if flags.dot_newline { Dot::AnyChar } else { Dot::AnyCharExceptLF }))),
+            Some('.') => Ok(Some(Hir::dot(if flags.dot_newline { Dot::AnyByte } else { Dot::AnyByteExceptLF }))),
             Some('^') => Ok(Some(Hir::look(if flags.multi_line { Look::StartLF } else { Look::Start }))),
             Some('$') => Ok(Some(Hir::look(if flags.multi_line { Look::EndLF } else { Look::End }))),
             Some('*' | '+' | '?') => self.fail(Fault::MissingRepeatArgument, start),
@@ -270,7 +276,7 @@ impl<'p> Parser<'p> {
                 return self.fail(Fault::Unicode, start);
             }
             Some(letter) => match perl(letter) {
-                Some(class) => Hir::class(Class::Unicode(folded(class, flags, start, self)?)),
+                Some(class) => Hir::class(bytes_of(&folded(class, flags, start, self)?)),
                 None => {
                     let c = self.escape(start)?;
                     return literal(c, flags).map(Some);
@@ -394,7 +400,7 @@ impl<'p> Parser<'p> {
         if negated {
             set.negate();
         }
-        Ok(Hir::class(Class::Unicode(set)))
+        Ok(Hir::class(bytes_of(&set)))
     }
 
     fn class_escape(&self) -> Option<ClassUnicode> {
@@ -442,12 +448,21 @@ impl<'p> Parser<'p> {
 
 fn literal(c: char, flags: Flags) -> Result<Hir, InvalidRegex> {
     if !flags.ignore_case {
-        return Ok(Hir::literal(c.encode_utf8(&mut [0; 4]).as_bytes().to_vec()));
+        return Ok(u8::try_from(c).map_or_else(|_| Hir::fail(), |byte| Hir::literal([byte])));
     }
     match classes::fold(ClassUnicode::new([ClassUnicodeRange::new(c, c)])) {
-        Some(set) => Ok(Hir::class(Class::Unicode(set))),
+        Some(set) => Ok(Hir::class(bytes_of(&set))),
         None => Err(InvalidRegex::new(Fault::Unicode, c)),
     }
+}
+
+/// The bytes among the characters of a set.
+fn bytes_of(set: &ClassUnicode) -> Class {
+    let ranges = set.iter().filter_map(|range| {
+        let start = u8::try_from(range.start()).ok()?;
+        Some(ClassBytesRange::new(start, u8::try_from(range.end()).unwrap_or(u8::MAX)))
+    });
+    Class::Bytes(ClassBytes::new(ranges))
 }
 
 fn folded(set: ClassUnicode, flags: Flags, start: usize, parser: &Parser<'_>) -> Result<ClassUnicode, InvalidRegex> {
