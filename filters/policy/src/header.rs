@@ -1,7 +1,7 @@
 //! Envoy's `HeaderMatcher`: what a header must be.
 //!
 //! Source: `envoy/config/route/v3/route_components.proto` and Envoy's `header_utility.cc`: the copies of a repeated
-//! header are joined with `,` (no space) before they are compared; a missing header matches nothing, inverted or
+//! header are joined with `,` (no space) before they are compared, or each by itself; a missing header matches nothing, inverted or
 //! not, unless presence was asked or it counts as empty.
 
 use std::borrow::Cow;
@@ -32,6 +32,7 @@ enum Test {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Copies {
     Joined,
+    Any,
     Every,
 }
 
@@ -74,6 +75,12 @@ impl HeaderMatcher {
         self
     }
 
+    /// Any copy of a repeated header may pass on its own, as Envoy's routes have it; inverted, none may.
+    pub fn any_copy(mut self) -> HeaderMatcher {
+        self.copies = Copies::Any;
+        self
+    }
+
     /// The header looked at, in lower case.
     pub fn name(&self) -> &str {
         &self.name
@@ -88,6 +95,7 @@ impl HeaderMatcher {
             }
             (false, _) => self.test.passes(b""),
             (true, Copies::Every) => copies.all(|copy| self.test.passes(copy)),
+            (true, Copies::Any) => copies.any(|copy| self.test.passes(copy)),
             (true, Copies::Joined) => self.test.passes(&joined(copies)),
         };
         passes != self.invert
@@ -96,7 +104,7 @@ impl HeaderMatcher {
     /// The single value this header must have, when only one will do: what an index may look up.
     pub(crate) fn only_value(&self) -> Option<&[u8]> {
         match &self.test {
-            Test::Value(value) if !self.invert && !self.treat_missing_as_empty && self.copies == Copies::Joined => {
+            Test::Value(value) if !self.invert && !self.treat_missing_as_empty && self.copies != Copies::Every => {
                 value.only_value()
             }
             _ => None,
@@ -183,6 +191,14 @@ mod tests {
             check(exact("x-two", "a,b"), true);
             check(exact("x-two", "a"), false);
             check(exact("x-two", "a, b"), false);
+        }
+
+        fn any_copy_may_pass_when_asked() {
+            for (value, passes) in [("a", true), ("b", true), ("a,b", false), ("c", false)] {
+                check(exact("x-two", value).any_copy(), passes);
+                check(exact("x-two", value).any_copy().inverted(true), !passes);
+            }
+            check(exact("x-none", "a").any_copy().inverted(true), false);
         }
 
         fn every_copy_must_pass_when_asked() {

@@ -111,6 +111,11 @@ impl Index {
         let mut ask = |table: &'i HeaderTable, headers: &[(K, V)]| {
             let value = header::joined(header::copies(headers, &table.name));
             found.add(table.values.get(Fnv::of(&value), &value));
+            if matches!(value, Cow::Owned(_)) {
+                // Some rules want the copies joined, some are content with one of them.
+                let copies = header::copies(headers, &table.name);
+                copies.for_each(|copy| found.add(table.values.get(Fnv::of(copy), copy)));
+            }
         };
         if self.headers.len() <= headers.len() {
             let there = |table: &&HeaderTable| header::first(headers, &table.name).is_some();
@@ -331,16 +336,26 @@ mod tests {
             check(&rules, &[(":path", "/api/x")], &[]);
         }
 
-        fn repeated_headers_are_looked_up_joined() {
+        fn repeated_headers_are_looked_up_joined_and_one_by_one() {
             let rules = [with_header(PathMatcher::any(), "x", "a,b"), with_header(PathMatcher::any(), "x", "a")];
-            check(&rules, &[("x", "a"), ("x", "b")], &[0]);
+            check(&rules, &[("x", "a"), ("x", "b")], &[0, 1]);
             check(&rules, &[("x", "a")], &[1]);
+        }
+
+        fn rules_content_with_one_copy_are_found_by_any() {
+            let one = |value: &str| RequestMatcher {
+                headers: vec![HeaderMatcher::value("x", StringMatcher::exact(value, false)).any_copy()],
+                ..RequestMatcher::default()
+            };
+            let rules = [one("a"), one("b"), one("a,b"), one("c")];
+            check(&rules, &[("x", "a"), ("x", "b")], &[0, 1, 2]);
+            check(&rules, &[("x", "c")], &[3]);
         }
 
         fn many_header_names_are_looked_up_by_the_request() {
             let rules: Vec<_> =
                 (0..50).map(|n| with_header(PathMatcher::any(), &format!("x-{n}"), "on")).collect();
-            check(&rules, &[("x-9", "on"), ("x-30", "off"), ("x-41", "on"), ("x-9", "")], &[41]);
+            check(&rules, &[("x-9", "on"), ("x-30", "off"), ("x-41", "on"), ("x-9", "")], &[9, 41]);
             check(&rules, &[("x-9", "on"), ("x-30", "off"), ("x-41", "on")], &[9, 41]);
         }
 
