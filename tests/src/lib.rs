@@ -1,7 +1,7 @@
 //! The judges' tools: origins that write down what reaches them, a client that sends bytes as they stand in a case, the recorded answers of Istio and
 //! Envoy, and processes (`host-sim`, the real Envoy) that are always stopped.
 //!
-//! Nothing here links the code under test. Both gateways are programs, driven over sockets, so whatever this crate finds a user would find too.
+//! Nothing here links the code under test, tests included. Both gateways are programs, driven over sockets, so whatever this crate finds a user would find too.
 
 pub mod case;
 pub mod certs;

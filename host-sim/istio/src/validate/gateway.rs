@@ -1,4 +1,4 @@
-//! `Gateway`.
+//! What the admission webhook and the API server refuse in a `Gateway`: servers, ports, hosts and TLS settings that contradict each other.
 
 use super::{Check, name};
 use crate::{

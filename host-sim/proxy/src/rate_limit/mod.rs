@@ -207,8 +207,7 @@ impl LocalRateLimit {
         if !self.rate_limit_headers {
             return;
         }
-        // Envoy divides whole milliseconds before it rounds up.
-        let reset = bucket.next_token_in(now).as_secs();
+        let reset = bucket.next_token_in(now).as_millis().div_ceil(1000);
         let fields = [
             ("x-ratelimit-limit", format!("{}", bucket.max())),
             ("x-ratelimit-remaining", format!("{}", bucket.tokens(now).floor())),
