@@ -72,6 +72,7 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
         hashed,
         prepared: RefCell::new(prepared),
         pump: RefCell::default(),
+        mirrors: RefCell::default(),
         deadline: RefCell::default(),
         tried: RefCell::default(),
         begun: stream.worker.clock().now(),
@@ -91,6 +92,8 @@ struct Routed<'s> {
     prepared: RefCell<Prepared>,
     /// Fills the upload from the client; absent once all has come.
     pump: RefCell<Option<Running<'s>>>,
+    /// Copies still to be sent.
+    mirrors: RefCell<Vec<mirror::Copy>>,
     /// The end of the route's patience; runs from the end of the request on.
     deadline: RefCell<Option<Pin<Box<Sleep>>>>,
     tried: RefCell<SmallVec<[usize; 4]>>,
@@ -122,8 +125,8 @@ impl From<ClientGone> for Failed {
 impl<'s> Routed<'s> {
     async fn run(&self) -> Result<(), Stop> {
         let stream = self.stream;
-        let mirrors = self.mirrors();
-        if self.prepared.borrow().retry.is_some() || !mirrors.is_empty() {
+        self.mirrors.replace(self.mirrored());
+        if self.prepared.borrow().retry.is_some() || !self.mirrors.borrow().is_empty() {
             stream.upload.keep();
         }
         if stream.request_is_over() {
@@ -132,12 +135,10 @@ impl<'s> Routed<'s> {
         } else {
             self.pump.replace(Some(Box::pin(upload::pump(stream))));
         }
-        let mut mirrors = Some(mirrors).filter(|mirrors| !mirrors.is_empty());
-        self.copies(&mut mirrors);
         let mut attempts = 1u32;
         loop {
             stream.facts.info.borrow_mut().upstream.attempts = attempts;
-            let failed = match self.attempt(&mut mirrors).await {
+            let failed = match self.attempt().await {
                 Ok(()) => return Ok(()),
                 Err(failed) => failed,
             };
@@ -228,7 +229,7 @@ impl<'s> Routed<'s> {
         })
     }
 
-    async fn attempt(&self, mirrors: &mut Option<Vec<mirror::Copy>>) -> Result<(), Failed> {
+    async fn attempt(&self) -> Result<(), Failed> {
         let stream = self.stream;
         let endpoint = self.endpoint()?;
         self.tried.borrow_mut().push(endpoint.index);
@@ -250,7 +251,7 @@ impl<'s> Routed<'s> {
         })?;
         self.report(&endpoint, Outcome::Connected);
         stream.facts.info.borrow_mut().upstream.local = attempt.local();
-        let outcome = self.exchange(&attempt, &endpoint, &head, mirrors).await;
+        let outcome = self.exchange(&attempt, &endpoint, &head).await;
         match &outcome {
             Ok(true) => attempt.complete(stream.worker.clock().now()),
             Err(Failed::PerTryTimeout) => self.report(&endpoint, Outcome::Timeout),
@@ -266,13 +267,7 @@ impl<'s> Routed<'s> {
     }
 
     /// Sends the request and passes the answer on, both at the same time; says whether all of both was passed on.
-    async fn exchange(
-        &self,
-        attempt: &Attempt,
-        endpoint: &Endpoint,
-        head: &HeaderList,
-        mirrors: &mut Option<Vec<mirror::Copy>>,
-    ) -> Result<bool, Failed> {
+    async fn exchange(&self, attempt: &Attempt, endpoint: &Endpoint, head: &HeaderList) -> Result<bool, Failed> {
         let stream = self.stream;
         let bodyless = stream.upload.is_empty();
         let unsent = |broken| Failed::Broken { broken, sent: true };
@@ -282,7 +277,6 @@ impl<'s> Routed<'s> {
         let mut per_try = PerTry::new(self.prepared.borrow().timeouts.per_try);
         let answered = loop {
             let waiting = self.alongside_try(&mut sender, &mut per_try, attempt.head()).await?.map_err(unsent)?;
-            self.copies(mirrors);
             if waiting.status >= 200 || waiting.status == 101 {
                 break waiting;
             }
@@ -297,7 +291,6 @@ impl<'s> Routed<'s> {
             return Err(Failed::Again(pause));
         }
         self.pass_on(answered, &mut sender, now.saturating_sub(sent)).await?;
-        self.copies(mirrors);
         let took = stream.worker.clock().now().saturating_sub(sent);
         self.cluster.stats.charge_time(u64::try_from(took.as_millis()).unwrap_or(u64::MAX), false);
         Ok(sender.is_done() && self.pump.borrow().is_none())
@@ -405,6 +398,10 @@ impl<'s> Routed<'s> {
     async fn send(&self, attempt: &Attempt) -> Result<(), Stop> {
         let upload = &self.stream.upload;
         let mut next = 0;
+        if !upload.has_piece(next) {
+            // The head does not wait for a body that may be long in coming.
+            attempt.flush().await.unwrap_or_default();
+        }
         // What cannot be sent any more shows in the answer, or in its absence.
         while let Some(piece) = upload.piece(next).await {
             attempt.send(piece).await.unwrap_or_default();
@@ -423,6 +420,7 @@ impl<'s> Routed<'s> {
         let now = stream.worker.clock().now();
         stream.facts.info.borrow_mut().request_complete = Some(now.saturating_sub(stream.began));
         self.request_done.set(Some(now));
+        self.send_copies();
         if let Some(patience) = self.prepared.borrow().timeouts.global {
             self.deadline.replace(Some(Box::pin(tokio::time::sleep(patience))));
         }
@@ -504,7 +502,10 @@ impl<'s> Routed<'s> {
         reply
     }
 
-    fn mirrors(&self) -> Vec<mirror::Copy> {
+    fn mirrored(&self) -> Vec<mirror::Copy> {
+        if self.forward.mirrors.is_empty() || self.stream.upgrade().is_some() {
+            return Vec::new();
+        }
         let stream = self.stream;
         let (request, info) = (stream.request.borrow(), stream.facts.info.borrow());
         let node = stream.worker.node_address;
@@ -513,22 +514,18 @@ impl<'s> Routed<'s> {
             let cluster = stream.state.clusters.get(&cluster)?;
             Some(mirror::Copy::new(cluster, mirror.copy(&request, &stream.facts.connection, &info, node)))
         });
-        if stream.upgrade().is_some() { Vec::new() } else { wanted.collect() }
+        wanted.collect()
     }
 
-    /// Sends the copies once the whole request is here.
-    fn copies(&self, mirrors: &mut Option<Vec<mirror::Copy>>) {
+    /// Sends the copies, now that the whole request is here.
+    fn send_copies(&self) {
         let upload = &self.stream.upload;
-        if !upload.is_complete() {
-            return;
-        }
-        let Some(copies) = mirrors.take() else { return };
-        if !upload.can_repeat() {
-            self.cluster.stats.retry_or_shadow_abandoned.inc();
-            return;
-        }
-        for copy in copies {
-            copy.send(&self.stream.worker, upload.pieces());
+        for copy in self.mirrors.take() {
+            if upload.can_repeat() {
+                copy.send(&self.stream.worker, upload.pieces());
+            } else {
+                self.cluster.stats.retry_or_shadow_abandoned.inc();
+            }
         }
     }
 }

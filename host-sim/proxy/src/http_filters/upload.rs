@@ -49,11 +49,6 @@ impl Upload {
         self.complete.get() && self.pieces.borrow().is_empty() && self.gone.get() == 0
     }
 
-    /// All of it has come.
-    pub(super) fn is_complete(&self) -> bool {
-        self.complete.get()
-    }
-
     /// No more will come.
     pub(super) fn complete(&self) {
         self.complete.set(true);

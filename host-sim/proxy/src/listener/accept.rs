@@ -71,6 +71,8 @@ async fn serve(worker: Rc<Worker>, name: Arc<str>, stream: TcpStream, remote: So
     };
     let Some((at, chain)) = listener.choice.pick(asked).and_then(|at| Some((at, listener.chains.get(at)?))) else {
         stats.iter().for_each(|stats| stats.no_filter_chain_match.inc());
+        // Envoy looked without taking, so its close is a reset; so is ours.
+        let _ = socket2::SockRef::from(stream.stream()).set_linger(Some(Duration::ZERO));
         return;
     };
     let mut info = ConnectionInfo {
