@@ -31,7 +31,9 @@ pub enum Command {
     )]
     Envoy(GatewayArgs),
     /// Load and configure a filter module as Envoy would
-    #[command(after_help = "Example:\n  host-sim check target/filters/header-match.wasm --config manifests/examples/header-match.json")]
+    #[command(
+        after_help = "Example:\n  host-sim check target/filters/header-match.wasm --config manifests/examples/header-match.json"
+    )]
     Check(CheckArgs),
     /// Say what a filter module is: ABI, exports, imports, sizes, what Envoy would refuse
     #[command(after_help = "Example:\n  host-sim inspect target/filters/header-match.wasm")]

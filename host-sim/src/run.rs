@@ -60,7 +60,9 @@ fn config(args: &GatewayArgs, bootstrap: xds::Bootstrap) -> GatewayConfig {
 /// `$XDG_CACHE_HOME/host-sim`, or `~/.cache/host-sim`.
 fn cache_dir() -> Option<std::path::PathBuf> {
     let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(std::path::PathBuf::from);
-    folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache"))).map(|cache| cache.join("host-sim"))
+    folder("XDG_CACHE_HOME")
+        .or_else(|| folder("HOME").map(|home| home.join(".cache")))
+        .map(|cache| cache.join("host-sim"))
 }
 
 fn cores() -> usize {

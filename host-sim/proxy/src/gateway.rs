@@ -1,7 +1,7 @@
 //! The public entry: a running gateway.
 
-use std::path::PathBuf;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::listener;
 use crate::access_log::LogFiles;
 use crate::http_filters::Loader;
+use crate::listener;
 use crate::snapshot::{Compiler, Snapshot};
 use crate::stats::{self, Registry};
 use crate::worker::{Clock, Command, Listening, WorkerHandle, WorkerSetup};
@@ -82,7 +82,12 @@ struct Tools {
 
 impl Tools {
     fn compile(&self, bootstrap: xds::Bootstrap, previous: Option<&Snapshot>) -> Result<Arc<Snapshot>, StartError> {
-        let loader = Loader { cut_fragment: cuts_fragment(&bootstrap), engine: &self.engine, hardened: self.hardened, log_files: &self.log_files };
+        let loader = Loader {
+            cut_fragment: cuts_fragment(&bootstrap),
+            engine: &self.engine,
+            hardened: self.hardened,
+            log_files: &self.log_files,
+        };
         Compiler { loader, registry: &self.registry, previous }.compile(bootstrap).map(Arc::new)
     }
 }
@@ -119,9 +124,11 @@ impl Gateway {
     /// See [`StartError`]; nothing is left running.
     pub fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
         let problem = |text: String| StartError::Config(vec![text]);
-        let registry = Registry::new(config.bootstrap.stats_config.as_ref()).map_err(|error| problem(format!("stats_config: {error}")))?;
+        let registry = Registry::new(config.bootstrap.stats_config.as_ref())
+            .map_err(|error| problem(format!("stats_config: {error}")))?;
         let tools = Tools {
-            engine: vm::Engine::new(vm::EngineConfig { cache_dir: config.cache_dir }).map_err(|error| problem(error.to_string()))?,
+            engine: vm::Engine::new(vm::EngineConfig { cache_dir: config.cache_dir })
+                .map_err(|error| problem(error.to_string()))?,
             shared: vm::Shared::new(vm::Quota::default()),
             log_files: LogFiles::new(registry.access_log()),
             registry,
@@ -195,15 +202,21 @@ impl Gateway {
         Ok(())
     }
 
-    fn bind_missing(&self, snapshot: &Snapshot, kept: &[Bound]) -> Result<Vec<(Bound, Vec<std::net::TcpListener>)>, StartError> {
-        let missing = snapshot.listeners.iter().filter(|listener| !kept.iter().any(|bound| bound.name == listener.name));
+    fn bind_missing(
+        &self,
+        snapshot: &Snapshot,
+        kept: &[Bound],
+    ) -> Result<Vec<(Bound, Vec<std::net::TcpListener>)>, StartError> {
+        let missing =
+            snapshot.listeners.iter().filter(|listener| !kept.iter().any(|bound| bound.name == listener.name));
         missing
             .map(|listener| {
-                let (address, sockets) = listener::bind(listener.address, self.workers.len()).map_err(|error| StartError::Bind {
-                    listener: listener.name.to_string(),
-                    address: listener.address,
-                    reason: error.to_string(),
-                })?;
+                let (address, sockets) =
+                    listener::bind(listener.address, self.workers.len()).map_err(|error| StartError::Bind {
+                        listener: listener.name.to_string(),
+                        address: listener.address,
+                        reason: error.to_string(),
+                    })?;
                 Ok((Bound { name: Arc::clone(&listener.name), asked: listener.address, address }, sockets))
             })
             .collect()
@@ -252,7 +265,8 @@ impl Gateway {
     pub fn listeners(&self) -> Vec<(String, SocketAddr)> {
         let served = self.served();
         let order = |bound: &Bound| served.snapshot.listeners.iter().position(|listener| listener.name == bound.name);
-        let mut listeners: Vec<_> = served.listeners.iter().map(|bound| (order(bound), bound.name.to_string(), bound.address)).collect();
+        let mut listeners: Vec<_> =
+            served.listeners.iter().map(|bound| (order(bound), bound.name.to_string(), bound.address)).collect();
         listeners.sort();
         listeners.into_iter().map(|(_, name, address)| (name, address)).collect()
     }
@@ -278,7 +292,13 @@ impl Gateway {
     }
 
     fn module_stats(&self) -> Vec<(String, stats::Sample)> {
-        self.tools.shared.metrics().snapshot().into_iter().map(|metric| (format!("wasmcustom.{}", metric.name), sample(metric.value))).collect()
+        self.tools
+            .shared
+            .metrics()
+            .snapshot()
+            .into_iter()
+            .map(|metric| (format!("wasmcustom.{}", metric.name), sample(metric.value)))
+            .collect()
     }
 
     /// `/clusters`
@@ -331,6 +351,8 @@ fn sample(value: vm::metrics::SnapshotValue) -> stats::Sample {
     match value {
         SnapshotValue::Counter(count) => stats::Sample::Counter(count),
         SnapshotValue::Gauge(value) => stats::Sample::Gauge { value, used: true },
-        SnapshotValue::Histogram { counts, sum } => stats::Sample::Histogram(stats::Distribution::of_buckets(BUCKETS.into_iter().zip(counts), sum)),
+        SnapshotValue::Histogram { counts, sum } => {
+            stats::Sample::Histogram(stats::Distribution::of_buckets(BUCKETS.into_iter().zip(counts), sum))
+        }
     }
 }

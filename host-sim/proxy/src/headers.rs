@@ -241,7 +241,10 @@ mod tests {
     use super::*;
 
     fn list(pairs: &[(&str, &str)]) -> HeaderList {
-        pairs.iter().map(|(k, v)| (Bytes::copy_from_slice(k.as_bytes()), Bytes::copy_from_slice(v.as_bytes()))).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| (Bytes::copy_from_slice(k.as_bytes()), Bytes::copy_from_slice(v.as_bytes())))
+            .collect()
     }
 
     fn bytes(text: &str) -> Bytes {
@@ -250,9 +253,19 @@ mod tests {
 
     #[test]
     fn a_second_copy_of_a_slot_is_joined_and_of_another_header_kept() {
-        let mut headers = list(&[("user-agent", "a"), ("x-a", "1"), ("user-agent", "b"), ("x-a", "2"), ("cookie", "c"), ("cookie", "d")]);
+        let mut headers = list(&[
+            ("user-agent", "a"),
+            ("x-a", "1"),
+            ("user-agent", "b"),
+            ("x-a", "2"),
+            ("cookie", "c"),
+            ("cookie", "d"),
+        ]);
         join_slots(&mut headers, Side::Request);
-        assert_eq!(headers, list(&[("user-agent", "a,b"), ("x-a", "1"), ("x-a", "2"), ("cookie", "c"), ("cookie", "d")]));
+        assert_eq!(
+            headers,
+            list(&[("user-agent", "a,b"), ("x-a", "1"), ("x-a", "2"), ("cookie", "c"), ("cookie", "d")])
+        );
     }
 
     #[test]
@@ -264,7 +277,13 @@ mod tests {
 
     #[test]
     fn a_slot_depends_on_the_side() {
-        for (name, request, response) in [("location", false, true), ("etag", false, true), ("accept", true, false), ("via", true, true), ("x-a", false, false)] {
+        for (name, request, response) in [
+            ("location", false, true),
+            ("etag", false, true),
+            ("accept", true, false),
+            ("via", true, true),
+            ("x-a", false, false),
+        ] {
             assert_eq!(is_slot(Side::Request, name.as_bytes()), request, "{name}");
             assert_eq!(is_slot(Side::Response, name.as_bytes()), response, "{name}");
         }

@@ -208,8 +208,10 @@ impl LocalReply {
     /// the details alone.
     pub fn upstream_reset(reason: Reset, transport_failure: &str, retried: bool) -> LocalReply {
         let retried = if retried { "retried and the latest " } else { "" };
-        let body =
-            format!("upstream connect error or disconnect/reset before headers. {retried}reset reason: {}", reason.text());
+        let body = format!(
+            "upstream connect error or disconnect/reset before headers. {retried}reset reason: {}",
+            reason.text()
+        );
         let mut details = format!("upstream_reset_before_response_started{{{}", reason.text().replace(' ', "_"));
         if !transport_failure.is_empty() {
             details.push_str(&format!("|{}", transport_failure.replace(|c: char| c.is_ascii_whitespace(), "_")));
@@ -417,23 +419,48 @@ mod tests {
     #[test]
     fn a_body_brings_its_length_and_type() {
         let reply = LocalReply::no_healthy_upstream();
-        check(&reply, PLAIN, &[(":status", "503"), ("content-length", "19"), ("content-type", "text/plain")], "no healthy upstream");
+        check(
+            &reply,
+            PLAIN,
+            &[(":status", "503"), ("content-length", "19"), ("content-type", "text/plain")],
+            "no healthy upstream",
+        );
         check(&reply, HEAD, &[(":status", "503"), ("content-length", "19"), ("content-type", "text/plain")], "");
     }
 
     #[test]
     fn a_type_that_was_set_stays_and_no_body_has_none() {
         let reply = LocalReply::new(200, "direct_response").header("content-type", "application/json");
-        check(&reply.clone().body("{}"), PLAIN, &[(":status", "200"), ("content-type", "application/json"), ("content-length", "2")], "{}");
+        check(
+            &reply.clone().body("{}"),
+            PLAIN,
+            &[(":status", "200"), ("content-type", "application/json"), ("content-length", "2")],
+            "{}",
+        );
         check(&reply, PLAIN, &[(":status", "200")], "");
     }
 
     #[test]
     fn grpc_gets_200_and_a_status() {
-        let want = [(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "14"), ("grpc-message", "no healthy upstream")];
+        let want = [
+            (":status", "200"),
+            ("content-type", "application/grpc"),
+            ("grpc-status", "14"),
+            ("grpc-message", "no healthy upstream"),
+        ];
         check(&LocalReply::no_healthy_upstream(), GRPC, &want, "");
         let odd = LocalReply::new(400, "x").body("50%\n\u{e9}~");
-        check(&odd, GRPC, &[(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "13"), ("grpc-message", "50%25%0A%C3%A9%7E")], "");
+        check(
+            &odd,
+            GRPC,
+            &[
+                (":status", "200"),
+                ("content-type", "application/grpc"),
+                ("grpc-status", "13"),
+                ("grpc-message", "50%25%0A%C3%A9%7E"),
+            ],
+            "",
+        );
     }
 
     #[test]
@@ -460,7 +487,12 @@ mod tests {
 
     #[test]
     fn grpc_is_told_by_its_content_type() {
-        for (value, is) in [("application/grpc", true), ("application/grpc+proto", true), ("application/grpc-web", false), ("application/json", false)] {
+        for (value, is) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc-web", false),
+            ("application/json", false),
+        ] {
             let headers = vec![(Bytes::from_static(b"content-type"), Bytes::copy_from_slice(value.as_bytes()))];
             assert_eq!(is_grpc(&headers), is, "{value}");
         }

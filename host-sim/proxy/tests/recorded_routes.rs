@@ -184,22 +184,34 @@ fn check(case: &str, translation: &Translation, tables: &BTreeMap<u16, RouteTabl
             let addresses: Vec<_> = addresses
                 .flat_map(|one| &one.endpoints)
                 .flat_map(|one| &one.lb_endpoints)
-                .filter_map(|one| Some(one.endpoint.as_ref()?.address.as_ref()?.socket_address.as_ref()?.address.clone()))
+                .filter_map(|one| {
+                    Some(one.endpoint.as_ref()?.address.as_ref()?.socket_address.as_ref()?.address.clone())
+                })
                 .collect();
-            assert!(upstream.origin == "*" || addresses.contains(&format!("127.77.0.{origin}")), "{what}: {cluster} {addresses:?}");
+            assert!(
+                upstream.origin == "*" || addresses.contains(&format!("127.77.0.{origin}")),
+                "{what}: {cluster} {addresses:?}"
+            );
             assert_eq!(headers::get(&head, ":path").map(|path| latin1(path)), Some(upstream.path.clone()), "{what}");
             assert_eq!(as_sent(&head), recorded(&upstream.headers), "{what}");
         }
         (Outcome::Sent { cluster, .. }, None) => {
             // No endpoint, a cluster nobody knows, or a refused connection: the route is right when the answer is the upstream's 5xx.
-            assert!(exchange.expect.status >= Some(500), "{what}: sent to {cluster}, Envoy answered {:?}", exchange.expect.status);
+            assert!(
+                exchange.expect.status >= Some(500),
+                "{what}: sent to {cluster}, Envoy answered {:?}",
+                exchange.expect.status
+            );
         }
-        (Outcome::Answered(reply), Some(upstream)) => panic!("{what}: answered {reply:?}, Envoy sent it to {}", upstream.origin),
+        (Outcome::Answered(reply), Some(upstream)) => {
+            panic!("{what}: answered {reply:?}, Envoy sent it to {}", upstream.origin)
+        }
         (Outcome::Answered(reply), None) => {
             let kind = RequestKind::of(&request_of(send));
             let (head, body) = reply.encode(&kind);
             assert_eq!(Some(reply.status), exchange.expect.status, "{what}");
-            let sent = comparable(head.iter().filter(|(name, _)| name != ":status").map(|(n, v)| (latin1(n), latin1(v))));
+            let sent =
+                comparable(head.iter().filter(|(name, _)| name != ":status").map(|(n, v)| (latin1(n), latin1(v))));
             assert_eq!(sent, recorded(&exchange.expect.headers), "{what}");
             if let Some(want) = &exchange.expect.body {
                 assert_eq!(latin1(&body), *want, "{what}");
@@ -224,10 +236,12 @@ fn recorded_requests_take_the_recorded_routes() {
         });
         let tables: BTreeMap<u16, RouteTable> = tables.filter(|(port, _)| *port == 80).collect();
         let cases = fs::read_to_string(corpus.join(format!("cases/{area}.yaml"))).expect("the recorded cases");
-        let cases: Vec<Case> = serde_saphyr::from_multiple_with_options(&cases, serde_saphyr::options! { budget: None }).expect("cases");
+        let cases: Vec<Case> =
+            serde_saphyr::from_multiple_with_options(&cases, serde_saphyr::options! { budget: None }).expect("cases");
         // A few translations were recorded for cases that are kept elsewhere.
         let Some(case) = cases.iter().find(|case| case.name == name) else { continue };
-        compared += case.exchanges.iter().filter(|exchange| check(&translation.case, &translation, &tables, exchange)).count();
+        compared +=
+            case.exchanges.iter().filter(|exchange| check(&translation.case, &translation, &tables, exchange)).count();
     }
     assert!(compared > 150, "only {compared} exchanges were compared");
 }

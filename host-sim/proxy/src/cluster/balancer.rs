@@ -99,15 +99,14 @@ impl LoadBalancer {
 
     /// Lays everything out for this health, one entry per endpoint.
     pub fn set_healthy(&mut self, healthy: &[bool], seed: u64) {
-        let priorities = self.endpoints.iter().map(|endpoint| endpoint.priority).max().map_or(0, |max| max.saturating_add(1));
+        let priorities =
+            self.endpoints.iter().map(|endpoint| endpoint.priority).max().map_or(0, |max| max.saturating_add(1));
         let members = |priority: u32| -> Vec<usize> {
             self.endpoints.iter().enumerate().filter(|(_, one)| one.priority == priority).map(|(at, _)| at).collect()
         };
         let is_healthy = |at: &usize| healthy.get(*at).copied().unwrap_or(false);
-        let groups: Vec<(Vec<usize>, Vec<usize>)> = (0..priorities)
-            .map(members)
-            .map(|all| (all.iter().copied().filter(is_healthy).collect(), all))
-            .collect();
+        let groups: Vec<(Vec<usize>, Vec<usize>)> =
+            (0..priorities).map(members).map(|all| (all.iter().copied().filter(is_healthy).collect(), all)).collect();
         let percent = |part: usize, all: usize| {
             let scaled = part.saturating_mul(100).checked_div(all).unwrap_or_default();
             u32::try_from(scaled).unwrap_or(100)
@@ -115,13 +114,18 @@ impl LoadBalancer {
         let (well, total) = groups.iter().fold((0usize, 0usize), |(well, total), (healthy, all)| {
             (well.saturating_add(healthy.len()), total.saturating_add(all.len()))
         });
-        let enough: u32 = groups.iter().map(|(healthy, all)| served(percent(healthy.len(), all.len()))).fold(0, u32::saturating_add);
+        let enough: u32 =
+            groups.iter().map(|(healthy, all)| served(percent(healthy.len(), all.len()))).fold(0, u32::saturating_add);
         // In panic every endpoint is as good as another; it needs too few healthy ones over all priorities.
         let panic = enough < 100 && percent(well, total) < self.panic_threshold;
         let mut left = 100u32;
         let mut levels = Vec::with_capacity(groups.len());
         for (healthy, all) in groups {
-            let share = if panic { percent(all.len(), total) } else { scaled(served(percent(healthy.len(), all.len())), enough) };
+            let share = if panic {
+                percent(all.len(), total)
+            } else {
+                scaled(served(percent(healthy.len(), all.len())), enough)
+            };
             let load = share.min(left);
             left = left.saturating_sub(load);
             let picker = self.picker(if panic { all } else { healthy }, seed);

@@ -33,7 +33,10 @@ impl Maglev {
             .map(|host| Filler {
                 host: host.index,
                 offset: xx64(host.key.as_bytes(), 0).checked_rem(size).unwrap_or_default(),
-                skip: xx64(host.key.as_bytes(), 1).checked_rem(size.saturating_sub(1)).unwrap_or_default().saturating_add(1),
+                skip: xx64(host.key.as_bytes(), 1)
+                    .checked_rem(size.saturating_sub(1))
+                    .unwrap_or_default()
+                    .saturating_add(1),
                 next: 0,
                 weight: host.weight,
                 target: 0.0,
@@ -74,7 +77,8 @@ impl Filler {
     /// Takes the next free place of its permutation.
     fn fill(&mut self, places: &mut [Option<usize>], size: u64) {
         loop {
-            let place = self.skip.wrapping_mul(self.next).wrapping_add(self.offset).checked_rem(size).unwrap_or_default();
+            let place =
+                self.skip.wrapping_mul(self.next).wrapping_add(self.offset).checked_rem(size).unwrap_or_default();
             self.next = self.next.wrapping_add(1);
             match usize::try_from(place).ok().and_then(|place| places.get_mut(place)) {
                 Some(free @ None) => {

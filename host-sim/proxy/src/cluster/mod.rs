@@ -52,8 +52,15 @@ impl ClusterPlan {
         let common = cluster.common_lb_config.clone().unwrap_or_default();
         errors.unsupported(&at, "load_balancing_policy", cluster.load_balancing_policy.is_some());
         errors.unsupported(&at, "lb_subset_config", cluster.lb_subset_config.is_some());
-        errors.unsupported(&at, "common_lb_config.locality_weighted_lb_config", common.locality_weighted_lb_config.is_some());
-        let hostname_hashing = common.consistent_hashing_lb_config.as_ref().and_then(|config| config.get("use_hostname_for_hashing")?.as_bool());
+        errors.unsupported(
+            &at,
+            "common_lb_config.locality_weighted_lb_config",
+            common.locality_weighted_lb_config.is_some(),
+        );
+        let hostname_hashing = common
+            .consistent_hashing_lb_config
+            .as_ref()
+            .and_then(|config| config.get("use_hostname_for_hashing")?.as_bool());
         let assignment = cluster.load_assignment.clone().unwrap_or_default();
         let endpoints = endpoint::compile(
             &assignment,
@@ -87,22 +94,32 @@ fn policy(cluster: &xds::Cluster, at: &Path<'_>, errors: &mut Errors) -> Policy 
             let config = cluster.least_request_lb_config.as_ref();
             Policy::LeastRequest {
                 choices: config.and_then(|config| config.choice_count).unwrap_or(2).max(2),
-                bias: config.and_then(|config| config.active_request_bias.as_ref()).map_or(1.0, |bias| bias.default_value),
+                bias: config
+                    .and_then(|config| config.active_request_bias.as_ref())
+                    .map_or(1.0, |bias| bias.default_value),
             }
         }
-        xds::LbPolicy::RingHash => ring_hash(cluster.ring_hash_lb_config.as_ref(), &at.field("ring_hash_lb_config"), errors),
+        xds::LbPolicy::RingHash => {
+            ring_hash(cluster.ring_hash_lb_config.as_ref(), &at.field("ring_hash_lb_config"), errors)
+        }
         xds::LbPolicy::Maglev => {
             let size = cluster.maglev_lb_config.as_ref().and_then(|config| config.table_size);
             let size = size.map_or(MAGLEV_DEFAULT, |size| u64::try_from(size.0).unwrap_or_default());
             if !is_prime(size) || size > MAGLEV_MAX {
-                errors.refuse(&at.field("maglev_lb_config"), format_args!("table_size must be a prime up to {MAGLEV_MAX}; {size} is not"));
+                errors.refuse(
+                    &at.field("maglev_lb_config"),
+                    format_args!("table_size must be a prime up to {MAGLEV_MAX}; {size} is not"),
+                );
                 return Policy::Maglev(MAGLEV_DEFAULT);
             }
             Policy::Maglev(size)
         }
         xds::LbPolicy::ClusterProvided if cluster.r#type == Some(xds::DiscoveryType::OriginalDst) => Policy::RoundRobin,
         xds::LbPolicy::ClusterProvided | xds::LbPolicy::LoadBalancingPolicyConfig => {
-            errors.refuse(&at.field("lb_policy"), "not supported; use ROUND_ROBIN, LEAST_REQUEST, RANDOM, RING_HASH or MAGLEV");
+            errors.refuse(
+                &at.field("lb_policy"),
+                "not supported; use ROUND_ROBIN, LEAST_REQUEST, RANDOM, RING_HASH or MAGLEV",
+            );
             Policy::RoundRobin
         }
     }
@@ -111,13 +128,22 @@ fn policy(cluster: &xds::Cluster, at: &Path<'_>, errors: &mut Errors) -> Policy 
 fn ring_hash(config: Option<&xds::RingHashLbConfig>, at: &Path<'_>, errors: &mut Errors) -> Policy {
     let hash = config.map(|config| config.hash_function).unwrap_or_default();
     errors.unsupported(at, "hash_function", hash == xds::RingHashFunction::MurmurHash2);
-    let size = |size: Option<xds::Int64>, default: u64| size.map_or(default, |size| u64::try_from(size.0).unwrap_or_default());
+    let size =
+        |size: Option<xds::Int64>, default: u64| size.map_or(default, |size| u64::try_from(size.0).unwrap_or_default());
     let size = RingSize {
         min: size(config.and_then(|config| config.minimum_ring_size), RingSize::DEFAULT.min),
         max: size(config.and_then(|config| config.maximum_ring_size), RingSize::DEFAULT.max),
     };
     if size.min > size.max || size.max > RingSize::DEFAULT.max {
-        errors.refuse(at, format_args!("a ring of {} to {} points cannot be made; at most {}", size.min, size.max, RingSize::DEFAULT.max));
+        errors.refuse(
+            at,
+            format_args!(
+                "a ring of {} to {} points cannot be made; at most {}",
+                size.min,
+                size.max,
+                RingSize::DEFAULT.max
+            ),
+        );
         return Policy::RingHash(RingSize::DEFAULT);
     }
     Policy::RingHash(size)

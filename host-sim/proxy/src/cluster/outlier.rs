@@ -125,11 +125,14 @@ impl OutlierPolicy {
             threshold: threshold.unwrap_or(5),
             enforcing: enforcing.unwrap_or(default),
         };
-        let rates = |hosts: Option<u32>, volume: Option<u32>, volume_default: u32, enforcing: Option<u32>, default: u32| Rates {
-            hosts: usize::try_from(hosts.unwrap_or(5)).unwrap_or(usize::MAX),
-            volume: volume.unwrap_or(volume_default).into(),
-            enforcing: enforcing.unwrap_or(default),
-        };
+        let rates =
+            |hosts: Option<u32>, volume: Option<u32>, volume_default: u32, enforcing: Option<u32>, default: u32| {
+                Rates {
+                    hosts: usize::try_from(hosts.unwrap_or(5)).unwrap_or(usize::MAX),
+                    volume: volume.unwrap_or(volume_default).into(),
+                    enforcing: enforcing.unwrap_or(default),
+                }
+            };
         let base = outlier.base_ejection_time.map_or(Duration::from_secs(30), |time| time.0);
         OutlierPolicy {
             interval: outlier.interval.map_or(Duration::from_secs(10), |time| time.0),
@@ -205,7 +208,8 @@ impl Detector {
     pub fn tick(&mut self, now: Duration, random: &mut dyn FnMut() -> u64) -> Vec<Change> {
         let mut changes = Vec::new();
         for (host, monitor) in self.hosts.iter_mut().enumerate() {
-            let time = self.policy.base_ejection_time.saturating_mul(monitor.back_off).min(self.policy.max_ejection_time);
+            let time =
+                self.policy.base_ejection_time.saturating_mul(monitor.back_off).min(self.policy.max_ejection_time);
             if monitor.ejected_at.is_some_and(|at| now.saturating_sub(at) >= time) {
                 *monitor = Monitor { back_off: monitor.back_off, ..Monitor::default() };
                 changes.push(Change::Returned { host });
@@ -231,15 +235,20 @@ impl Detector {
             self.hosts.iter_mut().enumerate().map(|(at, monitor)| (at, std::mem::take(bucket(monitor)))).collect();
         let policy = self.policy.clone();
         let enough = |rule: Rates| -> Option<Vec<(usize, f64)>> {
-            let valid: Vec<(usize, f64)> =
-                rates.iter().filter(|(_, one)| one.total >= rule.volume.max(1)).map(|(at, one)| (*at, one.rate())).collect();
+            let valid: Vec<(usize, f64)> = rates
+                .iter()
+                .filter(|(_, one)| one.total >= rule.volume.max(1))
+                .map(|(at, one)| (*at, one.rate()))
+                .collect();
             (valid.len() >= rule.hosts.max(1)).then_some(valid)
         };
         let mut found = Vec::new();
         if let Some(valid) = enough(policy.success_rate) {
             let threshold = success_threshold(&valid, policy.stdev_factor);
             let enforcing = if local { policy.local_success_rate_enforcing } else { policy.success_rate.enforcing };
-            found.extend(valid.iter().filter(|(_, rate)| *rate < threshold).map(|(at, _)| (*at, Cause::SuccessRate, enforcing)));
+            found.extend(
+                valid.iter().filter(|(_, rate)| *rate < threshold).map(|(at, _)| (*at, Cause::SuccessRate, enforcing)),
+            );
         }
         if let Some(valid) = enough(policy.failure_percentage) {
             let threshold = f64::from(policy.failure_threshold);
@@ -260,12 +269,15 @@ impl Detector {
         let (ejected, all) = (self.ejected(), self.hosts.len());
         let policy = &self.policy;
         let percent = policy.max_ejection_percent;
-        let within = usize::try_from(percent).ok().and_then(|percent| all.checked_mul(percent)).is_some_and(|allowed| {
-            ejected.saturating_add(1).saturating_mul(100) <= allowed
-        });
+        let within = usize::try_from(percent)
+            .ok()
+            .and_then(|percent| all.checked_mul(percent))
+            .is_some_and(|allowed| ejected.saturating_add(1).saturating_mul(100) <= allowed);
         let allowed = within || (policy.always_eject_one && ejected == 0);
         let enforced = random.checked_rem(100).is_some_and(|draw| draw < u64::from(enforcing));
-        let Some(monitor) = self.hosts.get_mut(host).filter(|monitor| monitor.ejected_at.is_none()) else { return false };
+        let Some(monitor) = self.hosts.get_mut(host).filter(|monitor| monitor.ejected_at.is_none()) else {
+            return false;
+        };
         if !allowed || !enforced {
             return false;
         }
@@ -399,7 +411,9 @@ mod tests {
     fn an_ejection_lasts_longer_each_time_and_never_ends_between_ticks() {
         let mut detector = detector(after(100), 1);
         let second = Duration::from_secs;
-        let eject = |detector: &mut Detector, at| (0..3).find_map(|_| detector.report(0, Outcome::ConnectFailed, second(at), 0));
+        let eject = |detector: &mut Detector, at| {
+            (0..3).find_map(|_| detector.report(0, Outcome::ConnectFailed, second(at), 0))
+        };
         assert!(eject(&mut detector, 0).is_some());
         assert!(detector.tick(second(29), &mut || 0).is_empty());
         assert_eq!(detector.tick(second(30), &mut || 0), [Change::Returned { host: 0 }]);
@@ -423,7 +437,10 @@ mod tests {
 
     #[test]
     fn a_low_success_rate_stands_out_among_peers() {
-        let mut detector = detector(xds::OutlierDetection { max_ejection_percent: Some(50), consecutive_5xx: Some(1000), ..Default::default() }, 6);
+        let mut detector = detector(
+            xds::OutlierDetection { max_ejection_percent: Some(50), consecutive_5xx: Some(1000), ..Default::default() },
+            6,
+        );
         for host in 0..6 {
             for n in 0..100 {
                 let status = if host == 2 && n % 2 == 0 { 500 } else { 200 };

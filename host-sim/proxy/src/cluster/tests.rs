@@ -12,9 +12,7 @@ fn plan(json: serde_json::Value) -> ClusterPlan {
 }
 
 fn endpoints(weights: &[u32]) -> serde_json::Value {
-    let one = |(n, weight): (usize, &u32)| {
-        serde_json::json!({"endpoint": {"address": {"socket_address": {"address": format!("127.77.0.{}", n + 1), "port_value": 8080}}}, "load_balancing_weight": weight})
-    };
+    let one = |(n, weight): (usize, &u32)| serde_json::json!({"endpoint": {"address": {"socket_address": {"address": format!("127.77.0.{}", n + 1), "port_value": 8080}}}, "load_balancing_weight": weight});
     serde_json::json!({"endpoints": [{"lb_endpoints": weights.iter().enumerate().map(one).collect::<Vec<_>>()}]})
 }
 
@@ -71,7 +69,13 @@ fn least_request_takes_the_less_busy_of_two() {
     let mut counts = [0; 2];
     for _ in 0..10_000 {
         let at = balancer
-            .pick(&mut Context { hash: None, random: &mut random, active: &|at| if at == 0 { 10 } else { 0 }, avoid: &|_| false, attempts: 1 })
+            .pick(&mut Context {
+                hash: None,
+                random: &mut random,
+                active: &|at| if at == 0 { 10 } else { 0 },
+                avoid: &|_| false,
+                attempts: 1,
+            })
             .unwrap();
         counts[at] += 1;
     }
@@ -86,7 +90,13 @@ fn least_request_with_weights_divides_by_load() {
     let mut counts = [0; 2];
     for _ in 0..4_000 {
         let at = balancer
-            .pick(&mut Context { hash: None, random: &mut random, active: &|at| if at == 1 { 2 } else { 0 }, avoid: &|_| false, attempts: 1 })
+            .pick(&mut Context {
+                hash: None,
+                random: &mut random,
+                active: &|at| if at == 1 { 2 } else { 0 },
+                avoid: &|_| false,
+                attempts: 1,
+            })
             .unwrap();
         counts[at] += 1;
     }
@@ -120,10 +130,10 @@ fn without_panic_no_unhealthy_endpoint_is_chosen() {
 
 #[test]
 fn a_lower_priority_serves_when_the_higher_is_not_well() {
-    let group = |address: &str, priority: u32| {
-        serde_json::json!({"priority": priority, "lb_endpoints": [{"endpoint": {"address": {"socket_address": {"address": address, "port_value": 1}}}}]})
-    };
-    let plan = plan(serde_json::json!({"name": "c", "load_assignment": {"endpoints": [group("10.0.0.1", 0), group("10.0.0.2", 1)]}}));
+    let group = |address: &str, priority: u32| serde_json::json!({"priority": priority, "lb_endpoints": [{"endpoint": {"address": {"socket_address": {"address": address, "port_value": 1}}}}]});
+    let plan = plan(
+        serde_json::json!({"name": "c", "load_assignment": {"endpoints": [group("10.0.0.1", 0), group("10.0.0.2", 1)]}}),
+    );
     let mut balancer = balancer(&plan);
     assert!((0..100).all(|_| pick(&mut balancer, None, &mut dice()) == Some(0)));
     balancer.set_healthy(&[false, true], 0);
@@ -136,7 +146,13 @@ fn retries_avoid_the_hosts_tried_before() {
     let (mut balancer, mut random) = (balancer(&plan), dice());
     let avoided = Cell::new(0);
     for _ in 0..1_000 {
-        let at = balancer.pick(&mut Context { hash: None, random: &mut random, active: &|_| 0, avoid: &|at| at == 0, attempts: 5 });
+        let at = balancer.pick(&mut Context {
+            hash: None,
+            random: &mut random,
+            active: &|_| 0,
+            avoid: &|at| at == 0,
+            attempts: 5,
+        });
         avoided.set(avoided.get() + usize::from(at == Some(0)));
     }
     // One in 3^6 finds nothing better in five further draws.
@@ -146,8 +162,14 @@ fn retries_avoid_the_hosts_tried_before() {
 #[test]
 fn weights_that_are_no_prime_or_too_large_are_refused() {
     for (config, field) in [
-        (serde_json::json!({"name": "c", "lb_policy": "MAGLEV", "maglev_lb_config": {"table_size": 10}}), "maglev_lb_config"),
-        (serde_json::json!({"name": "c", "lb_policy": "RING_HASH", "ring_hash_lb_config": {"minimum_ring_size": 9, "maximum_ring_size": 8}}), "ring_hash_lb_config"),
+        (
+            serde_json::json!({"name": "c", "lb_policy": "MAGLEV", "maglev_lb_config": {"table_size": 10}}),
+            "maglev_lb_config",
+        ),
+        (
+            serde_json::json!({"name": "c", "lb_policy": "RING_HASH", "ring_hash_lb_config": {"minimum_ring_size": 9, "maximum_ring_size": 8}}),
+            "ring_hash_lb_config",
+        ),
         (serde_json::json!({"name": "c", "lb_policy": "CLUSTER_PROVIDED"}), "lb_policy"),
     ] {
         let cluster: xds::Cluster = serde_json::from_value(config).unwrap();
@@ -165,7 +187,9 @@ fn consistent_hashes_choose_what_envoy_chose() {
         let policy: xds::HashPolicy = serde_json::from_value(policy).unwrap();
         let policy = HashPolicy::compile(&policy, &Path::Root, &mut errors).unwrap();
         let mut request = vec![(Bytes::from_static(b":path"), Bytes::copy_from_slice(path.as_bytes()))];
-        request.extend(extra.iter().map(|(k, v)| (Bytes::copy_from_slice(k.as_bytes()), Bytes::copy_from_slice(v.as_bytes()))));
+        request.extend(
+            extra.iter().map(|(k, v)| (Bytes::copy_from_slice(k.as_bytes()), Bytes::copy_from_slice(v.as_bytes()))),
+        );
         let connection = ConnectionInfo {
             id: 1,
             remote: "127.0.0.1:5".parse().unwrap(),

@@ -112,13 +112,18 @@ impl vm::StreamInfo for Facts {
             [b"upstream", name] => self.upstream(name),
             [b"xds", name] => self.xds(name),
             [b"connection_id"] => Some(Value::Uint(self.connection.id)),
-            [b"source", b"address"] => Some(text(&self.info.borrow().remote.unwrap_or(self.connection.remote).to_string())),
-            [b"source", b"port"] => Some(Value::Int(i64::from(self.info.borrow().remote.unwrap_or(self.connection.remote).port()))),
+            [b"source", b"address"] => {
+                Some(text(&self.info.borrow().remote.unwrap_or(self.connection.remote).to_string()))
+            }
+            [b"source", b"port"] => {
+                Some(Value::Int(i64::from(self.info.borrow().remote.unwrap_or(self.connection.remote).port())))
+            }
             [b"destination", b"address"] => Some(text(&self.connection.local.to_string())),
             [b"destination", b"port"] => Some(Value::Int(i64::from(self.connection.local.port()))),
-            [b"request" | b"response" | b"connection" | b"upstream" | b"source" | b"destination" | b"xds" | b"metadata" | b"filter_state"] => {
-                Some(Value::Opaque)
-            }
+            [
+                b"request" | b"response" | b"connection" | b"upstream" | b"source" | b"destination" | b"xds"
+                | b"metadata" | b"filter_state",
+            ] => Some(Value::Opaque),
             _ => None,
         }
     }

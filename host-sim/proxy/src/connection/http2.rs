@@ -91,7 +91,9 @@ pub(crate) fn request_of<B>(list: &[(Bytes, Bytes)], body: B) -> Result<Request<
             }
             b":scheme" => scheme = Scheme::try_from(value.as_ref()).map_err(|_| Unspeakable)?,
             b":authority" if value.is_empty() => {}
-            b":authority" => uri.authority = Some(Authority::from_maybe_shared(value.clone()).map_err(|_| Unspeakable)?),
+            b":authority" => {
+                uri.authority = Some(Authority::from_maybe_shared(value.clone()).map_err(|_| Unspeakable)?)
+            }
             _ => drop(append(request.headers_mut(), name, value)?),
         }
     }
@@ -210,7 +212,9 @@ mod tests {
 
     #[test]
     fn crumbs_of_a_cookie_are_put_together() {
-        let (parts, ()) = request_of(&list(&[(":path", "/"), ("cookie", "a=1"), ("x-a", "1"), ("cookie", "b=2")]), ()).unwrap().into_parts();
+        let (parts, ()) = request_of(&list(&[(":path", "/"), ("cookie", "a=1"), ("x-a", "1"), ("cookie", "b=2")]), ())
+            .unwrap()
+            .into_parts();
         assert_eq!(headers::get(&request_list(&parts), "cookie").unwrap(), "a=1; b=2");
     }
 

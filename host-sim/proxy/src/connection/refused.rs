@@ -10,7 +10,12 @@ use crate::http1::{Refusal, RefusalKind, reason};
 use crate::worker::{Manager, Worker};
 
 /// Head and body of the answer.
-pub(super) fn refused(worker: &Rc<Worker>, manager: &Rc<Manager>, info: &ConnectionInfo, refusal: Refusal) -> (HeaderList, Bytes) {
+pub(super) fn refused(
+    worker: &Rc<Worker>,
+    manager: &Rc<Manager>,
+    info: &ConnectionInfo,
+    refusal: Refusal,
+) -> (HeaderList, Bytes) {
     let _ = info;
     let mut list = HeaderList::with_capacity(6);
     list.push((Bytes::from_static(b":status"), Bytes::from(refusal.status.to_string())));

@@ -15,7 +15,8 @@ pub(crate) struct Remembered {
 impl Remembered {
     /// This connection's buckets for a limit; `None` where the limit counts otherwise.
     pub(crate) fn buckets(&self, limit: &Arc<LocalRateLimit>) -> Option<Rc<Buckets>> {
-        let known = self.buckets.borrow().iter().find(|(known, _)| Arc::ptr_eq(known, limit)).map(|(_, own)| Rc::clone(own));
+        let known =
+            self.buckets.borrow().iter().find(|(known, _)| Arc::ptr_eq(known, limit)).map(|(_, own)| Rc::clone(own));
         known.or_else(|| {
             let own = Rc::new(limit.connection_buckets()?);
             self.buckets.borrow_mut().push((Arc::clone(limit), Rc::clone(&own)));

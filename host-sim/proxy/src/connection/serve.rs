@@ -21,7 +21,14 @@ use crate::worker::{Manager, Open, Place, Worker};
 const PREFACE: &[u8] = b"PRI * HTTP/2";
 
 /// Serves a connection. `input` was read from it already; `alpn` is what TLS agreed on.
-pub(crate) async fn serve(worker: Rc<Worker>, place: Place, mut info: ConnectionInfo, io: Io, input: BytesMut, alpn: Option<Bytes>) {
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    place: Place,
+    mut info: ConnectionInfo,
+    io: Io,
+    input: BytesMut,
+    alpn: Option<Bytes>,
+) {
     let Some(manager) = worker.state().manager(&place) else { return };
     let open = worker.connections.open();
     let wire = Wire::new(io, input);
@@ -136,7 +143,9 @@ impl Connection {
             }
             let filled = poll_fn(|cx| match self.wire.poll_fill(cx) {
                 Poll::Ready(filled) => Poll::Ready(filled.is_ok_and(|count| count > 0)),
-                Poll::Pending if waiting && (self.idle.poll_idle(cx).is_ready() || self.open.poll_closing(cx).is_ready()) => {
+                Poll::Pending
+                    if waiting && (self.idle.poll_idle(cx).is_ready() || self.open.poll_closing(cx).is_ready()) =>
+                {
                     Poll::Ready(false)
                 }
                 Poll::Pending if !waiting && self.head_timer.poll_idle(cx).is_ready() => Poll::Ready(false),
@@ -153,14 +162,18 @@ impl Connection {
         let responder = Responder::Http1(Http1Responder::new(&self.wire, to_head));
         let body = BodySource::http1(&self.wire, BodyDecoder::new(head.body));
         let tunnel = head.body == BodyKind::Tunnel;
-        let stream = Stream::new(&self.worker, manager, Beginning {
-            connection: Rc::clone(&self.info),
-            responder,
-            request: head.headers,
-            body,
-            close: head.close,
-            remembered: Rc::clone(&self.remembered),
-        });
+        let stream = Stream::new(
+            &self.worker,
+            manager,
+            Beginning {
+                connection: Rc::clone(&self.info),
+                responder,
+                request: head.headers,
+                body,
+                close: head.close,
+                remembered: Rc::clone(&self.remembered),
+            },
+        );
         let gone = {
             let mut running = pin!(stream.run());
             poll_fn(|cx| {

@@ -39,7 +39,13 @@ pub(super) async fn serve(worker: Rc<Worker>, place: Place, info: ConnectionInfo
     let Some(manager) = worker.state().manager(&place) else { return };
     let options = manager.config.source.http2_protocol_options.clone().unwrap_or_default();
     let limits = manager.config.limits;
-    let shared = Rc::new(Shared { current: RefCell::new((worker.generation(), manager)), worker, place, info: Rc::new(info), remembered: Rc::default() });
+    let shared = Rc::new(Shared {
+        current: RefCell::new((worker.generation(), manager)),
+        worker,
+        place,
+        info: Rc::new(info),
+        remembered: Rc::default(),
+    });
     let service = service_fn(|request| answer(Rc::clone(&shared), request));
     let mut builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
     builder
@@ -82,14 +88,18 @@ async fn exchange(shared: Rc<Shared>, request: Request<Incoming>, head: oneshot:
     let (parts, body) = request.into_parts();
     let list = http2::request_list(&parts);
     let responder = Responder::Http2(Http2Responder::new(head));
-    let stream = Stream::new(&shared.worker, shared.manager(), Beginning {
-        connection: Rc::clone(&shared.info),
-        responder,
-        request: list,
-        body: BodySource::http2(body),
-        close: false,
-        remembered: Rc::clone(&shared.remembered),
-    });
+    let stream = Stream::new(
+        &shared.worker,
+        shared.manager(),
+        Beginning {
+            connection: Rc::clone(&shared.info),
+            responder,
+            request: list,
+            body: BodySource::http2(body),
+            close: false,
+            remembered: Rc::clone(&shared.remembered),
+        },
+    );
     let gone = {
         let mut running = pin!(stream.run());
         let mut leaving = pin!(async {

@@ -208,7 +208,8 @@ impl Stream {
         let mut request = self.request.borrow_mut();
         let (edge, connection) = (&self.manager.config.edge, &self.facts.connection);
         let admitted = edge::request(&mut request, connection, edge, self.worker.dice().roll_wide())?;
-        self.facts.info.borrow_mut().remote = Some(std::net::SocketAddr::new(admitted.client, connection.remote.port()));
+        self.facts.info.borrow_mut().remote =
+            Some(std::net::SocketAddr::new(admitted.client, connection.remote.port()));
         Ok(())
     }
 
@@ -274,7 +275,8 @@ impl Stream {
     /// A filter's configurations on the route, the most specific first.
     pub(crate) fn per_filter_levels(&self, name: &str) -> SmallVec<[PerFilter; 4]> {
         let decision = self.decision();
-        let levels = decision.route().map(|route| route.per_filter_levels(name, decision.destination()).cloned().collect());
+        let levels =
+            decision.route().map(|route| route.per_filter_levels(name, decision.destination()).cloned().collect());
         levels.unwrap_or_default()
     }
 
@@ -359,7 +361,13 @@ impl Stream {
             && let Some(route) = decision.route()
         {
             let (request, info) = (self.request.borrow(), self.facts.info.borrow());
-            route.finalize_response(decision.destination(), &mut reply.headers, &request, &self.facts.connection, &info);
+            route.finalize_response(
+                decision.destination(),
+                &mut reply.headers,
+                &request,
+                &self.facts.connection,
+                &info,
+            );
             if route.virtual_host.attempt_count_in_response && info.upstream.attempts > 0 {
                 route::write_attempt_count(&mut reply.headers, info.upstream.attempts);
             }

@@ -121,7 +121,9 @@ impl Wire {
             return false;
         }
         match &*self.io.borrow() {
-            Io::Plain(stream) => matches!(stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock),
+            Io::Plain(stream) => {
+                matches!(stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            }
             Io::Other(_) => true,
         }
     }

@@ -127,7 +127,8 @@ impl Levels<'_> {
             reply.headers.push((name(CREDENTIALS), Bytes::from_static(b"true")));
         }
         // A star stands for what was asked, even for nothing.
-        let echoed = |value: Bytes, asked: Option<&Bytes>| if value == "*" { asked.cloned().unwrap_or_default() } else { value };
+        let echoed =
+            |value: Bytes, asked: Option<&Bytes>| if value == "*" { asked.cloned().unwrap_or_default() } else { value };
         let methods = self.text(|policy| &policy.allow_methods).map(|value| echoed(value, Some(method)));
         let asked = headers::get(request, "access-control-request-headers");
         let allow_headers = self.text(|policy| &policy.allow_headers).map(|value| echoed(value, asked));
@@ -160,7 +161,10 @@ mod tests {
     }
 
     fn list(pairs: &[(&str, &str)]) -> HeaderList {
-        pairs.iter().map(|(k, v)| (Bytes::copy_from_slice(k.as_bytes()), Bytes::copy_from_slice(v.as_bytes()))).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| (Bytes::copy_from_slice(k.as_bytes()), Bytes::copy_from_slice(v.as_bytes())))
+            .collect()
     }
 
     fn ask(policy: &Arc<CorsPolicy>, method: &str, headers: &[(&str, &str)]) -> Verdict {
@@ -174,15 +178,19 @@ mod tests {
     }
 
     fn full() -> Arc<CorsPolicy> {
-        policy(serde_json::json!({"allow_origin_string_match": [{"exact": "a"}], "allow_methods": "GET", "allow_headers": "*",
-            "expose_headers": "e", "max_age": "5", "allow_credentials": true, "forward_not_matching_preflights": false}))
+        policy(
+            serde_json::json!({"allow_origin_string_match": [{"exact": "a"}], "allow_methods": "GET", "allow_headers": "*",
+            "expose_headers": "e", "max_age": "5", "allow_credentials": true, "forward_not_matching_preflights": false}),
+        )
     }
 
-    const ASKED: [(&str, &str); 2] = [("access-control-request-method", "PUT"), ("access-control-request-headers", "q")];
+    const ASKED: [(&str, &str); 2] =
+        [("access-control-request-method", "PUT"), ("access-control-request-headers", "q")];
 
     #[test]
     fn a_preflight_is_answered_here() {
-        let want = [(ORIGIN, "a"), (CREDENTIALS, "true"), (METHODS, "GET"), (HEADERS, "q"), (MAX_AGE, "5"), (EXPOSE, "e")];
+        let want =
+            [(ORIGIN, "a"), (CREDENTIALS, "true"), (METHODS, "GET"), (HEADERS, "q"), (MAX_AGE, "5"), (EXPOSE, "e")];
         check_preflight(ask(&full(), "OPTIONS", &[&[("origin", "a")], &ASKED[..]].concat()), &want);
     }
 
@@ -194,7 +202,9 @@ mod tests {
 
     #[test]
     fn a_star_echoes_what_was_asked_even_nothing() {
-        let stars = policy(serde_json::json!({"allow_origin_string_match": [{"exact": "*"}], "allow_methods": "*", "allow_headers": "*"}));
+        let stars = policy(
+            serde_json::json!({"allow_origin_string_match": [{"exact": "*"}], "allow_methods": "*", "allow_headers": "*"}),
+        );
         let want = [(ORIGIN, "x"), (METHODS, "PUT"), (HEADERS, "")];
         check_preflight(ask(&stars, "OPTIONS", &[("origin", "x"), ASKED[0]]), &want);
     }

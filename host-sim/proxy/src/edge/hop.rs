@@ -46,7 +46,9 @@ pub fn sanitize_connection(headers: &mut HeaderList) -> Result<(), ConnectionRej
     for name in &nominated {
         match name.as_slice() {
             b"close" | b"keep-alive" | b"upgrade" | b"http2-settings" | b"connection" => {}
-            b"x-forwarded-for" | b"x-forwarded-host" | b"x-forwarded-proto" | [b':', ..] => return Err(ConnectionRejected),
+            b"x-forwarded-for" | b"x-forwarded-host" | b"x-forwarded-proto" | [b':', ..] => {
+                return Err(ConnectionRejected);
+            }
             b"te" => {
                 if headers::get(headers, "te").is_some_and(|te| te.len() >= MAX_TE) {
                     return Err(ConnectionRejected);
@@ -106,7 +108,10 @@ mod tests {
     use super::*;
 
     fn list(pairs: &[(&str, &str)]) -> HeaderList {
-        pairs.iter().map(|(k, v)| (Bytes::copy_from_slice(k.as_bytes()), Bytes::copy_from_slice(v.as_bytes()))).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| (Bytes::copy_from_slice(k.as_bytes()), Bytes::copy_from_slice(v.as_bytes())))
+            .collect()
     }
 
     fn check(before: &[(&str, &str)], after: Option<&[(&str, &str)]>) {
@@ -120,7 +125,10 @@ mod tests {
 
     #[test]
     fn nominated_headers_go() {
-        check(&[("connection", "keep-alive, X-Foo"), ("x-foo", "1"), ("x-bar", "2")], Some(&[("connection", "keep-alive, X-Foo"), ("x-bar", "2")]));
+        check(
+            &[("connection", "keep-alive, X-Foo"), ("x-foo", "1"), ("x-bar", "2")],
+            Some(&[("connection", "keep-alive, X-Foo"), ("x-bar", "2")]),
+        );
         check(&[("connection", "content-length"), ("content-length", "0")], Some(&[("connection", "content-length")]));
         check(&[("connection", "close")], Some(&[("connection", "close")]));
     }
@@ -135,7 +143,13 @@ mod tests {
 
     #[test]
     fn te_is_trailers_or_nothing() {
-        for (te, kept) in [("trailers", true), ("gzip, trailers", true), ("gzip", false), ("Trailers", false), ("trailers;q=1", false)] {
+        for (te, kept) in [
+            ("trailers", true),
+            ("gzip, trailers", true),
+            ("gzip", false),
+            ("Trailers", false),
+            ("trailers;q=1", false),
+        ] {
             let mut headers = list(&[("te", te)]);
             sanitize_te(&mut headers);
             assert_eq!(headers, if kept { list(&[("te", "trailers")]) } else { vec![] }, "{te}");

@@ -95,9 +95,8 @@ pub fn request(
 /// Whoever reads heads byte by byte does this itself; it is here for those who get them ready-made.
 pub fn codec(headers: &mut HeaderList, connection: &ConnectionInfo, config: &EdgeConfig) -> Result<(), LocalReply> {
     headers::join_slots(headers, Side::Request);
-    let bad = |details: &'static str| {
-        LocalReply::new(400, details).body("Bad Request").flag(Flag::DownstreamProtocolError)
-    };
+    let bad =
+        |details: &'static str| LocalReply::new(400, details).body("Bad Request").flag(Flag::DownstreamProtocolError);
     match config.underscores {
         Underscores::Allow => {}
         Underscores::Drop => headers.retain(|(name, _)| !name.contains(&b'_')),
@@ -216,13 +215,16 @@ fn forwarded_for(headers: &mut HeaderList, connection: &ConnectionInfo, config: 
     if !config.skip_xff_append {
         let address = if peer.is_loopback() { connection.node_address } else { peer };
         let address = Bytes::from(address.to_string());
-        let value = headers::get(headers, "x-forwarded-for").map_or_else(|| address.clone(), |old| headers::joined(old, &address));
+        let value = headers::get(headers, "x-forwarded-for")
+            .map_or_else(|| address.clone(), |old| headers::joined(old, &address));
         headers::set_slot(headers, "x-forwarded-for", value);
     }
     if config.xff_num_trusted_hops == 0 || !headers::has(headers, "x-forwarded-proto") {
         forwarded_proto(headers, connection);
     }
-    if config.append_x_forwarded_port && (config.xff_num_trusted_hops == 0 || !headers::has(headers, "x-forwarded-port")) {
+    if config.append_x_forwarded_port
+        && (config.xff_num_trusted_hops == 0 || !headers::has(headers, "x-forwarded-port"))
+    {
         headers::set_slot(headers, "x-forwarded-port", Bytes::from(connection.local.port().to_string()));
     }
     Admitted { client, internal: first_hop && is_internal(client) }
@@ -249,7 +251,8 @@ fn scheme(headers: &mut HeaderList, connection: &ConnectionInfo) {
     if headers::has(headers, ":scheme") {
         return;
     }
-    let believed = headers::get(headers, "x-forwarded-proto").filter(|proto| *proto == "http" || *proto == "https").cloned();
+    let believed =
+        headers::get(headers, "x-forwarded-proto").filter(|proto| *proto == "http" || *proto == "https").cloned();
     let scheme = believed.unwrap_or_else(|| Bytes::from_static(own_scheme(connection)));
     headers::put(headers, Bytes::from_static(b":scheme"), scheme);
 }

@@ -40,9 +40,8 @@ pub fn response(response: &mut HeaderList, request: Option<&[(Bytes, Bytes)]>, c
         response.retain(|(name, _)| name != "connection" && name != "upgrade");
     }
     response.retain(|(name, _)| !matches!(name.as_ref(), b"transfer-encoding" | b"keep-alive" | b"proxy-connection"));
-    let id = request.filter(|request| {
-        config.always_set_request_id_in_response || headers::has(request, "x-envoy-force-trace")
-    });
+    let id = request
+        .filter(|request| config.always_set_request_id_in_response || headers::has(request, "x-envoy-force-trace"));
     if let Some(id) = id.and_then(|request| headers::get(request, "x-request-id")) {
         headers::set_slot(response, "x-request-id", id.clone());
     }

@@ -17,7 +17,8 @@ pub(super) fn apply(request: &mut HeaderList, rule: ClientCert, tls: Option<&Tls
     match (rule, mutual) {
         (ClientCert::AppendForward(details), Some(tls)) => {
             let element = Bytes::from(element(details, tls));
-            let value = headers::get(request, XFCC).map_or_else(|| element.clone(), |old| headers::joined(old, &element));
+            let value =
+                headers::get(request, XFCC).map_or_else(|| element.clone(), |old| headers::joined(old, &element));
             headers::set_slot(request, XFCC, value);
         }
         (ClientCert::SanitizeSet(details), Some(tls)) => {

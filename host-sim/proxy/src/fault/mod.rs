@@ -59,17 +59,18 @@ impl Fault {
         if let Some(status) = fault.abort.as_ref().and_then(|abort| abort.http_status)
             && !(200..600).contains(&status)
         {
-            errors.refuse(&at.field("abort"), format_args!("http_status must be from 200 to 599, this one is {status}"));
+            errors
+                .refuse(&at.field("abort"), format_args!("http_status must be from 200 to 599, this one is {status}"));
         }
         Fault {
             delay: fault.delay.as_ref().map(|delay| Rule {
                 fixed: delay.fixed_delay.map(|delay| delay.0),
                 share: share(delay.percentage.as_ref()),
             }),
-            abort: fault.abort.as_ref().map(|abort| Rule {
-                fixed: fixed_abort(abort),
-                share: share(abort.percentage.as_ref()),
-            }),
+            abort: fault
+                .abort
+                .as_ref()
+                .map(|abort| Rule { fixed: fixed_abort(abort), share: share(abort.percentage.as_ref()) }),
             rate: fault.response_rate_limit.as_ref().map(|rate| Rule {
                 fixed: rate.fixed_limit.as_ref().and_then(|limit| u64::try_from(limit.limit_kbps.0).ok()),
                 share: share(rate.percentage.as_ref()),
@@ -83,7 +84,10 @@ impl Fault {
 
     /// Does this configuration concern the request at all? `cluster` is the one its route chose.
     pub fn applies(&self, request: &[(Bytes, Bytes)], cluster: Option<&str>) -> bool {
-        let node = || headers::get(request, NODE).is_some_and(|node| self.downstream_nodes.iter().any(|one| node == one.as_bytes()));
+        let node = || {
+            headers::get(request, NODE)
+                .is_some_and(|node| self.downstream_nodes.iter().any(|one| node == one.as_bytes()))
+        };
         (self.upstream_cluster.is_empty() || cluster == Some(self.upstream_cluster.as_str()))
             && (self.downstream_nodes.is_empty() || node())
             && self.headers.iter().all(|header| header.matches(request))

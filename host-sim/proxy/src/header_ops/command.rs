@@ -185,7 +185,10 @@ impl Command {
                     other => other,
                 });
             }
-            "PATH" => return path(arguments.unwrap_or_default()).ok_or_else(|| wrong("WQ, NQ or DF, then PATH, ORIG or PATH_OR_ORIG")),
+            "PATH" => {
+                return path(arguments.unwrap_or_default())
+                    .ok_or_else(|| wrong("WQ, NQ or DF, then PATH, ORIG or PATH_OR_ORIG"));
+            }
             "QUERY_PARAM" => return required("a parameter's name belongs here").map(Command::QueryParam),
             "QUERY_PARAMS" => return Ok(Command::Query),
             "START_TIME" => {
@@ -196,8 +199,12 @@ impl Command {
             "REQUEST_DURATION" => return Ok(Command::Duration(Span::Request)),
             "RESPONSE_DURATION" => return Ok(Command::Duration(Span::Response)),
             "RESPONSE_TX_DURATION" => return Ok(Command::Duration(Span::ResponseTx)),
-            "DYNAMIC_METADATA" => return metadata(MetadataOf::Dynamic, arguments).ok_or_else(|| wrong("NAMESPACE:KEY")),
-            "CLUSTER_METADATA" => return metadata(MetadataOf::Cluster, arguments).ok_or_else(|| wrong("NAMESPACE:KEY")),
+            "DYNAMIC_METADATA" => {
+                return metadata(MetadataOf::Dynamic, arguments).ok_or_else(|| wrong("NAMESPACE:KEY"));
+            }
+            "CLUSTER_METADATA" => {
+                return metadata(MetadataOf::Cluster, arguments).ok_or_else(|| wrong("NAMESPACE:KEY"));
+            }
             "UPSTREAM_METADATA" => return metadata(MetadataOf::Host, arguments).ok_or_else(|| wrong("NAMESPACE:KEY")),
             "METADATA" => return typed_metadata(arguments).ok_or_else(|| wrong("TYPE:NAMESPACE:KEY")),
             "FILTER_STATE" => {
@@ -208,7 +215,11 @@ impl Command {
             _ => {}
         }
         if let Some(command) = Command::without_arguments(name) {
-            return if arguments.is_some_and(|a| !a.is_empty()) { Err(wrong("it takes no arguments")) } else { Ok(command) };
+            return if arguments.is_some_and(|a| !a.is_empty()) {
+                Err(wrong("it takes no arguments"))
+            } else {
+                Ok(command)
+            };
         }
         Err(InvalidFormat::Unknown { command: name.to_owned() })
     }
@@ -218,7 +229,9 @@ impl Command {
             return Some(Command::Plain(*plain));
         }
         // `…_REMOTE_ADDRESS`, `…_REMOTE_ADDRESS_WITHOUT_PORT`, `…_REMOTE_PORT`
-        for (suffix, part) in [("_ADDRESS_WITHOUT_PORT", AddressPart::Ip), ("_ADDRESS", AddressPart::Both), ("_PORT", AddressPart::Port)] {
+        for (suffix, part) in
+            [("_ADDRESS_WITHOUT_PORT", AddressPart::Ip), ("_ADDRESS", AddressPart::Both), ("_PORT", AddressPart::Port)]
+        {
             let stem = name.strip_suffix(suffix);
             if let Some((_, of)) = ADDRESSES.iter().find(|(known, _)| Some(*known) == stem) {
                 return Some(Command::Address { of: *of, part });
@@ -240,7 +253,8 @@ impl Command {
                     Of::Trailers => facts.trailers,
                 };
                 let find = |list: &[(Bytes, Bytes)], name: &str| headers::get(list, name).cloned();
-                let value = list.and_then(|list| find(list, name).or_else(|| or.as_deref().and_then(|or| find(list, or))));
+                let value =
+                    list.and_then(|list| find(list, name).or_else(|| or.as_deref().and_then(|or| find(list, or))));
                 bytes(value.as_deref(), out)
             }
             Command::Path { query, original } => {
@@ -252,7 +266,9 @@ impl Command {
                 let query = headers::get(facts.request, ":path").and_then(|target| split_target(target).1);
                 bytes(query.and_then(|query| policy::query::first_value(query, name.as_bytes())), out)
             }
-            Command::Query => bytes(headers::get(facts.request, ":path").and_then(|target| split_target(target).1), out),
+            Command::Query => {
+                bytes(headers::get(facts.request, ":path").and_then(|target| split_target(target).1), out)
+            }
             Command::StartTime(format) => text(&clock::strftime(format, facts.stream.start), out),
             Command::Duration(span) => span.of(facts).is_some_and(|span| text(&span.as_millis().to_string(), out)),
             Command::Plain(plain) => plain.write(facts, out),

@@ -18,7 +18,10 @@ pub struct Format {
 enum Part {
     Literal(Bytes),
     /// `limit` cuts the value to that many bytes.
-    Value { command: Command, limit: Option<usize> },
+    Value {
+        command: Command,
+        limit: Option<usize>,
+    },
 }
 
 /// Why a format string was refused.

@@ -170,8 +170,7 @@ impl Addition {
         let key = header.map(|header| header.key.as_str()).unwrap_or_default();
         let name = changeable(key)?;
         let text = header.map(|header| header.value.as_str()).unwrap_or_default();
-        let format =
-            Format::parse(text).map_err(|reason| InvalidHeaderOps::Value { name: key.to_owned(), reason })?;
+        let format = Format::parse(text).map_err(|reason| InvalidHeaderOps::Value { name: key.to_owned(), reason })?;
         let value = format.constant().map_or(Value::Computed(format), Value::Constant);
         Ok(Addition { name, value, action: Action::of(option), keep_empty: option.keep_empty_value })
     }

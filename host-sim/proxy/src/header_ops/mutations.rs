@@ -17,7 +17,10 @@ pub struct HeaderMutations {
 impl HeaderMutations {
     /// Compiles the filter's lists.
     pub fn compile(mutations: &xds::Mutations) -> Result<HeaderMutations, InvalidHeaderOps> {
-        Ok(HeaderMutations { request: list(&mutations.request_mutations)?, response: list(&mutations.response_mutations)? })
+        Ok(HeaderMutations {
+            request: list(&mutations.request_mutations)?,
+            response: list(&mutations.response_mutations)?,
+        })
     }
 
     /// Compiles a mirror's list.

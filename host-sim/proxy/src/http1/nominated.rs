@@ -58,9 +58,11 @@ mod tests {
     use super::*;
 
     fn after(lines: &[(&'static str, &'static str)]) -> Option<String> {
-        let mut list: HeaderList = lines.iter().map(|(k, v)| (Bytes::from_static(k.as_bytes()), Bytes::from_static(v.as_bytes()))).collect();
+        let mut list: HeaderList =
+            lines.iter().map(|(k, v)| (Bytes::from_static(k.as_bytes()), Bytes::from_static(v.as_bytes()))).collect();
         remove(&mut list).then(|| {
-            let lines = list.iter().map(|(k, v)| format!("{}={}", String::from_utf8_lossy(k), String::from_utf8_lossy(v)));
+            let lines =
+                list.iter().map(|(k, v)| format!("{}={}", String::from_utf8_lossy(k), String::from_utf8_lossy(v)));
             lines.collect::<Vec<_>>().join(" ")
         })
     }

@@ -160,11 +160,19 @@ mod tests {
         for (text, method, expected) in [
             ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n", "GET", Some((200, framed(BodyKind::Length(3)), false))),
             ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n", "HEAD", Some((200, ResponseBody::None, false))),
-            ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "GET", Some((200, framed(BodyKind::Chunked), false))),
+            (
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+                "GET",
+                Some((200, framed(BodyKind::Chunked), false)),
+            ),
             ("HTTP/1.1 200 OK\r\n\r\n", "GET", Some((200, ResponseBody::UntilEnd, true))),
             ("HTTP/1.1 204\r\n\r\n", "GET", Some((204, ResponseBody::None, false))),
             ("HTTP/1.1 304 X\r\ncontent-length: 9\r\n\r\n", "GET", Some((304, ResponseBody::None, false))),
-            ("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", "GET", Some((200, ResponseBody::None, true))),
+            (
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+                "GET",
+                Some((200, ResponseBody::None, true)),
+            ),
             ("HTTP/1.0 200 OK\r\ncontent-length: 3\r\n\r\n", "GET", Some((200, framed(BodyKind::Length(3)), true))),
             ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n", "GET", None),
             ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 3\r\n\r\n", "GET", None),

@@ -59,7 +59,9 @@ fn authority(text: &Bytes) -> Option<Bytes> {
     };
     let port_ok = match port {
         [] => true,
-        [b':', digits @ ..] => std::str::from_utf8(digits).ok()?.parse::<u16>().is_ok() && digits.first() != Some(&b'+'),
+        [b':', digits @ ..] => {
+            std::str::from_utf8(digits).ok()?.parse::<u16>().is_ok() && digits.first() != Some(&b'+')
+        }
         _ => false,
     };
     (host_ok && port_ok).then_some(text)
@@ -89,7 +91,11 @@ mod tests {
             ("GET", "http://b.example/#f", absolute_of("b.example", "/")),
             ("GET", "http://u:p@b.example:99/x", absolute_of("b.example:99", "/x")),
             ("GET", "http://[::1]:8080/", absolute_of("[::1]:8080", "/")),
-            ("GET", "https://b.example/x", Some(Target::Absolute { https: true, authority: "b.example".into(), path: "/x".into() })),
+            (
+                "GET",
+                "https://b.example/x",
+                Some(Target::Absolute { https: true, authority: "b.example".into(), path: "/x".into() }),
+            ),
             ("GET", "ftp://b.example/x", None),
             ("GET", "http:///x", None),
             ("GET", "http://", None),
@@ -99,7 +105,11 @@ mod tests {
             ("CONNECT", "a.example:443", Some(Target::Authority("a.example:443".into()))),
             ("CONNECT", "/x", None),
         ] {
-            assert_eq!(parse(&Bytes::copy_from_slice(target.as_bytes()), method.as_bytes()), expected, "{method} {target}");
+            assert_eq!(
+                parse(&Bytes::copy_from_slice(target.as_bytes()), method.as_bytes()),
+                expected,
+                "{method} {target}"
+            );
         }
     }
 }

@@ -67,9 +67,11 @@ async fn answer(
     let Some(chosen) = cluster.pick(&surroundings.dice, None, &[], 1).map(Rc::clone) else {
         return Err(Failure::Reply(LocalReply::no_healthy_upstream()));
     };
-    let unreachable = |broken: crate::upstream::Broken| Failure::Reply(LocalReply::upstream_reset(broken.reset, "", false));
+    let unreachable =
+        |broken: crate::upstream::Broken| Failure::Reply(LocalReply::upstream_reset(broken.reset, "", false));
     let protocol = cluster.config.protocol.for_client(false);
-    let attempt = Attempt::open(cluster, &chosen, protocol, &head, surroundings.clock.now()).await.map_err(unreachable)?;
+    let attempt =
+        Attempt::open(cluster, &chosen, protocol, &head, surroundings.clock.now()).await.map_err(unreachable)?;
     let end = body.is_empty() && trailers.is_empty();
     attempt.send_head(&head, end).await.map_err(unreachable)?;
     if !end {
@@ -128,7 +130,12 @@ pub(super) async fn grpc(plugin: Weak<Plugin>, call: CallId, request: GrpcReques
     }
 }
 
-async fn unary(surroundings: &Rc<Surroundings>, cluster: &Rc<Cluster>, head: HeaderList, body: Bytes) -> Result<Bytes, (u32, Bytes)> {
+async fn unary(
+    surroundings: &Rc<Surroundings>,
+    cluster: &Rc<Cluster>,
+    head: HeaderList,
+    body: Bytes,
+) -> Result<Bytes, (u32, Bytes)> {
     let (head, body, trailers) = match answer(surroundings, cluster, head, body, HeaderList::new()).await {
         Ok(whole) => whole,
         Err(_) => return Err((UNAVAILABLE, Bytes::new())),
@@ -137,7 +144,8 @@ async fn unary(surroundings: &Rc<Surroundings>, cluster: &Rc<Cluster>, head: Hea
         let status = headers::get(list, "grpc-status")?;
         std::str::from_utf8(status).ok()?.parse::<u32>().ok()
     };
-    let text = || headers::get(&trailers, "grpc-message").or(headers::get(&head, "grpc-message")).cloned().unwrap_or_default();
+    let text =
+        || headers::get(&trailers, "grpc-message").or(headers::get(&head, "grpc-message")).cloned().unwrap_or_default();
     match status(&trailers).or_else(|| status(&head)) {
         Some(0) => Ok(body.get(5..).map(Bytes::copy_from_slice).unwrap_or_default()),
         Some(status) => Err((status, text())),

@@ -84,15 +84,23 @@ impl Chain {
             passes.push(match plugin.enter(|vm| vm.create_stream(info)) {
                 Admission::Stream(id) => {
                     let module = &plugin.config.module;
-                    sees_request_body |= module.exports(Callback::OnRequestBody) || module.exports(Callback::OnRequestTrailers);
-                    sees_response_body |= module.exports(Callback::OnResponseBody) || module.exports(Callback::OnResponseTrailers);
+                    sees_request_body |=
+                        module.exports(Callback::OnRequestBody) || module.exports(Callback::OnRequestTrailers);
+                    sees_response_body |=
+                        module.exports(Callback::OnResponseBody) || module.exports(Callback::OnResponseTrailers);
                     Pass::Wasm(id)
                 }
                 Admission::Bypass => Pass::Nothing,
                 Admission::Fail => Pass::WasmDead,
             });
         }
-        Chain { filters: Rc::clone(filters), passes: RefCell::new(passes), mailbox: Rc::default(), sees_request_body, sees_response_body }
+        Chain {
+            filters: Rc::clone(filters),
+            passes: RefCell::new(passes),
+            mailbox: Rc::default(),
+            sees_request_body,
+            sees_response_body,
+        }
     }
 
     /// The module's stream at this place.

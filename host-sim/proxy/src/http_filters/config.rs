@@ -23,8 +23,14 @@ pub(crate) enum FilterKind {
     Fault(Arc<Fault>),
     Cors,
     /// Without a bucket of its own it only acts where a route has one.
-    LocalRateLimit { stat_prefix: String, limit: Option<Arc<LocalRateLimit>> },
-    HeaderMutation { mutations: HeaderMutations, most_specific_wins: bool },
+    LocalRateLimit {
+        stat_prefix: String,
+        limit: Option<Arc<LocalRateLimit>>,
+    },
+    HeaderMutation {
+        mutations: HeaderMutations,
+        most_specific_wins: bool,
+    },
 }
 
 /// Why a chain was refused.
@@ -37,7 +43,10 @@ pub(crate) enum ChainError {
 const COUNTING: [&str; 4] = ["grpc_stats", "metadata_exchange", "istio_stats", "alpn"];
 
 /// Compiles a chain.
-pub(crate) fn compile(filters: &[xds::HttpFilter], loader: &Loader<'_>) -> Result<(Vec<FilterConfig>, RouterOptions), ChainError> {
+pub(crate) fn compile(
+    filters: &[xds::HttpFilter],
+    loader: &Loader<'_>,
+) -> Result<(Vec<FilterConfig>, RouterOptions), ChainError> {
     let mut errors = Errors::default();
     let mut chain = Vec::new();
     let mut router = None;
@@ -55,7 +64,9 @@ pub(crate) fn compile(filters: &[xds::HttpFilter], loader: &Loader<'_>) -> Resul
                 continue;
             }
             Some(xds::HttpFilterConfig::Wasm(wasm)) => FilterKind::Wasm(Arc::new(loader.load(wasm)?)),
-            Some(xds::HttpFilterConfig::Fault(fault)) => FilterKind::Fault(Arc::new(Fault::compile(fault, &path, &mut errors))),
+            Some(xds::HttpFilterConfig::Fault(fault)) => {
+                FilterKind::Fault(Arc::new(Fault::compile(fault, &path, &mut errors)))
+            }
             Some(xds::HttpFilterConfig::Cors(_)) => FilterKind::Cors,
             Some(xds::HttpFilterConfig::LocalRateLimit(limit)) => FilterKind::LocalRateLimit {
                 stat_prefix: limit.stat_prefix.clone(),
@@ -72,7 +83,9 @@ pub(crate) fn compile(filters: &[xds::HttpFilter], loader: &Loader<'_>) -> Resul
                 errors.refuse(&path, format_args!("{}: a rate limit service is not supported", filter.name));
                 continue;
             }
-            Some(xds::HttpFilterConfig::Other(_)) | None if COUNTING.iter().any(|name| filter.name.contains(name)) => continue,
+            Some(xds::HttpFilterConfig::Other(_)) | None if COUNTING.iter().any(|name| filter.name.contains(name)) => {
+                continue;
+            }
             Some(other) => {
                 errors.refuse(&path, format_args!("{}: {} is not supported", filter.name, other.type_name()));
                 continue;
@@ -88,6 +101,7 @@ pub(crate) fn compile(filters: &[xds::HttpFilter], loader: &Loader<'_>) -> Resul
     if router.is_none() {
         errors.refuse(&Path::Root.field("http_filters"), "the last filter must be the router");
     }
-    let texts = |found: Vec<crate::route::CompileError>| ChainError::Config(found.iter().map(ToString::to_string).collect());
+    let texts =
+        |found: Vec<crate::route::CompileError>| ChainError::Config(found.iter().map(ToString::to_string).collect());
     errors.into_result((chain, router.unwrap_or_default())).map_err(texts)
 }

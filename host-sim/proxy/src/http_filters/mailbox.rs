@@ -49,7 +49,9 @@ impl Mailbox {
     /// What the filter at `place` has let go meanwhile, without waiting.
     pub(crate) fn resumed(&self, place: usize, direction: Direction) -> Option<Released> {
         let mut words = self.words.borrow_mut();
-        let at = words.iter().position(|(from, word)| *from == place && matches!(word, Word::Resume(way, _) if *way == direction))?;
+        let at = words
+            .iter()
+            .position(|(from, word)| *from == place && matches!(word, Word::Resume(way, _) if *way == direction))?;
         match words.remove(at) {
             Some((_, Word::Resume(_, released))) => Some(released),
             _ => None,

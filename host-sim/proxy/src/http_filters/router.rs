@@ -104,7 +104,10 @@ struct Routed<'s> {
 /// How a try ended, other than by a whole answer.
 enum Failed {
     Stop(Stop),
-    Broken { broken: Broken, sent: bool },
+    Broken {
+        broken: Broken,
+        sent: bool,
+    },
     PerTryTimeout,
     /// An answer that is to be tried again.
     Again(Duration),
@@ -337,7 +340,8 @@ impl<'s> Routed<'s> {
         stream.send_head(filtered?, end).await?;
         let slow = stream.chain.response_rate();
         while !end {
-            let mut next = poll_fn(|cx| Poll::Ready(self.poll_background(sender, cx).map(|()| body.poll_next(cx)))).await?;
+            let mut next =
+                poll_fn(|cx| Poll::Ready(self.poll_background(sender, cx).map(|()| body.poll_next(cx)))).await?;
             if next.is_pending() {
                 stream.responder.flush().await?;
                 let more = self.alongside(sender, body.next()).await?;
@@ -560,8 +564,12 @@ impl PerTry {
 fn outcome_of(reset: Reset) -> Outcome {
     match reset {
         Reset::ConnectionTimeout => Outcome::Timeout,
-        Reset::ConnectionTermination | Reset::RemoteReset | Reset::RemoteRefused | Reset::ProtocolError => Outcome::Reset,
-        Reset::LocalConnectionFailure | Reset::RemoteConnectionFailure | Reset::LocalReset | Reset::Overflow => Outcome::ConnectFailed,
+        Reset::ConnectionTermination | Reset::RemoteReset | Reset::RemoteRefused | Reset::ProtocolError => {
+            Outcome::Reset
+        }
+        Reset::LocalConnectionFailure | Reset::RemoteConnectionFailure | Reset::LocalReset | Reset::Overflow => {
+            Outcome::ConnectFailed
+        }
     }
 }
 

@@ -59,7 +59,9 @@ impl Chain {
                     let levels = mutation_levels(stream, &filter.name, *most_specific_wins);
                     let (mut request, info) = (stream.request.borrow_mut(), stream.facts.info.borrow());
                     own.apply_to_request(&mut request, &stream.facts.connection, &info);
-                    levels.iter().for_each(|level| level.apply_to_request(&mut request, &stream.facts.connection, &info));
+                    levels
+                        .iter()
+                        .for_each(|level| level.apply_to_request(&mut request, &stream.facts.connection, &info));
                 }
             }
         }
@@ -141,7 +143,14 @@ impl Chain {
             };
             let dice = stream.worker.dice();
             let buckets = stream.connection_buckets(&limit);
-            limit.request(&subject, of_route, of_host, buckets.as_deref(), (dice.roll(), dice.roll()), stream.worker.clock().now())
+            limit.request(
+                &subject,
+                of_route,
+                of_host,
+                buckets.as_deref(),
+                (dice.roll(), dice.roll()),
+                stream.worker.clock().now(),
+            )
         };
         if matches!(verdict, Limited::Off) {
             return Ok(());
@@ -161,7 +170,8 @@ impl Chain {
             Limited::Denied(bucket) => {
                 stats.rate_limited.inc();
                 stats.enforced.inc();
-                let reply = limit.reply(&stream.request.borrow(), &stream.facts.connection, &stream.facts.info.borrow());
+                let reply =
+                    limit.reply(&stream.request.borrow(), &stream.facts.connection, &stream.facts.info.borrow());
                 self.remember(place, Pass::Limited(limit, bucket));
                 return Err(Stop::Reply(reply));
             }
@@ -233,7 +243,14 @@ impl Chain {
     }
 
     /// Waits until a paused module lets go.
-    async fn wait(&self, stream: &Stream, place: usize, plugin: &Rc<Plugin>, id: StreamId, direction: Direction) -> Result<Released, Stop> {
+    async fn wait(
+        &self,
+        stream: &Stream,
+        place: usize,
+        plugin: &Rc<Plugin>,
+        id: StreamId,
+        direction: Direction,
+    ) -> Result<Released, Stop> {
         plugin.introduce(id, &self.mailbox, place);
         loop {
             match poll_fn(|cx| self.mailbox.poll_take(place, cx)).await {
@@ -245,7 +262,12 @@ impl Chain {
     }
 
     /// A module ends the stream from outside its callbacks.
-    pub(crate) fn poll_stop(&self, stream: &Stream, direction: Direction, cx: &mut std::task::Context<'_>) -> std::task::Poll<Stop> {
+    pub(crate) fn poll_stop(
+        &self,
+        stream: &Stream,
+        direction: Direction,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Stop> {
         if !self.mailbox.known.get() {
             return std::task::Poll::Pending;
         }
@@ -253,7 +275,13 @@ impl Chain {
     }
 
     /// Takes a piece down (or up) the chain; `last` when nothing follows, `None` for a piece that is only the end.
-    pub(super) async fn piece(&self, stream: &Stream, direction: Direction, piece: Option<Piece>, last: bool) -> Result<Pieces, Stop> {
+    pub(super) async fn piece(
+        &self,
+        stream: &Stream,
+        direction: Direction,
+        piece: Option<Piece>,
+        last: bool,
+    ) -> Result<Pieces, Stop> {
         let (mut data, mut trailers) = match piece {
             Some(Piece::Data(data)) => (data, None),
             Some(Piece::Trailers(list)) => (Bytes::new(), Some(list)),
@@ -317,14 +345,21 @@ impl Chain {
     }
 
     /// Takes an answer's head up the chain; `end` when nothing follows it.
-    pub(crate) async fn response_headers(&self, stream: &Stream, mut head: HeaderList, end: bool) -> Result<HeaderList, Stop> {
+    pub(crate) async fn response_headers(
+        &self,
+        stream: &Stream,
+        mut head: HeaderList,
+        end: bool,
+    ) -> Result<HeaderList, Stop> {
         for place in (0..self.filters.len()).rev() {
             let Some(filter) = self.filters.get(place) else { break };
             if let Kind::HeaderMutation(own, most_specific_wins) = &filter.kind {
                 let levels = mutation_levels(stream, &filter.name, *most_specific_wins);
                 let (request, info) = (stream.request.borrow(), stream.facts.info.borrow());
                 own.apply_to_response(&mut head, &request, &stream.facts.connection, &info);
-                levels.iter().for_each(|level| level.apply_to_response(&mut head, &request, &stream.facts.connection, &info));
+                levels
+                    .iter()
+                    .for_each(|level| level.apply_to_response(&mut head, &request, &stream.facts.connection, &info));
                 continue;
             }
             if let Some((plugin, id)) = self.wasm(place) {
@@ -356,7 +391,9 @@ impl From<BodyError> for Stop {
     fn from(error: BodyError) -> Stop {
         match error {
             BodyError::Gone => Stop::Gone,
-            BodyError::Malformed => Stop::Reply(LocalReply::new(400, "http1.codec_error").body("Bad Request").flag(Flag::DownstreamProtocolError)),
+            BodyError::Malformed => Stop::Reply(
+                LocalReply::new(400, "http1.codec_error").body("Bad Request").flag(Flag::DownstreamProtocolError),
+            ),
         }
     }
 }
@@ -370,9 +407,15 @@ impl Drop for Active<'_> {
     }
 }
 
-fn mutation_levels(stream: &Stream, name: &str, most_specific_wins: bool) -> SmallVec<[Arc<crate::header_ops::HeaderMutations>; 4]> {
+fn mutation_levels(
+    stream: &Stream,
+    name: &str,
+    most_specific_wins: bool,
+) -> SmallVec<[Arc<crate::header_ops::HeaderMutations>; 4]> {
     let levels = stream.per_filter_levels(name);
-    let levels = levels.into_iter().filter_map(|level| if let PerFilter::HeaderMutation(level) = level { Some(level) } else { None });
+    let levels = levels
+        .into_iter()
+        .filter_map(|level| if let PerFilter::HeaderMutation(level) = level { Some(level) } else { None });
     let mut levels: SmallVec<[_; 4]> = levels.collect();
     if most_specific_wins {
         levels.reverse();

@@ -74,7 +74,9 @@ fn code(code: Option<&xds::AsyncDataSource>) -> Result<Vec<u8>, String> {
         return std::fs::read(file).map_err(|error| format!("{file}: {error}"));
     }
     if let Some(text) = &local.inline_bytes {
-        return base64::engine::general_purpose::STANDARD.decode(text).map_err(|error| format!("inline_bytes: {error}"));
+        return base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .map_err(|error| format!("inline_bytes: {error}"));
     }
     Err("vm_config.code.local needs filename or inline_bytes".to_owned())
 }
@@ -108,7 +110,10 @@ impl Plugin {
     ///
     /// # Errors
     /// The module does not start, or refuses its configuration.
-    pub(crate) fn start(config: &Arc<WasmConfig>, surroundings: &Rc<Surroundings>) -> Result<Rc<Plugin>, vm::StartError> {
+    pub(crate) fn start(
+        config: &Arc<WasmConfig>,
+        surroundings: &Rc<Surroundings>,
+    ) -> Result<Rc<Plugin>, vm::StartError> {
         let id = surroundings.next_plugin_id();
         let world = PluginWorld { surroundings: Rc::clone(surroundings), id };
         let vm = Vm::start(&config.module, config.plugin.clone(), &surroundings.shared, Box::new(world))?;

@@ -53,7 +53,9 @@ pub(crate) async fn accept(worker: Rc<Worker>, name: Arc<str>, socket: TcpListen
 
 async fn serve(worker: Rc<Worker>, name: Arc<str>, stream: TcpStream, remote: SocketAddr) {
     let state = worker.state();
-    let Some(listener) = state.snapshot.listeners.iter().find(|listener| listener.name == name).map(Arc::clone) else { return };
+    let Some(listener) = state.snapshot.listeners.iter().find(|listener| listener.name == name).map(Arc::clone) else {
+        return;
+    };
     let stats = state.listeners.get(&name).map(Arc::clone);
     drop(state);
     // Latency matters more than packets; Envoy does the same.
@@ -107,7 +109,10 @@ async fn serve(worker: Rc<Worker>, name: Arc<str>, stream: TcpStream, remote: So
 }
 
 /// What the client says first, where that decides its chain; `None` when it says nothing in time.
-async fn first_words(listener: &ListenerConfig, stream: TcpStream) -> Option<(Option<ClientHello>, Prefixed<TcpStream>)> {
+async fn first_words(
+    listener: &ListenerConfig,
+    stream: TcpStream,
+) -> Option<(Option<ClientHello>, Prefixed<TcpStream>)> {
     if !listener.inspects {
         return Some((None, Prefixed::new(Bytes::new(), stream)));
     }
@@ -120,7 +125,10 @@ async fn first_words(listener: &ListenerConfig, stream: TcpStream) -> Option<(Op
 }
 
 /// A handshake within its time; a client that failed has been told.
-async fn secured<S>(handshake: impl Future<Output = Result<Accepted<S>, Failure>>, timeout: Option<Duration>) -> Option<Accepted<S>> {
+async fn secured<S>(
+    handshake: impl Future<Output = Result<Accepted<S>, Failure>>,
+    timeout: Option<Duration>,
+) -> Option<Accepted<S>> {
     let shaken = match timeout {
         Some(timeout) => tokio::time::timeout(timeout, handshake).await.ok()?,
         None => handshake.await,

@@ -39,7 +39,14 @@ pub(super) async fn serve(worker: &Rc<Worker>, proxy: &TcpProxy, client: Wire) {
             None => std::future::pending().await,
         }
     });
-    poll_fn(|cx| if both.as_mut().poll(cx).is_ready() || idle.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { Poll::Pending }).await;
+    poll_fn(|cx| {
+        if both.as_mut().poll(cx).is_ready() || idle.as_mut().poll(cx).is_ready() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 /// Until the sender ends its side, which ends the receiver's.

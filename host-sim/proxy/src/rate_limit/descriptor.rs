@@ -60,7 +60,8 @@ impl RateLimits {
             errors.unsupported(&at, "hits_addend", limit.hits_addend.is_some());
             errors.unsupported(&at, "apply_on_stream_done", limit.apply_on_stream_done);
             let actions = limit.actions.iter().enumerate();
-            let actions = actions.filter_map(|(n, action)| Action::compile(action, &at.item("actions", n), errors)).collect();
+            let actions =
+                actions.filter_map(|(n, action)| Action::compile(action, &at.item("actions", n), errors)).collect();
             RateLimit { stage: limit.stage.unwrap_or_default(), actions }
         });
         RateLimits(limits.collect())
@@ -98,24 +99,36 @@ impl Action {
             return Some(Action::RemoteAddress);
         }
         if let Some(masked) = &action.masked_remote_address {
-            let bits = |bits: Option<u32>, all: u8| bits.and_then(|bits| u8::try_from(bits).ok()).unwrap_or(all).min(all);
-            return Some(Action::MaskedRemoteAddress { v4: bits(masked.v4_prefix_mask_len, 32), v6: bits(masked.v6_prefix_mask_len, 128) });
+            let bits =
+                |bits: Option<u32>, all: u8| bits.and_then(|bits| u8::try_from(bits).ok()).unwrap_or(all).min(all);
+            return Some(Action::MaskedRemoteAddress {
+                v4: bits(masked.v4_prefix_mask_len, 32),
+                v6: bits(masked.v6_prefix_mask_len, 128),
+            });
         }
         if let Some(header) = &action.request_headers {
             let name = header.header_name.to_ascii_lowercase();
             let name = if name == "host" { ":authority".to_owned() } else { name };
-            return Some(Action::Header { name, key: bytes(&header.descriptor_key), skip_if_absent: header.skip_if_absent });
+            return Some(Action::Header {
+                name,
+                key: bytes(&header.descriptor_key),
+                skip_if_absent: header.skip_if_absent,
+            });
         }
         if let Some(query) = &action.query_parameters {
             let (name, key) = (query.query_parameter_name.clone(), bytes(&query.descriptor_key));
             return Some(Action::Query { name, key, skip_if_absent: query.skip_if_absent });
         }
         if let Some(generic) = &action.generic_key {
-            return Some(Action::Constant { key: key(&generic.descriptor_key, "generic_key"), value: bytes(&generic.descriptor_value) });
+            return Some(Action::Constant {
+                key: key(&generic.descriptor_key, "generic_key"),
+                value: bytes(&generic.descriptor_value),
+            });
         }
         if let Some(matching) = &action.header_value_match {
             let headers = matching.headers.iter().enumerate();
-            let headers = headers.filter_map(|(n, header)| lower::header(header, &at.item("headers", n), errors)).collect();
+            let headers =
+                headers.filter_map(|(n, header)| lower::header(header, &at.item("headers", n), errors)).collect();
             let (key, value) = (key(&matching.descriptor_key, "header_match"), bytes(&matching.descriptor_value));
             return Some(Action::HeaderMatch { key, value, expect: matching.expect_match.unwrap_or(true), headers });
         }

@@ -82,7 +82,8 @@ impl LocalRateLimit {
         errors: &mut Errors,
     ) -> Option<LocalRateLimit> {
         errors.unsupported(at, "local_cluster_rate_limit", limit.local_cluster_rate_limit.is_some());
-        let share = |percent: Option<&xds::RuntimeFractionalPercent>| percent.map_or(Fraction::NONE, Fraction::of_runtime);
+        let share =
+            |percent: Option<&xds::RuntimeFractionalPercent>| percent.map_or(Fraction::NONE, Fraction::of_runtime);
         let shape = match &limit.token_bucket {
             Some(bucket) => errors.note(&at.field("token_bucket"), shape(bucket))?,
             None if per_route => {
@@ -140,11 +141,8 @@ impl LocalRateLimit {
             return Verdict::Off;
         }
         let buckets = own.unwrap_or(&self.buckets);
-        let descriptors = if self.descriptors.is_empty() {
-            Vec::new()
-        } else {
-            self.descriptors_of(subject, route, virtual_host)
-        };
+        let descriptors =
+            if self.descriptors.is_empty() { Vec::new() } else { self.descriptors_of(subject, route, virtual_host) };
         match self.charge(&descriptors, buckets, now) {
             (true, bucket) => Verdict::Allowed(bucket),
             (false, bucket) if self.enforced.takes(draws.1) => Verdict::Denied(bucket),
@@ -235,7 +233,11 @@ impl Limit {
     fn takes(&self, descriptor: &Descriptor) -> bool {
         self.is_wild()
             && self.entries.len() == descriptor.len()
-            && self.entries.iter().zip(descriptor).all(|((key, value), (k, v))| key == k && (value.is_empty() || value == v))
+            && self
+                .entries
+                .iter()
+                .zip(descriptor)
+                .all(|((key, value), (k, v))| key == k && (value.is_empty() || value == v))
     }
 
     fn is_wild(&self) -> bool {
@@ -278,4 +280,3 @@ fn shape(bucket: &xds::TokenBucket) -> Result<Shape, &'static str> {
     }
     Ok(Shape { max_tokens: bucket.max_tokens, tokens_per_fill: bucket.tokens_per_fill.unwrap_or(1), fill_interval })
 }
-

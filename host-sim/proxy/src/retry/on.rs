@@ -61,7 +61,9 @@ impl RetryOn {
     /// Reads a comma-separated list; words Envoy does not know are ignored, as there.
     pub fn parse(text: &str) -> RetryOn {
         let words = text.split(',').map(str::trim);
-        words.filter_map(|word| NAMES.iter().find(|(name, _)| *name == word)).fold(RetryOn::NONE, |all, (_, on)| all.or(*on))
+        words
+            .filter_map(|word| NAMES.iter().find(|(name, _)| *name == word))
+            .fold(RetryOn::NONE, |all, (_, on)| all.or(*on))
     }
 
     /// Both sets.

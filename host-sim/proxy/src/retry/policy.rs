@@ -59,11 +59,13 @@ impl RetryPolicy {
         let base = base.max(Duration::from_millis(1));
         let max = back_off.and_then(|back_off| back_off.max_interval).map(|max| max.0);
         if max.is_some_and(|max| max < base) {
-            errors.refuse(&at.field("retry_back_off"), "max_interval must be greater than or equal to the base_interval");
+            errors
+                .refuse(&at.field("retry_back_off"), "max_interval must be greater than or equal to the base_interval");
         }
         let limited = policy.rate_limited_retry_back_off.as_ref();
         let mut header = |matchers: &[xds::HeaderMatcher], field: &str| {
-            let compiled = matchers.iter().enumerate().filter_map(|(n, one)| lower::header(one, &at.item(field, n), errors));
+            let compiled =
+                matchers.iter().enumerate().filter_map(|(n, one)| lower::header(one, &at.item(field, n), errors));
             compiled.collect::<Vec<_>>()
         };
         let response_headers = header(&policy.retriable_headers, "retriable_headers");
@@ -72,14 +74,19 @@ impl RetryPolicy {
             on: RetryOn::parse(&policy.retry_on),
             num_retries: policy.num_retries.unwrap_or(1),
             per_try_timeout: policy.per_try_timeout.map(|timeout| timeout.0).filter(|timeout| !timeout.is_zero()),
-            per_try_idle_timeout: policy.per_try_idle_timeout.map(|timeout| timeout.0).filter(|timeout| !timeout.is_zero()),
+            per_try_idle_timeout: policy
+                .per_try_idle_timeout
+                .map(|timeout| timeout.0)
+                .filter(|timeout| !timeout.is_zero()),
             base_interval: base,
             max_interval: max.unwrap_or(base.saturating_mul(10)),
             status_codes: policy.retriable_status_codes.iter().filter_map(|code| u16::try_from(*code).ok()).collect(),
             response_headers,
             request_headers,
             avoid_previous_hosts: previous_hosts(policy, at, errors),
-            host_selection_attempts: u32::try_from(policy.host_selection_retry_max_attempts.0).unwrap_or_default().max(1),
+            host_selection_attempts: u32::try_from(policy.host_selection_retry_max_attempts.0)
+                .unwrap_or_default()
+                .max(1),
             reset_headers: limited.map(reset_headers).unwrap_or_default(),
             reset_max_interval: limited
                 .and_then(|limited| limited.max_interval)

@@ -76,9 +76,11 @@ impl RetryState {
             return None;
         }
         let policy = policy.cloned().unwrap_or_else(|| Arc::new(RetryPolicy::none()));
-        let parse = |value: &Option<Bytes>| value.as_deref().map_or(RetryOn::NONE, |value| RetryOn::parse(&text(value)));
+        let parse =
+            |value: &Option<Bytes>| value.as_deref().map_or(RetryOn::NONE, |value| RetryOn::parse(&text(value)));
         let mut on = policy.on.or(parse(&on)).or(parse(&grpc_on));
-        let fits = policy.request_headers.is_empty() || policy.request_headers.iter().any(|header| header.matches(request));
+        let fits =
+            policy.request_headers.is_empty() || policy.request_headers.iter().any(|header| header.matches(request));
         if !fits {
             on = RetryOn::NONE;
         }
@@ -132,7 +134,8 @@ impl RetryState {
         if headers::has(response, "x-envoy-ratelimited") {
             return self.on.any(RetryOn::RATE_LIMITED);
         }
-        let status = headers::get(response, ":status").and_then(|status| text(status).parse::<u16>().ok()).unwrap_or_default();
+        let status =
+            headers::get(response, ":status").and_then(|status| text(status).parse::<u16>().ok()).unwrap_or_default();
         let listed = || self.policy.status_codes.contains(&status) || self.more_status_codes.contains(&status);
         (self.on.any(RetryOn::SERVER_ERROR) && (500..600).contains(&status))
             || (self.on.any(RetryOn::GATEWAY_ERROR) && (502..=504).contains(&status))
@@ -218,6 +221,7 @@ fn text(value: &[u8]) -> std::borrow::Cow<'_, str> {
 
 fn list(value: &Option<Bytes>) -> impl Iterator<Item = String> {
     let text = value.as_deref().map(|value| text(value).into_owned()).unwrap_or_default();
-    let words: Vec<String> = text.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<String> =
+        text.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect();
     words.into_iter()
 }

@@ -35,11 +35,7 @@ pub(super) fn table(config: &xds::RouteConfiguration) -> Result<RouteTable, Vec<
     errors.unsupported(&at, "vhds", config.vhds.is_some());
     errors.unsupported(&at, "cluster_specifier_plugins", !config.cluster_specifier_plugins.is_empty());
     errors.unsupported(&at, "vhost_header", !config.vhost_header.is_empty());
-    errors.unsupported(
-        &at,
-        "ignore_path_parameters_in_path_matching",
-        config.ignore_path_parameters_in_path_matching,
-    );
+    errors.unsupported(&at, "ignore_path_parameters_in_path_matching", config.ignore_path_parameters_in_path_matching);
     let shared = Arc::new(ConfigEntry {
         name: Arc::from(config.name.as_str()),
         most_specific_wins: config.most_specific_header_mutations_wins,
@@ -56,7 +52,12 @@ pub(super) fn table(config: &xds::RouteConfiguration) -> Result<RouteTable, Vec<
         }
         virtual_hosts.push(Compiler { config, host, shared: &shared }.virtual_host(&at, &mut errors));
     }
-    errors.into_result(RouteTable { config: shared, hosts, virtual_hosts, ignore_port: config.ignore_port_in_host_matching })
+    errors.into_result(RouteTable {
+        config: shared,
+        hosts,
+        virtual_hosts,
+        ignore_port: config.ignore_port_in_host_matching,
+    })
 }
 
 /// One virtual host being compiled.
@@ -141,7 +142,10 @@ impl Compiler<'_> {
         };
         let max = self.config.max_direct_response_body_size_bytes.unwrap_or(DEFAULT_MAX_BODY);
         if u32::try_from(body.len()).is_ok_and(|length| length > max) {
-            errors.refuse(&at.field("body"), format_args!("response body size is {} bytes; maximum is {max}", body.len()));
+            errors.refuse(
+                &at.field("body"),
+                format_args!("response body size is {} bytes; maximum is {max}", body.len()),
+            );
             return None;
         }
         Some(Action::Direct { status, body })
@@ -166,7 +170,8 @@ impl Compiler<'_> {
             errors.unsupported(at, field, set);
         }
         let retry = action.retry_policy.as_ref().or(self.host.retry_policy.as_ref());
-        let mirrors = [&action.request_mirror_policies, &self.host.request_mirror_policies, &self.config.request_mirror_policies];
+        let mirrors =
+            [&action.request_mirror_policies, &self.host.request_mirror_policies, &self.config.request_mirror_policies];
         let mirrors = mirrors.into_iter().find(|mirrors| !mirrors.is_empty()).into_iter().flatten().enumerate();
         let some = |duration: Option<xds::Duration>| duration.map(|duration| duration.0);
         let limits = action.max_stream_duration.as_ref();
@@ -183,7 +188,8 @@ impl Compiler<'_> {
             timeout: Some(some(action.timeout).unwrap_or(DEFAULT_TIMEOUT)).filter(|timeout| !timeout.is_zero()),
             idle_timeout: some(action.idle_timeout),
             max_stream_duration: limits.and_then(|limits| some(limits.max_stream_duration)),
-            max_grpc_timeout: some(action.max_grpc_timeout).or_else(|| limits.and_then(|limits| some(limits.grpc_timeout_header_max))),
+            max_grpc_timeout: some(action.max_grpc_timeout)
+                .or_else(|| limits.and_then(|limits| some(limits.grpc_timeout_header_max))),
             grpc_timeout_offset: some(action.grpc_timeout_offset),
             retry: retry.map(|retry| Arc::new(RetryPolicy::compile(retry, &at.field("retry_policy"), errors))),
             mirrors: mirrors
@@ -338,7 +344,8 @@ fn host_rewrite(action: &xds::RouteAction, at: &Path<'_>, errors: &mut Errors) -
 
 fn redirect(action: &xds::RedirectAction, at: &Path<'_>, errors: &mut Errors) -> Option<Redirect> {
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let scheme = if action.https_redirect == Some(true) { Some("https".to_owned()) } else { action.scheme_redirect.clone() };
+    let scheme =
+        if action.https_redirect == Some(true) { Some("https".to_owned()) } else { action.scheme_redirect.clone() };
     let port = u16::try_from(action.port_redirect).ok();
     let port = errors.note(&at.field("port_redirect"), port.ok_or("a port is at most 65535"))?;
     let path = if let Some(path) = action.path_redirect.as_deref().and_then(text) {

@@ -29,7 +29,10 @@ pub(super) fn path(route: &xds::RouteMatch, at: &Path<'_>, errors: &mut Errors) 
         return template(policy, &at.field("path_match_policy"), errors);
     }
     if route.connect_matcher.is_none() {
-        errors.refuse(at, "a route needs prefix, path, path_separated_prefix, safe_regex, path_match_policy or connect_matcher");
+        errors.refuse(
+            at,
+            "a route needs prefix, path, path_separated_prefix, safe_regex, path_match_policy or connect_matcher",
+        );
     }
     PathMatcher::any()
 }
@@ -88,7 +91,11 @@ pub(crate) fn header(matcher: &xds::HeaderMatcher, at: &Path<'_>, errors: &mut E
     };
     // `present_match: false` asks for absence.
     let absent = matcher.present_match == Some(false);
-    Some(made.any_copy().inverted(matcher.invert_match != absent).missing_as_empty(matcher.treat_missing_header_as_empty))
+    Some(
+        made.any_copy()
+            .inverted(matcher.invert_match != absent)
+            .missing_as_empty(matcher.treat_missing_header_as_empty),
+    )
 }
 
 enum HeaderTest {

@@ -164,7 +164,8 @@ fn set_host(request: &mut HeaderList, forward: &Forward, host: Bytes, options: R
         headers::set_slot(request, "x-envoy-original-host", old.clone());
     }
     if forward.append_x_forwarded_host && !old.is_empty() {
-        let hosts = headers::get(request, "x-forwarded-host").map_or_else(|| old.clone(), |hosts| headers::joined(hosts, &old));
+        let hosts =
+            headers::get(request, "x-forwarded-host").map_or_else(|| old.clone(), |hosts| headers::joined(hosts, &old));
         headers::set_slot(request, "x-forwarded-host", hosts);
     }
     headers::set_slot(request, ":authority", host);
@@ -200,7 +201,8 @@ impl Timeouts {
             let asked = take("x-envoy-upstream-rq-timeout-ms");
             let asked_per_try = take("x-envoy-upstream-rq-per-try-timeout-ms");
             alternative_response = take("x-envoy-upstream-rq-timeout-alt-response").is_some();
-            let expected = headers::get(request, "x-envoy-expected-rq-timeout-ms").filter(|_| options.respect_expected_rq_timeout);
+            let expected =
+                headers::get(request, "x-envoy-expected-rq-timeout-ms").filter(|_| options.respect_expected_rq_timeout);
             if let Some(asked) = expected.and_then(millis).or_else(|| asked.as_ref().and_then(millis)) {
                 global = some(asked);
             }
@@ -287,7 +289,13 @@ impl Mirror {
     }
 
     /// The copy, made of the request as it is sent on. `node` is the gateway's own address.
-    pub fn copy(&self, request: &HeaderList, connection: &ConnectionInfo, stream: &StreamInfo, node: IpAddr) -> HeaderList {
+    pub fn copy(
+        &self,
+        request: &HeaderList,
+        connection: &ConnectionInfo,
+        stream: &StreamInfo,
+        node: IpAddr,
+    ) -> HeaderList {
         let mut copy = request.clone();
         self.mutations.apply_to_request(&mut copy, connection, stream);
         if let Some(host) = &self.host {
@@ -297,7 +305,8 @@ impl Mirror {
         }
         headers::set_slot(&mut copy, "x-envoy-internal", Bytes::from_static(b"true"));
         let node = Bytes::from(node.to_string());
-        let hops = headers::get(&copy, "x-forwarded-for").map_or_else(|| node.clone(), |hops| headers::joined(hops, &node));
+        let hops =
+            headers::get(&copy, "x-forwarded-for").map_or_else(|| node.clone(), |hops| headers::joined(hops, &node));
         headers::set_slot(&mut copy, "x-forwarded-for", hops);
         copy
     }

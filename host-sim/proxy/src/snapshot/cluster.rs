@@ -60,7 +60,11 @@ const IDLE: Duration = Duration::from_secs(3600);
 const BUFFER: usize = 1024 * 1024;
 
 impl ClusterConfig {
-    pub(crate) fn compile(cluster: &xds::Cluster, secrets: &tls::Secrets, registry: &Registry) -> Result<ClusterConfig, Vec<String>> {
+    pub(crate) fn compile(
+        cluster: &xds::Cluster,
+        secrets: &tls::Secrets,
+        registry: &Registry,
+    ) -> Result<ClusterConfig, Vec<String>> {
         let mut problems = Vec::new();
         let options = cluster.typed_extension_protocol_options.values().find_map(|options| match options {
             xds::ExtensionProtocolOptions::Http(options) => Some(options.as_ref().clone()),
@@ -69,9 +73,14 @@ impl ClusterConfig {
         let options = options.unwrap_or_default();
         let common = options.common_http_protocol_options.as_ref().or(cluster.common_http_protocol_options.as_ref());
         let downstream = options.use_downstream_protocol_config.as_ref();
-        let http2 = options.explicit_http_config.as_ref().or(downstream).and_then(|config| config.http2_protocol_options.as_ref());
+        let http2 = options
+            .explicit_http_config
+            .as_ref()
+            .or(downstream)
+            .and_then(|config| config.http2_protocol_options.as_ref());
         let http2 = http2.or(cluster.http2_protocol_options.as_ref());
-        let follows = downstream.is_some() || cluster.protocol_selection == xds::ClusterProtocolSelection::UseDownstreamProtocol;
+        let follows =
+            downstream.is_some() || cluster.protocol_selection == xds::ClusterProtocolSelection::UseDownstreamProtocol;
         let protocol = match (follows, http2) {
             (true, _) => ClusterProtocol::AsDownstream,
             (false, Some(_)) => ClusterProtocol::Always(Protocols::Http2),
@@ -81,7 +90,8 @@ impl ClusterConfig {
             problems.push(problem);
             None
         });
-        let max_requests = common.and_then(|common| common.max_requests_per_connection).or(cluster.max_requests_per_connection);
+        let max_requests =
+            common.and_then(|common| common.max_requests_per_connection).or(cluster.max_requests_per_connection);
         let idle = common.and_then(|common| common.idle_timeout).map_or(IDLE, |timeout| timeout.0);
         let plan = ClusterPlan::compile(cluster, &mut resolve);
         let plan = plan.map_err(|found| problems.extend(found.iter().map(ToString::to_string)));
@@ -105,7 +115,10 @@ impl ClusterConfig {
                 connection_window: http2.and_then(|options| options.initial_connection_window_size),
             },
             tls,
-            buffer_limit: cluster.per_connection_buffer_limit_bytes.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(BUFFER),
+            buffer_limit: cluster
+                .per_connection_buffer_limit_bytes
+                .and_then(|limit| usize::try_from(limit).ok())
+                .unwrap_or(BUFFER),
             default_circuit: circuit(xds::RoutingPriority::Default),
             high_circuit: circuit(xds::RoutingPriority::High),
             active: plan.endpoints.iter().map(|_| AtomicU64::new(0)).collect(),
@@ -127,7 +140,8 @@ impl ClusterConfig {
     pub(crate) fn health_since(&self, seen: u64) -> Option<(u64, Vec<bool>)> {
         let health = self.health.load(Ordering::Acquire);
         (health != seen).then(|| {
-            let detector = self.detector.as_ref().map(|detector| detector.lock().unwrap_or_else(PoisonError::into_inner));
+            let detector =
+                self.detector.as_ref().map(|detector| detector.lock().unwrap_or_else(PoisonError::into_inner));
             let ejected = |host| detector.as_ref().is_some_and(|detector| detector.is_ejected(host));
             let healthy = self.plan.endpoints.iter().enumerate();
             (health, healthy.map(|(host, endpoint)| endpoint.healthy && !ejected(host)).collect())
@@ -213,7 +227,8 @@ impl ClusterConfig {
 
 fn tls(cluster: &xds::Cluster, secrets: &tls::Secrets) -> Result<Option<tls::Upstream>, String> {
     let everyone = |entry: &&xds::TransportSocketMatch| entry.r#match.as_ref().is_none_or(serde_json::Map::is_empty);
-    let matched = cluster.transport_socket_matches.iter().find(everyone).and_then(|entry| entry.transport_socket.as_ref());
+    let matched =
+        cluster.transport_socket_matches.iter().find(everyone).and_then(|entry| entry.transport_socket.as_ref());
     match matched.or(cluster.transport_socket.as_ref()).and_then(|socket| socket.typed_config.as_ref()) {
         None | Some(xds::TransportSocketConfig::RawBuffer(_)) => Ok(None),
         Some(xds::TransportSocketConfig::UpstreamTls(context)) => {

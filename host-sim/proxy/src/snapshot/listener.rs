@@ -47,9 +47,14 @@ const TCP_IDLE: Duration = Duration::from_secs(3600);
 const INSPECTION: Duration = Duration::from_secs(15);
 
 impl ListenerConfig {
-    pub(crate) fn compile(listener: &xds::Listener, secrets: &Secrets, loader: &Loader<'_>) -> Result<ListenerConfig, ChainError> {
+    pub(crate) fn compile(
+        listener: &xds::Listener,
+        secrets: &Secrets,
+        loader: &Loader<'_>,
+    ) -> Result<ListenerConfig, ChainError> {
         let mut problems = Vec::new();
-        let address = address(listener.address.as_ref()).map_err(|problem| problems.push(format!("address: {problem}")));
+        let address =
+            address(listener.address.as_ref()).map_err(|problem| problems.push(format!("address: {problem}")));
         let inspector = listener.listener_filters.iter().any(|filter| filter.name.ends_with("tls_inspector"));
         let mut chains = Vec::new();
         for (at, chain) in listener.filter_chains.iter().chain(&listener.default_filter_chain).enumerate() {
@@ -62,8 +67,11 @@ impl ListenerConfig {
             }
         }
         let default = listener.default_filter_chain.is_some().then_some(listener.filter_chains.len());
-        let choice = FilterChains::new(&listener.filter_chains, default).map_err(|error| problems.push(error.to_string()));
-        let (Ok(address), Ok(choice), true) = (address, choice, problems.is_empty()) else { return Err(ChainError::Config(problems)) };
+        let choice =
+            FilterChains::new(&listener.filter_chains, default).map_err(|error| problems.push(error.to_string()));
+        let (Ok(address), Ok(choice), true) = (address, choice, problems.is_empty()) else {
+            return Err(ChainError::Config(problems));
+        };
         let timeout = listener.listener_filters_timeout.map_or(INSPECTION, |timeout| timeout.0);
         Ok(ListenerConfig {
             name: listener.name.as_str().into(),
@@ -92,7 +100,10 @@ impl FilterChain {
             ..xds::FilterChainMatch::default()
         };
         if understood != conditions {
-            problems.push("filter_chain_match: only server_names, transport_protocol and application_protocols are supported".to_owned());
+            problems.push(
+                "filter_chain_match: only server_names, transport_protocol and application_protocols are supported"
+                    .to_owned(),
+            );
         }
         let tls = match chain.transport_socket.as_ref().and_then(|socket| socket.typed_config.as_ref()) {
             None | Some(xds::TransportSocketConfig::RawBuffer(_)) => None,
@@ -135,7 +146,8 @@ fn network(filters: &[xds::NetworkFilter], loader: &Loader<'_>) -> Result<Networ
             }
             Some(xds::NetworkFilterConfig::TcpProxy(proxy)) => return Ok(Network::Tcp(Arc::new(tcp_proxy(proxy)))),
             // Istio's own network filters (statistics, metadata exchange) change nothing about where bytes go.
-            Some(xds::NetworkFilterConfig::Other(any)) if any.type_name().contains("istio") || any.type_name().contains("stats") => {}
+            Some(xds::NetworkFilterConfig::Other(any))
+                if any.type_name().contains("istio") || any.type_name().contains("stats") => {}
             Some(other) => return refused(format!("filters[{at}]: {} is not supported", other.type_name())),
             None => return refused(format!("filters[{at}]: no typed_config")),
         }

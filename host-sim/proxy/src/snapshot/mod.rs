@@ -1,12 +1,12 @@
 //! A configuration, compiled: everything that can be decided before the first connection. Immutable, shared by the workers.
 
 mod cluster;
+mod connection_manager;
 mod listener;
-mod manager;
 
 pub(crate) use cluster::ClusterConfig;
+pub(crate) use connection_manager::ManagerConfig;
 pub(crate) use listener::{ListenerConfig, Network, TcpProxy};
-pub(crate) use manager::ManagerConfig;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -48,16 +48,20 @@ impl Compiler<'_> {
                         problems.push(format!("clusters[{at}]: a second cluster is named \"{}\"", cluster.name));
                     }
                 }
-                Err(found) => problems.extend(found.into_iter().map(|text| format!("clusters[{at}] \"{}\": {text}", cluster.name))),
+                Err(found) => problems
+                    .extend(found.into_iter().map(|text| format!("clusters[{at}] \"{}\": {text}", cluster.name))),
             }
         }
         let mut listeners = Vec::new();
         for (at, listener) in resources.listeners.iter().enumerate() {
             match ListenerConfig::compile(listener, &secrets, &self.loader) {
                 Ok(compiled) => listeners.push(Arc::new(compiled)),
-                Err(ChainError::Module { plugin, reason }) => return Err(StartError::Module { plugin, reason, log: Vec::new() }),
+                Err(ChainError::Module { plugin, reason }) => {
+                    return Err(StartError::Module { plugin, reason, log: Vec::new() });
+                }
                 Err(ChainError::Config(found)) => {
-                    problems.extend(found.into_iter().map(|text| format!("listeners[{at}] \"{}\": {text}", listener.name)));
+                    problems
+                        .extend(found.into_iter().map(|text| format!("listeners[{at}] \"{}\": {text}", listener.name)));
                 }
             }
         }

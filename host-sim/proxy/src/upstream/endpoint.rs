@@ -66,7 +66,11 @@ impl Counted {
         endpoint.open.set(endpoint.open.get() + 1);
         cluster.stats.upstream_cx_total.inc();
         cluster.stats.upstream_cx_active.inc();
-        Counted { config: Arc::clone(&cluster.config), stats: Arc::clone(&cluster.stats), endpoint: Rc::clone(endpoint) }
+        Counted {
+            config: Arc::clone(&cluster.config),
+            stats: Arc::clone(&cluster.stats),
+            endpoint: Rc::clone(endpoint),
+        }
     }
 }
 
@@ -98,7 +102,12 @@ impl Endpoint {
     }
 
     /// A connection for one HTTP/1 request: an idle one that is still good, a new one, or one that another request gives back.
-    pub(crate) async fn http1(self: &Rc<Endpoint>, cluster: &Cluster, now: Duration, sni: Option<&Bytes>) -> Result<Http1Connection, Broken> {
+    pub(crate) async fn http1(
+        self: &Rc<Endpoint>,
+        cluster: &Cluster,
+        now: Duration,
+        sni: Option<&Bytes>,
+    ) -> Result<Http1Connection, Broken> {
         if let Some(idle) = self.pop_idle(cluster, now) {
             return Ok(idle);
         }
@@ -165,7 +174,11 @@ impl Endpoint {
     }
 
     /// The HTTP/2 connection, opened if there is none. Requests that come while it is being opened wait for it.
-    pub(crate) async fn http2(self: &Rc<Endpoint>, cluster: &Cluster, sni: Option<&Bytes>) -> Result<Http2Connection, Broken> {
+    pub(crate) async fn http2(
+        self: &Rc<Endpoint>,
+        cluster: &Cluster,
+        sni: Option<&Bytes>,
+    ) -> Result<Http2Connection, Broken> {
         let mut slot = self.http2.lock().await;
         if let Some(connection) = slot.as_ref().filter(|connection| !connection.sender.is_closed()) {
             return Ok(connection.clone());
@@ -201,7 +214,12 @@ impl Endpoint {
         Ok(connection)
     }
 
-    async fn connect(&self, cluster: &Cluster, sni: Option<&Bytes>, alpn: &[&[u8]]) -> Result<(Io, Option<SocketAddr>), Broken> {
+    async fn connect(
+        &self,
+        cluster: &Cluster,
+        sni: Option<&Bytes>,
+        alpn: &[&[u8]],
+    ) -> Result<(Io, Option<SocketAddr>), Broken> {
         let connecting = async {
             let stream = TcpStream::connect(self.address).await.map_err(|error| connect_error(&error))?;
             // Latency matters more than packets; Envoy does the same.
@@ -210,7 +228,8 @@ impl Endpoint {
             let io = match &cluster.config.tls {
                 None => Io::Plain(stream),
                 Some(tls) => {
-                    let name = cluster.config.plan.endpoints.get(self.index).and_then(|endpoint| endpoint.hostname.as_deref());
+                    let name =
+                        cluster.config.plan.endpoints.get(self.index).and_then(|endpoint| endpoint.hostname.as_deref());
                     encrypted(tls, stream, &cluster.config, sni, name, alpn).await?
                 }
             };

@@ -61,11 +61,7 @@ impl Http1Exchange {
     pub(crate) async fn send_head(&self, list: &[(Bytes, Bytes)], end: bool) -> Result<(), Broken> {
         let framing = encode_request(list, end, &mut self.wire.output());
         self.framing.set(framing);
-        if end {
-            self.finish().await
-        } else {
-            Ok(())
-        }
+        if end { self.finish().await } else { Ok(()) }
     }
 
     /// Writes a piece of the body. Trailers are dropped, as Envoy does unless told to keep them.

@@ -84,7 +84,8 @@ const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Au
 /// RFC 9110's preferred form.
 fn imf_fixdate(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let named = |names: &[&'static str], at: u64| usize::try_from(at).ok().and_then(|at| names.get(at).copied()).unwrap_or("");
+    let named =
+        |names: &[&'static str], at: u64| usize::try_from(at).ok().and_then(|at| names.get(at).copied()).unwrap_or("");
     // Civil date from a day count, by shifting the year to begin in March (Howard Hinnant's algorithm).
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
@@ -122,7 +123,10 @@ mod tests {
 
     #[test]
     fn a_seed_and_a_worker_make_the_dice() {
-        let rolls = |seed, worker| { let dice = Dice::seeded(seed, worker); [dice.roll(), dice.roll()] };
+        let rolls = |seed, worker| {
+            let dice = Dice::seeded(seed, worker);
+            [dice.roll(), dice.roll()]
+        };
         assert_eq!(rolls(7, 0), rolls(7, 0));
         assert_ne!(rolls(7, 0), rolls(7, 1));
         assert_ne!(rolls(7, 0), rolls(8, 0));

@@ -23,7 +23,8 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(super) fn build(config: &Arc<ClusterConfig>, stats: Arc<ClusterStats>, dice: &Dice) -> Cluster {
         let plan = &config.plan;
-        let balancer = LoadBalancer::new(plan.policy.clone(), Arc::clone(&plan.endpoints), plan.panic_threshold, dice.roll());
+        let balancer =
+            LoadBalancer::new(plan.policy.clone(), Arc::clone(&plan.endpoints), plan.panic_threshold, dice.roll());
         let endpoints = plan.endpoints.iter().enumerate();
         Cluster {
             config: Arc::clone(config),

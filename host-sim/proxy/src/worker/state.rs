@@ -38,9 +38,15 @@ impl State {
     ///
     /// # Errors
     /// A module that does not start.
-    pub(crate) fn build(snapshot: &Arc<Snapshot>, around: &Rc<Surroundings>, previous: Option<&State>) -> Result<State, StartError> {
+    pub(crate) fn build(
+        snapshot: &Arc<Snapshot>,
+        around: &Rc<Surroundings>,
+        previous: Option<&State>,
+    ) -> Result<State, StartError> {
         let clusters = snapshot.clusters.iter().map(|(name, config)| {
-            let kept = previous.and_then(|state| state.clusters.get(name)).filter(|cluster| Arc::ptr_eq(&cluster.config, config));
+            let kept = previous
+                .and_then(|state| state.clusters.get(name))
+                .filter(|cluster| Arc::ptr_eq(&cluster.config, config));
             let fresh = || {
                 let stats = around.registry.cluster(&config.source, around.index);
                 Rc::new(Cluster::build(config, stats, &around.dice))
@@ -79,7 +85,9 @@ impl State {
 
     fn plugins(&self) -> Vec<Rc<Plugin>> {
         let filters = self.managers.values().flat_map(|manager| manager.filters.iter());
-        filters.filter_map(|filter| if let Kind::Wasm(plugin) = &filter.kind { Some(Rc::clone(plugin)) } else { None }).collect()
+        filters
+            .filter_map(|filter| if let Kind::Wasm(plugin) = &filter.kind { Some(Rc::clone(plugin)) } else { None })
+            .collect()
     }
 }
 
@@ -93,10 +101,11 @@ impl Manager {
         let mut filters = Vec::with_capacity(config.filters.len());
         for filter in &config.filters {
             let mut running = |wasm: &WasmConfig| plugins.iter().find(|plugin| plugin.is_of(wasm)).map(Rc::clone);
-            let filter = Filter::build(filter, &config.stat_prefix, around, &mut running).map_err(|(plugin, error)| {
-                let log = error.log().iter().map(|line| line.text.clone()).collect();
-                StartError::Module { plugin, reason: error.to_string(), log }
-            })?;
+            let filter =
+                Filter::build(filter, &config.stat_prefix, around, &mut running).map_err(|(plugin, error)| {
+                    let log = error.log().iter().map(|line| line.text.clone()).collect();
+                    StartError::Module { plugin, reason: error.to_string(), log }
+                })?;
             if let Kind::Wasm(plugin) = &filter.kind {
                 plugins.push(Rc::clone(plugin));
             }

@@ -95,7 +95,8 @@ impl Drop for WorkerHandle {
 
 async fn run(setup: WorkerSetup, commands: UnboundedSender<Command>, mut inbox: UnboundedReceiver<Command>) {
     let dice = Dice::seeded(setup.seed, setup.index);
-    let around = Surroundings::new(setup.index, setup.clock, dice, setup.registry.clone(), setup.shared.clone(), commands);
+    let around =
+        Surroundings::new(setup.index, setup.clock, dice, setup.registry.clone(), setup.shared.clone(), commands);
     let around = Rc::new(around);
     let Some((worker, mut accepting)) = first_configuration(&setup, &around, &mut inbox).await else { return };
     tokio::task::spawn_local(sweep(Rc::clone(&worker)));

@@ -52,7 +52,8 @@ const DELAYED_CLOSE: Duration = Duration::from_secs(1);
 impl ManagerConfig {
     pub(crate) fn compile(hcm: &xds::HttpConnectionManager, loader: &Loader<'_>) -> Result<ManagerConfig, ChainError> {
         let mut problems = Vec::new();
-        let mut edge = EdgeConfig::compile(hcm).map_err(|invalid| problems.push(invalid.to_string())).unwrap_or_default();
+        let mut edge =
+            EdgeConfig::compile(hcm).map_err(|invalid| problems.push(invalid.to_string())).unwrap_or_default();
         edge.path.cut_fragment = loader.cut_fragment;
         let common = hcm.common_http_protocol_options.as_ref();
         let routes = routes(hcm).map_err(|found| problems.extend(found));
@@ -61,7 +62,10 @@ impl ManagerConfig {
         };
         let limits = HeadLimits {
             bytes: usize::try_from(hcm.max_request_headers_kb.unwrap_or(60)).unwrap_or(60).saturating_mul(1024),
-            count: common.and_then(|common| common.max_headers_count).and_then(|count| usize::try_from(count).ok()).unwrap_or(100),
+            count: common
+                .and_then(|common| common.max_headers_count)
+                .and_then(|count| usize::try_from(count).ok())
+                .unwrap_or(100),
         };
         let timeouts = Timeouts {
             idle: some(common.and_then(|common| common.idle_timeout), Some(IDLE)),
@@ -103,7 +107,9 @@ impl ManagerConfig {
 
 fn routes(hcm: &xds::HttpConnectionManager) -> Result<RouteTable, Vec<String>> {
     let Some(config) = &hcm.route_config else {
-        return Err(vec!["route_config: routes must be here in full; rds and scoped_routes ask a control plane".to_owned()]);
+        return Err(vec![
+            "route_config: routes must be here in full; rds and scoped_routes ask a control plane".to_owned(),
+        ]);
     };
     RouteTable::compile(config).map_err(|found| found.iter().map(|error| format!("route_config.{error}")).collect())
 }
