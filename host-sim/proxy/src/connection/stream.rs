@@ -136,9 +136,7 @@ impl Stream {
         };
         let stats = &self.manager.stats;
         stats.downstream_rq_active.dec();
-        stats.downstream_rq_completed.inc();
         stats.downstream_rq_time.record(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-        self.manager.listener_stats.downstream_rq_completed.inc();
         if let Some(status) = status {
             stats.charge_response(status);
             self.manager.listener_stats.charge_response(status);
