@@ -14,7 +14,7 @@ use super::wire::{Io, Wire};
 use super::{BodySource, Remembered, serve_http2};
 use crate::edge::{ConnectionInfo, Protocol};
 use crate::headers;
-use crate::http1::{BodyDecoder, BodyKind, HeadReader, Refusal, RequestHead, encode_response, parse_request};
+use crate::http1::{BodyDecoder, BodyKind, HeadReader, Refusal, RequestHead, early_refusal, encode_response, parse_request};
 use crate::worker::{Manager, Open, Place, Worker};
 
 /// What an HTTP/2 client says first.
@@ -136,6 +136,9 @@ impl Connection {
                 Ok(Some(head)) => return Some(Ok(head)),
                 Ok(None) => {}
                 Err(_) => return Some(Err(Refusal::TOO_LARGE)),
+            }
+            if let Some(refusal) = early_refusal(&self.wire.input()) {
+                return Some(Err(refusal));
             }
             let waiting = !reader.has_begun();
             if waiting {

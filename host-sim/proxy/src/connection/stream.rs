@@ -105,8 +105,11 @@ impl Stream {
         }
     }
 
-    /// Ends the stream before its time.
+    /// Ends the stream before its time. What the client has been sent so far reaches it.
     async fn stop(&self, stop: Stop) {
+        if self.responder.has_begun() && self.responder.flush().await.is_err() {
+            return;
+        }
         match stop {
             // A client that went away has nobody to be told.
             Stop::Reply(reply) if !self.responder.has_begun() => drop(self.reply(reply).await),

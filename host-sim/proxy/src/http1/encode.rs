@@ -24,8 +24,8 @@ pub fn encode_response(list: &[(Bytes, Bytes)], end: bool, head_request: bool, o
     out.put_u8(b' ');
     out.put_slice(reason(code).as_bytes());
     out.put_slice(b"\r\n");
-    let has_length = encode_fields(list, out);
-    let bodiless = code < 200 || code == 204;
+    let has_length = encode_fields(list, |_, _| false, out);
+    let bodiless = code < 200 || code == 204 || code == 304;
     let framing = if code == 101 {
         Framing::Raw
     } else if has_length {
@@ -37,7 +37,7 @@ pub fn encode_response(list: &[(Bytes, Bytes)], end: bool, head_request: bool, o
         Framing::Forbidden
     } else {
         out.put_slice(b"transfer-encoding: chunked\r\n");
-        if head_request || code == 304 { Framing::Forbidden } else { Framing::Chunked }
+        if head_request { Framing::Forbidden } else { Framing::Chunked }
     };
     out.put_slice(b"\r\n");
     framing
@@ -52,8 +52,11 @@ pub fn encode_request(list: &[(Bytes, Bytes)], end: bool, out: &mut BytesMut) ->
     out.put_u8(b' ');
     out.put_slice(target.map_or(&b"/"[..], |target| target.as_ref()));
     out.put_slice(b" HTTP/1.1\r\n");
-    let has_length = encode_fields(list, out);
-    let framing = if has_length || connect || headers::has(list, "upgrade") {
+    let upgrade = headers::has(list, "upgrade");
+    // The connection manager notes that an upgrade has no body; the origin is not told.
+    let unsaid = |name: &[u8], value: &[u8]| upgrade && name == b"content-length" && value == b"0";
+    let has_length = encode_fields(list, unsaid, out);
+    let framing = if has_length || connect || upgrade {
         Framing::Raw
     } else if end {
         if !matches!(method, b"GET" | b"HEAD" | b"DELETE" | b"TRACE") {
@@ -78,7 +81,7 @@ pub fn encode_chunk(data: &[u8], out: &mut BytesMut) {
 }
 
 /// Says whether `content-length` was among them.
-fn encode_fields(list: &[(Bytes, Bytes)], out: &mut BytesMut) -> bool {
+fn encode_fields(list: &[(Bytes, Bytes)], unsaid: impl Fn(&[u8], &[u8]) -> bool, out: &mut BytesMut) -> bool {
     let length: usize = list.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
     out.reserve(length + 64);
     let mut has_length = false;
@@ -86,6 +89,7 @@ fn encode_fields(list: &[(Bytes, Bytes)], out: &mut BytesMut) -> bool {
         let name: &[u8] = match name.as_ref() {
             b":authority" => b"host",
             [b':', ..] => continue,
+            name if unsaid(name, value) => continue,
             name => name,
         };
         has_length |= name == b"content-length";
@@ -102,8 +106,6 @@ pub fn reason(status: u16) -> &'static str {
     match status {
         100 => "Continue",
         101 => "Switching Protocols",
-        102 => "Processing",
-        103 => "Early Hints",
         200 => "OK",
         201 => "Created",
         202 => "Accepted",
@@ -160,6 +162,7 @@ pub fn reason(status: u16) -> &'static str {
         508 => "Loop Detected",
         510 => "Not Extended",
         511 => "Network Authentication Required",
+        599 => "Last Unassigned Server Error Code",
         _ => "Unknown",
     }
 }

@@ -30,16 +30,22 @@ pub struct HeadTooLong;
 #[derive(Debug, Default)]
 pub struct HeadReader {
     scanned: usize,
+    keeps_blank: bool,
 }
 
 impl HeadReader {
+    /// For responses: nothing may stand before them.
+    pub fn of_responses() -> HeadReader {
+        HeadReader { scanned: 0, keeps_blank: true }
+    }
+
     /// Takes a whole head off the front of `buffer`, the blank line included; `None` until there is one. Empty lines before
-    /// the first are dropped.
+    /// a request are dropped; a response has none.
     ///
     /// # Errors
     /// The head is longer than `limit` bytes, complete or not.
     pub fn take(&mut self, buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, HeadTooLong> {
-        if self.scanned == 0 {
+        if self.scanned == 0 && !self.keeps_blank {
             let blank = buffer.iter().take_while(|&&byte| byte == b'\r' || byte == b'\n').count();
             buffer.advance(blank);
         }

@@ -19,5 +19,5 @@ mod target;
 pub use body::{BodyDecoder, Decoded, InvalidBody};
 pub use encode::{Framing, encode_chunk, encode_request, encode_response, reason};
 pub use fields::{HeadLimits, HeadReader, HeadTooLong};
-pub use request::{BodyKind, Refusal, RefusalKind, RequestHead, parse_request};
+pub use request::{BodyKind, Refusal, RefusalKind, RequestHead, early_refusal, parse_request};
 pub use response::{InvalidResponse, ResponseBody, ResponseHead, parse_response};

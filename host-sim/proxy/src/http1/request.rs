@@ -135,6 +135,15 @@ pub fn parse_request(head: &Bytes, limits: HeadLimits, tls: bool) -> Result<Requ
     finish(list, framing, &line)
 }
 
+/// What Envoy says to a head that is not complete: bytes no request begins with, and a first line that is none, are answered at once.
+pub fn early_refusal(buffer: &[u8]) -> Option<Refusal> {
+    if buffer.first().is_some_and(|first| *first <= b' ') {
+        return Some(Refusal::CODEC);
+    }
+    let line = buffer.get(..buffer.iter().position(|&byte| byte == b'\n')?)?;
+    RequestLine::parse(&Bytes::copy_from_slice(line)).err()
+}
+
 struct RequestLine {
     method: Bytes,
     target: Target,

@@ -11,7 +11,7 @@ use crate::headers::{self, HeaderList, Side};
 /// What an upstream answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResponseHead {
-    /// The status, 100 to 999.
+    /// The status, 100 to 9999.
     pub status: u16,
     /// `:status` first.
     pub headers: HeaderList,
@@ -78,16 +78,15 @@ pub fn status_bytes(status: u16) -> Bytes {
 }
 
 fn status_line(line: &[u8]) -> Result<(u16, bool), InvalidResponse> {
-    let line = line.trim_ascii_end();
-    let mut words = line.splitn(3, |&byte| byte == b' ');
-    let version = words.next().unwrap_or_default();
-    let is_1_1 = match version {
-        b"HTTP/1.1" => true,
-        b"HTTP/1.0" => false,
+    let mut words = line.split(|&byte| matches!(byte, b' ' | b'\t' | b'\r')).filter(|word| !word.is_empty());
+    let is_1_1 = match words.next() {
+        Some(b"HTTP/1.1") => true,
+        Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit() => false,
         _ => return Err(InvalidResponse),
     };
     match words.next() {
-        Some(digits @ [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9']) => {
+        // Envoy takes a fourth digit, too.
+        Some(digits @ ([b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9'])) => {
             let status = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
             status.map(|status| (status, is_1_1)).ok_or(InvalidResponse)
         }
@@ -122,7 +121,8 @@ fn body(
     upgrading: bool,
 ) -> Result<ResponseBody, InvalidResponse> {
     if status == 101 {
-        return if upgrading { Ok(ResponseBody::Framed(BodyKind::Tunnel)) } else { Err(InvalidResponse) };
+        // Nobody asked: an answer like any other without a body.
+        return Ok(if upgrading { ResponseBody::Framed(BodyKind::Tunnel) } else { ResponseBody::None });
     }
     if method == b"CONNECT" && (200..300).contains(&status) {
         return Ok(ResponseBody::Framed(BodyKind::Tunnel));
@@ -177,9 +177,12 @@ mod tests {
             ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n", "GET", None),
             ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 3\r\n\r\n", "GET", None),
             ("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n", "GET", None),
-            ("HTTP/1.1 101 X\r\n\r\n", "GET", None),
+            ("HTTP/1.1 101 X\r\n\r\n", "GET", Some((101, ResponseBody::None, false))),
+            ("HTTP/1.1  200\tOK\r\ncontent-length: 0\r\n\r\n", "GET", Some((200, ResponseBody::None, false))),
+            ("HTTP/2.0 200 X\r\ncontent-length: 0\r\n\r\n", "GET", Some((200, ResponseBody::None, true))),
+            ("HTTP/1.1 1000 X\r\ncontent-length: 0\r\n\r\n", "GET", Some((1000, ResponseBody::None, false))),
             ("HTTP/1.1 20 X\r\n\r\n", "GET", None),
-            ("HTTP/2.0 200 X\r\n\r\n", "GET", None),
+            ("http/1.1 200 X\r\n\r\n", "GET", None),
             ("hello\r\n\r\n", "GET", None),
         ] {
             assert_eq!(read(text, method), expected, "{text}");

@@ -41,6 +41,9 @@ impl Sender<'_> {
     }
 }
 
+/// Interim answers that are passed on; the others are dropped.
+const INTERIM: [u16; 4] = [100, 102, 103, 104];
+
 /// Forwards a request along its route.
 pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destination: &Destination) -> Result<(), Stop> {
     let Some(forward) = route.forward() else { return Ok(()) };
@@ -283,7 +286,7 @@ impl<'s> Routed<'s> {
             if waiting.status >= 200 || waiting.status == 101 {
                 break waiting;
             }
-            if stream.manager.config.edge.proxy_100_continue {
+            if stream.manager.config.edge.proxy_100_continue && INTERIM.contains(&waiting.status) {
                 stream.responder.interim(&waiting.headers).await?;
             }
         };
@@ -293,7 +296,7 @@ impl<'s> Routed<'s> {
         if let Verdict::Retry(pause) = self.verdict(&answered) {
             return Err(Failed::Again(pause));
         }
-        self.pass_on(answered, &mut sender, now.saturating_sub(sent)).await?;
+        self.pass_on(answered, &mut sender).await?;
         let took = stream.worker.clock().now().saturating_sub(sent);
         self.cluster.stats.charge_time(u64::try_from(took.as_millis()).unwrap_or(u64::MAX), false);
         Ok(sender.is_done() && self.pump.borrow().is_none())
@@ -328,13 +331,13 @@ impl<'s> Routed<'s> {
     }
 
     /// Passes an answer on to the client.
-    async fn pass_on(&self, answered: Head, sender: &mut Sender<'_>, took: Duration) -> Result<(), Failed> {
+    async fn pass_on(&self, answered: Head, sender: &mut Sender<'_>) -> Result<(), Failed> {
         let stream = self.stream;
         let Head { status, headers: mut list, mut body } = answered;
-        if stream.upgrade().is_some() && status != 101 && !stream.is_http2() {
+        if stream.upgrade().is_some() && status != 101 && status < 400 && !stream.is_http2() {
             return Err(Failed::Stop(Stop::Reply(not_switched(status, list))));
         }
-        self.finalize(&mut list, took);
+        self.finalize(&mut list);
         let end = body.is_over();
         let filtered = self.alongside(sender, stream.chain.response_headers(stream, list, end)).await?;
         stream.send_head(filtered?, end).await?;
@@ -379,9 +382,12 @@ impl<'s> Routed<'s> {
         Ok(self.stream.send(piece).await?)
     }
 
-    fn finalize(&self, list: &mut HeaderList, took: Duration) {
+    fn finalize(&self, list: &mut HeaderList) {
         let stream = self.stream;
-        if !stream.manager.config.router.suppress_envoy_headers {
+        // An answer that came before the request was complete says nothing about how long the origin took.
+        let done = self.request_done.get().filter(|_| !stream.manager.config.router.suppress_envoy_headers);
+        if let Some(done) = done {
+            let took = stream.worker.clock().now().saturating_sub(done);
             headers::set_slot(list, "x-envoy-upstream-service-time", Bytes::from(took.as_millis().to_string()));
         }
         let mut info = stream.facts.info.borrow_mut();

@@ -51,7 +51,7 @@ impl Http1Exchange {
             method,
             upgrading,
             framing: Cell::new(Framing::Forbidden),
-            reader: RefCell::default(),
+            reader: RefCell::new(HeadReader::of_responses()),
             sent: Cell::new(false),
             reusable: Cell::new(false),
         }
@@ -112,7 +112,9 @@ impl Http1Exchange {
                 Ok(None) => {}
                 Err(_) => return Err(Reset::ProtocolError.into()),
             }
+            let begun = !self.wire.input().is_empty();
             match self.wire.fill().await {
+                Ok(0) if begun => return Err(Reset::ProtocolError.into()),
                 Ok(0) | Err(_) => return Err(Reset::ConnectionTermination.into()),
                 Ok(_) => {}
             }
