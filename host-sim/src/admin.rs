@@ -76,9 +76,8 @@ impl Admin {
             "/ready" if self.gateway.is_ready() => text(StatusCode::OK, "LIVE\n"),
             "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "DRAINING\n"),
             "/server_info" => json(&self.server_info()),
-            "/stats" if query.has("format", "prometheus") => prometheus(self.gateway.stats_prometheus()),
-            "/stats" => self.stats(&query),
-            "/stats/prometheus" => prometheus(self.gateway.stats_prometheus()),
+            "/stats" => self.stats(&query, query.has("format", "prometheus")),
+            "/stats/prometheus" => self.stats(&query, true),
             "/clusters" => text(StatusCode::OK, self.gateway.clusters_text()),
             "/listeners" => self.listeners(&query),
             "/config_dump" => json(&self.gateway.config_dump()),
@@ -105,15 +104,11 @@ impl Admin {
         })
     }
 
-    fn stats(&self, query: &Query<'_>) -> Response<Full<Bytes>> {
-        let all = self.gateway.stats_text();
-        let Some(filter) = query.get("filter") else { return text(StatusCode::OK, all) };
-        match policy::regex::Regex::search(&filter) {
-            Ok(regex) => {
-                let kept = all.lines().filter(|line| regex.is_match(line.as_bytes()));
-                text(StatusCode::OK, kept.map(|line| format!("{line}\n")).collect::<String>())
-            }
-            Err(error) => text(StatusCode::BAD_REQUEST, format!("filter: {error}\n")),
+    fn stats(&self, query: &Query<'_>, for_prometheus: bool) -> Response<Full<Bytes>> {
+        match self.gateway.stats(query.0, for_prometheus) {
+            Ok(body) if for_prometheus => prometheus(body),
+            Ok(body) => text(StatusCode::OK, body),
+            Err(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
         }
     }
 

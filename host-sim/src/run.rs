@@ -72,6 +72,7 @@ fn cores() -> usize {
 fn refused(error: StartError) -> Failure {
     match error {
         StartError::Module { .. } => Failure::Module(error.to_string()),
+        StartError::Certificate(_) => Failure::World(error.to_string()),
         StartError::Config(problems) => Failure::Manifests(problems),
         StartError::Bind { .. } => Failure::World(format!("{error}; choose another port with --port-map SERVER=LOCAL")),
     }

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use crate::access_log::LogFiles;
 use crate::http_filters::Loader;
 use crate::listener;
+use crate::process::Process;
 use crate::snapshot::{Compiler, Snapshot};
 use crate::stats::{self, Registry};
 use crate::worker::{Clock, Command, Listening, WorkerHandle, WorkerSetup};
@@ -47,6 +48,9 @@ pub enum StartError {
     /// The configuration asks for what cannot be done; every place, not the first.
     #[error("{}", .0.join("\n"))]
     Config(Vec<String>),
+    /// A certificate to be served has expired, or is not valid yet.
+    #[error("{}", .0.join("\n"))]
+    Certificate(Vec<String>),
     /// An address cannot be listened on.
     #[error("listener {listener}: {address}: {reason}")]
     Bind {
@@ -77,6 +81,8 @@ struct Tools {
     shared: vm::Shared,
     registry: Registry,
     log_files: LogFiles,
+    clock: Clock,
+    process: Process,
     hardened: bool,
 }
 
@@ -88,7 +94,10 @@ impl Tools {
             hardened: self.hardened,
             log_files: &self.log_files,
         };
-        Compiler { loader, registry: &self.registry, previous }.compile(bootstrap).map(Arc::new)
+        let snapshot = Compiler { loader, registry: &self.registry, previous }.compile(bootstrap)?;
+        let now = self.clock.wall(self.clock.now()).as_secs();
+        let untimely = snapshot.untimely(i64::try_from(now).unwrap_or(i64::MAX));
+        if untimely.is_empty() { Ok(Arc::new(snapshot)) } else { Err(StartError::Certificate(untimely)) }
     }
 }
 
@@ -124,6 +133,7 @@ impl Gateway {
     /// See [`StartError`]; nothing is left running.
     pub fn start(config: GatewayConfig) -> Result<Gateway, StartError> {
         let problem = |text: String| StartError::Config(vec![text]);
+        let (count, clock) = (config.workers.max(1), Clock::start());
         let registry = Registry::new(config.bootstrap.stats_config.as_ref())
             .map_err(|error| problem(format!("stats_config: {error}")))?;
         let tools = Tools {
@@ -131,12 +141,13 @@ impl Gateway {
                 .map_err(|error| problem(error.to_string()))?,
             shared: vm::Shared::new(vm::Quota::default()),
             log_files: LogFiles::new(registry.access_log()),
+            clock,
+            process: Process::new(&registry, count),
             registry,
             hardened: config.hardened,
         };
         let snapshot = tools.compile(config.bootstrap, None)?;
-        let count = config.workers.max(1);
-        let (clock, node_address) = (Clock::start(), node_address());
+        let node_address = node_address();
         let seed = config.seed.unwrap_or_else(entropy);
         let setups = (0..count).map(|index| WorkerSetup {
             index,
@@ -198,6 +209,9 @@ impl Gateway {
             worker.tell(Command::Commit { added: mine, removed: gone.clone() });
         }
         served.listeners = kept.into_iter().chain(bound).collect();
+        // At the start the first snapshot takes its own place.
+        let before = (!Arc::ptr_eq(&served.snapshot, &snapshot)).then_some(served.snapshot.as_ref());
+        self.tools.process.applied(before, &snapshot);
         served.snapshot = snapshot;
         Ok(())
     }
@@ -273,11 +287,13 @@ impl Gateway {
 
     /// `/stats`, and what modules count.
     pub fn stats_text(&self) -> String {
+        self.tick();
         self.tools.registry.text(&stats::Filter::default(), self.module_stats())
     }
 
     /// `/stats/prometheus`
     pub fn stats_prometheus(&self) -> String {
+        self.tick();
         self.tools.registry.prometheus(&stats::Filter::default(), self.module_stats())
     }
 
@@ -287,8 +303,15 @@ impl Gateway {
     /// A filter that is no regular expression.
     pub fn stats(&self, query: &str, prometheus: bool) -> Result<String, stats::InvalidFilter> {
         let filter = stats::Filter::from_query(query)?;
+        self.tick();
         let (registry, modules) = (&self.tools.registry, self.module_stats());
         Ok(if prometheus { registry.prometheus(&filter, modules) } else { registry.text(&filter, modules) })
+    }
+
+    /// What moves with time alone is brought up to date when somebody looks.
+    fn tick(&self) {
+        let (clock, snapshot) = (self.tools.clock, Arc::clone(&self.served().snapshot));
+        self.tools.process.tick(clock.now(), clock.wall(clock.now()), &snapshot);
     }
 
     fn module_stats(&self) -> Vec<(String, stats::Sample)> {

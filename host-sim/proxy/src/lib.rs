@@ -13,6 +13,7 @@ pub mod http1;
 mod http_filters;
 mod listener;
 pub mod local_reply;
+mod process;
 pub mod rate_limit;
 pub mod retry;
 pub mod route;

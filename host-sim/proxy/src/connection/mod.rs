@@ -1,6 +1,7 @@
 //! The connection manager: what happens on a client's connection, request by request.
 
 mod body;
+mod counted;
 mod executor;
 mod facts;
 pub(crate) mod http2;

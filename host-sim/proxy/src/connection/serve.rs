@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 
+use super::counted::Counted;
 use super::idle::IdleTimer;
 use super::responder::{Http1Responder, Responder};
 use super::stream::{Beginning, Stream};
@@ -14,7 +15,9 @@ use super::wire::{Io, Wire};
 use super::{BodySource, Remembered, serve_http2};
 use crate::edge::{ConnectionInfo, Protocol};
 use crate::headers;
-use crate::http1::{BodyDecoder, BodyKind, HeadReader, Refusal, RequestHead, early_refusal, encode_response, parse_request};
+use crate::http1::{
+    BodyDecoder, BodyKind, HeadReader, Refusal, RequestHead, early_refusal, encode_response, parse_request,
+};
 use crate::worker::{Manager, Open, Place, Worker};
 
 /// What an HTTP/2 client says first.
@@ -43,9 +46,11 @@ pub(crate) async fn serve(
     };
     if http2 {
         info.protocol = Protocol::Http2;
+        let _counted = Counted::new(&worker, &manager, &info);
         return serve_http2::serve(worker, place, info, wire, open).await;
     }
     let connection = Connection {
+        counted: Counted::new(&worker, &manager, &info),
         idle: IdleTimer::new(manager.config.timeouts.idle),
         head_timer: IdleTimer::new(manager.config.timeouts.headers),
         current: (worker.generation(), manager),
@@ -85,6 +90,7 @@ struct Connection {
     wire: Rc<Wire>,
     info: Rc<ConnectionInfo>,
     open: Open,
+    counted: Counted,
     idle: IdleTimer,
     head_timer: IdleTimer,
     remembered: Rc<Remembered>,
@@ -111,6 +117,7 @@ impl Connection {
                 Ok(head) => self.exchange(manager, head).await,
                 Err(refusal) => self.refuse(&manager, refusal).await,
             };
+            self.counted.bytes(&self.wire);
             match next {
                 Next::Request => self.idle.touch(),
                 Next::Linger => return self.wire.linger(self.current.1.config.timeouts.delayed_close).await,

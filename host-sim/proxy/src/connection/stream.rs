@@ -223,26 +223,22 @@ impl Stream {
         }
         self.chain.request_headers(self).await?;
         let decision = self.decision();
+        // Envoy counts redirects among the direct responses.
+        let stats = &self.manager.stats;
+        stats.rq_total.inc();
         match decision.as_ref() {
-            Decision::Forward(route, destination) => {
-                self.manager.stats.rq_total.inc();
-                router::forward(self, route, destination).await
-            }
+            Decision::Forward(route, destination) => router::forward(self, route, destination).await,
             Decision::Redirect(route) | Decision::Direct(route) => {
-                let stats = &self.manager.stats;
-                match decision.as_ref() {
-                    Decision::Redirect(_) => stats.rq_redirect.inc(),
-                    _ => stats.rq_direct_response.inc(),
-                }
+                stats.rq_direct_response.inc();
                 let reply = route.reply(&self.request.borrow());
                 reply.map_or(Ok(()), |reply| Err(Stop::Reply(reply)))
             }
             Decision::SslRedirect(_) => {
-                self.manager.stats.rq_redirect.inc();
+                stats.rq_direct_response.inc();
                 Err(Stop::Reply(route::ssl_redirect(&self.request.borrow())))
             }
             Decision::NotFound(_) => {
-                self.manager.stats.no_route.inc();
+                stats.no_route.inc();
                 Err(Stop::Reply(LocalReply::route_not_found()))
             }
         }

@@ -81,12 +81,18 @@ fn status_line(line: &[u8]) -> Result<(u16, bool), InvalidResponse> {
     let mut words = line.split(|&byte| matches!(byte, b' ' | b'\t' | b'\r')).filter(|word| !word.is_empty());
     let is_1_1 = match words.next() {
         Some(b"HTTP/1.1") => true,
-        Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit() => false,
+        Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            false
+        }
         _ => return Err(InvalidResponse),
     };
     match words.next() {
         // Envoy takes a fourth digit, too.
-        Some(digits @ ([b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9'])) => {
+        Some(
+            digits @ ([b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9']),
+        ) => {
             let status = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
             status.map(|status| (status, is_1_1)).ok_or(InvalidResponse)
         }

@@ -15,9 +15,8 @@ use super::tcp;
 use crate::connection::{self, Io, Wire};
 use crate::edge::{ConnectionInfo, Protocol};
 use crate::snapshot::{ListenerConfig, Network};
-use crate::stats::ListenerStats;
 use crate::tls::{Accepted, Asked, ClientHello, Failure, Prefixed, peek_client_hello};
-use crate::worker::{Place, Worker};
+use crate::worker::{ListenerCounters, Place, Worker};
 
 /// Out of file descriptors: wait before trying again.
 const BREATH: Duration = Duration::from_millis(20);
@@ -56,12 +55,12 @@ async fn serve(worker: Rc<Worker>, name: Arc<str>, stream: TcpStream, remote: So
     let Some(listener) = state.snapshot.listeners.iter().find(|listener| listener.name == name).map(Arc::clone) else {
         return;
     };
-    let stats = state.listeners.get(&name).map(Arc::clone);
+    let Some(counters) = state.listeners.get(&name).map(Rc::clone) else { return };
     drop(state);
     // Latency matters more than packets; Envoy does the same.
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return };
-    let _counted = stats.as_ref().map(Counted::new);
+    let _counted = Counted::new(&worker, &counters);
     let (hello, stream) = match first_words(&listener, stream).await {
         Some(seen) => seen,
         None => return,
@@ -72,7 +71,7 @@ async fn serve(worker: Rc<Worker>, name: Arc<str>, stream: TcpStream, remote: So
         alpn: hello.as_ref().map_or(&[], |hello| hello.alpn.as_slice()),
     };
     let Some((at, chain)) = listener.choice.pick(asked).and_then(|at| Some((at, listener.chains.get(at)?))) else {
-        stats.iter().for_each(|stats| stats.no_filter_chain_match.inc());
+        counters.connections.no_filter_chain_match.inc();
         // Envoy looked without taking, so its close is a reset; so is ours.
         let _ = socket2::SockRef::from(stream.stream()).set_linger(Some(Duration::ZERO));
         return;
@@ -90,7 +89,7 @@ async fn serve(worker: Rc<Worker>, name: Arc<str>, stream: TcpStream, remote: So
             let (taken, stream) = stream.into_parts();
             (Io::Plain(stream), BytesMut::from(taken.as_ref()), None)
         }
-        Some(tls) => match secured(tls.accept(stream), chain.handshake_timeout).await {
+        Some(tls) => match secured(tls.accept(stream), chain.handshake_timeout, &counters).await {
             None => return,
             Some((stream, session)) => {
                 info.tls = Some(session.info);
@@ -128,28 +127,60 @@ async fn first_words(
 async fn secured<S>(
     handshake: impl Future<Output = Result<Accepted<S>, Failure>>,
     timeout: Option<Duration>,
+    counters: &ListenerCounters,
 ) -> Option<Accepted<S>> {
     let shaken = match timeout {
-        Some(timeout) => tokio::time::timeout(timeout, handshake).await.ok()?,
         None => handshake.await,
+        Some(timeout) => match tokio::time::timeout(timeout, handshake).await {
+            Ok(shaken) => shaken,
+            Err(_) => {
+                counters.connections.downstream_cx_transport_socket_connect_timeout.inc();
+                return None;
+            }
+        },
     };
-    shaken.inspect_err(|failure| log::debug!("handshake: {failure}")).ok()
-}
-
-/// An open connection of a listener, counted.
-struct Counted<'s>(&'s Arc<ListenerStats>);
-
-impl Counted<'_> {
-    fn new(stats: &Arc<ListenerStats>) -> Counted<'_> {
-        stats.downstream_cx_total.inc();
-        stats.downstream_cx_active.inc();
-        Counted(stats)
+    match shaken {
+        Ok(accepted) => {
+            counters.tls.handshake.inc();
+            if accepted.1.info.peer.is_none() {
+                counters.tls.no_certificate.inc();
+            }
+            if accepted.1.resumed {
+                counters.tls.session_reused.inc();
+            }
+            Some(accepted)
+        }
+        Err(failure) => {
+            log::debug!("handshake: {failure}");
+            failure.count(&counters.tls);
+            None
+        }
     }
 }
 
-impl Drop for Counted<'_> {
+/// An open connection in its listener's statistics; dropped when it is over.
+struct Counted {
+    worker: Rc<Worker>,
+    counters: Rc<ListenerCounters>,
+    began: Duration,
+}
+
+impl Counted {
+    fn new(worker: &Rc<Worker>, counters: &Rc<ListenerCounters>) -> Counted {
+        counters.connections.downstream_cx_total.inc();
+        counters.connections.downstream_cx_active.inc();
+        counters.here.downstream_cx_total.inc();
+        counters.here.downstream_cx_active.inc();
+        Counted { began: worker.clock().now(), worker: Rc::clone(worker), counters: Rc::clone(counters) }
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.downstream_cx_active.dec();
-        self.0.downstream_cx_destroy.inc();
+        let lasted = self.worker.clock().now().saturating_sub(self.began);
+        self.counters.connections.downstream_cx_active.dec();
+        self.counters.connections.downstream_cx_destroy.inc();
+        self.counters.connections.downstream_cx_length_ms.record(u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX));
+        self.counters.here.downstream_cx_active.dec();
     }
 }

@@ -23,6 +23,25 @@ pub(crate) struct Snapshot {
     pub(crate) bootstrap: Arc<xds::Bootstrap>,
 }
 
+impl Snapshot {
+    /// Our certificates whose time is over or has not come, each with its listener; `now` in seconds since 1970.
+    pub(crate) fn untimely(&self, now: i64) -> Vec<String> {
+        let mut found = Vec::new();
+        for listener in &self.listeners {
+            let certificates =
+                listener.chains.iter().filter_map(|chain| chain.tls.as_ref()).flat_map(|tls| tls.untimely(now));
+            found.extend(certificates.map(|certificate| format!("listener {}: {certificate}", listener.name)));
+        }
+        found
+    }
+
+    /// Whole days until the first of our certificates runs out; none without certificates.
+    pub(crate) fn certificate_days(&self, now: i64) -> Option<u64> {
+        let chains = self.listeners.iter().flat_map(|listener| &listener.chains);
+        chains.filter_map(|chain| chain.tls.as_ref()).map(|tls| tls.days_left(now)).min()
+    }
+}
+
 /// What configurations are compiled with.
 pub(crate) struct Compiler<'c> {
     pub(crate) loader: Loader<'c>,

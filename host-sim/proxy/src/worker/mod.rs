@@ -11,7 +11,7 @@ mod thread;
 pub(crate) use clock::{Clock, Date, Dice};
 pub(crate) use cluster::Cluster;
 pub(crate) use connections::{Connections, Open};
-pub(crate) use state::{Manager, Place, State};
+pub(crate) use state::{ListenerCounters, Manager, Place, State};
 pub(crate) use surroundings::Surroundings;
 pub(crate) use thread::{Command, Listening, WorkerHandle, WorkerSetup};
 

@@ -8,14 +8,21 @@ use super::{Cluster, Surroundings};
 use crate::gateway::StartError;
 use crate::http_filters::{Filter, Kind, Plugin, WasmConfig};
 use crate::snapshot::{ManagerConfig, Network, Snapshot};
-use crate::stats::{HttpStats, ListenerHttpStats, ListenerStats};
+use crate::stats::{HttpStats, ListenerHttpStats, ListenerStats, TlsStats, WorkerStats};
 
 /// A configuration in use.
 pub(crate) struct State {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) clusters: HashMap<Arc<str>, Rc<Cluster>>,
-    pub(crate) listeners: HashMap<Arc<str>, Arc<ListenerStats>>,
+    pub(crate) listeners: HashMap<Arc<str>, Rc<ListenerCounters>>,
     managers: HashMap<Place, Rc<Manager>>,
+}
+
+/// A listener's counters on this worker.
+pub(crate) struct ListenerCounters {
+    pub(crate) connections: Arc<ListenerStats>,
+    pub(crate) here: Arc<WorkerStats>,
+    pub(crate) tls: Arc<TlsStats>,
 }
 
 /// A filter chain of a listener.
@@ -63,7 +70,12 @@ impl State {
         let mut plugins: Vec<Rc<Plugin>> = previous.map(State::plugins).unwrap_or_default();
         for listener in &snapshot.listeners {
             let address = listener.stat_address();
-            state.listeners.insert(Arc::clone(&listener.name), around.registry.listener(&address, around.index));
+            let counters = ListenerCounters {
+                connections: around.registry.listener(&address, around.index),
+                here: around.registry.listener_worker(&address, around.index),
+                tls: around.registry.listener_tls(&address, around.index),
+            };
+            state.listeners.insert(Arc::clone(&listener.name), Rc::new(counters));
             for (chain, filter_chain) in listener.chains.iter().enumerate() {
                 let Network::Http(config) = &filter_chain.network else { continue };
                 let manager = Manager::build(config, &address, around, &mut plugins)?;
