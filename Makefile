@@ -11,12 +11,14 @@ HOST_SIM := target/release/host-sim
 ENVOY    := .venv/bin/envoy
 ENVOY_VERSION := 1.40.0
 EXAMPLE  := manifests/examples/shop
+# bash has a variable SECONDS of its own: only the one given to make counts.
+FUZZ_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
 
 # One profile and one package list, so that dependencies compile once.
 NATIVE     := --workspace $(foreach f,guest $(MODULES),--exclude $f)
 CARGO_TEST := cargo test --release $(NATIVE)
 
-.PHONY: help run test build filters host-sim envoy setup corpus bench lint clean
+.PHONY: help run test build filters host-sim envoy setup corpus fuzz-envoy bench lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -56,6 +58,9 @@ envoy: ## the real Envoy $(ENVOY_VERSION), the judge of the tests, in .venv
 
 corpus: build ## replay the recorded answers of Istio and Envoy; AREA=match for one area
 	cargo run --release -p tests --bin corpus -- $(if $(AREA),--area $(AREA)) -v 20
+
+fuzz-envoy: host-sim envoy ## random gateways and requests through host-sim and Envoy; SECONDS=60 SEED=1
+	cargo run --release -p tests --bin fuzz_envoy -- --seconds $(FUZZ_SECONDS) --seed $(or $(SEED),1)
 
 bench: build envoy ## host-sim, Envoy and a bare hyper proxy in one run, as ratios; also target/bench.json
 	cargo run --release -p tests --bin bench

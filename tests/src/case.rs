@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Header lines in order; names as sent, or lower case in a record.
 pub type Headers = Vec<(String, String)>;
@@ -45,7 +45,7 @@ pub struct Exchange {
 }
 
 /// A request as it goes over the wire.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Send {
     /// The method, any bytes.
@@ -63,6 +63,9 @@ pub struct Send {
     /// The Gateway server's port.
     #[serde(default = "eighty")]
     pub port: u16,
+    /// How to speak HTTP.
+    #[serde(default)]
+    pub version: Version,
     /// How to speak TLS; plain text when absent.
     pub tls: Option<Tls>,
     /// Send it this many times and count the answers.
@@ -72,8 +75,23 @@ pub struct Send {
     pub settle_ms: u64,
 }
 
+/// What the client speaks; over TLS, HTTP/2 is asked for by ALPN.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub enum Version {
+    /// HTTP/1.0.
+    #[serde(rename = "1.0")]
+    Http10,
+    /// HTTP/1.1.
+    #[default]
+    #[serde(rename = "1.1")]
+    Http11,
+    /// HTTP/2, prior knowledge in plain text.
+    #[serde(rename = "2")]
+    Http2,
+}
+
 /// How the client speaks TLS.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// The server name to ask for; none is sent when absent.

@@ -11,7 +11,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 
-use crate::case::Tls;
+use crate::case::{Tls, Version};
 
 /// What every server and client of a run needs.
 pub struct Certificates {
@@ -74,11 +74,11 @@ impl Certificates {
         ))
     }
 
-    /// How a client speaks TLS in this run: it believes any server, and shows a certificate when told to.
+    /// How a client speaks TLS in this run: it believes any server, shows a certificate when told to, and offers HTTP/2 when that is what it speaks.
     ///
     /// # Errors
     /// A client no run makes.
-    pub fn client(&self, tls: &Tls) -> Result<Arc<ClientConfig>> {
+    pub fn client(&self, tls: &Tls, version: Version) -> Result<Arc<ClientConfig>> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -93,6 +93,9 @@ impl Certificates {
             }
         };
         config.enable_sni = tls.sni.is_some();
+        if version == Version::Http2 {
+            config.alpn_protocols = vec![b"h2".to_vec()];
+        }
         Ok(Arc::new(config))
     }
 }

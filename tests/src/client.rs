@@ -1,6 +1,7 @@
 //! One raw HTTP/1.1 request over a connection of its own, plain or TLS: the bytes of the case go out as they are.
 
 mod answer;
+mod http2;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::case::{Headers, Send};
+use crate::case::{Headers, Send, Version};
 use crate::{latin1, record};
 
 /// Longer than any recorded answer took.
@@ -65,7 +66,8 @@ pub fn wire(send: &Send, key: Option<&str>) -> Result<Vec<u8>> {
         lines.push(("content-length", &length));
     }
     let lines: String = lines.into_iter().map(|(k, v)| format!("{k}: {v}\r\n")).collect();
-    latin1::encode(&format!("{} {} HTTP/1.1\r\n{lines}\r\n{}", send.method, send.path, send.body))
+    let minor = if send.version == Version::Http10 { 0 } else { 1 };
+    latin1::encode(&format!("{} {} HTTP/1.{minor}\r\n{lines}\r\n{}", send.method, send.path, send.body))
 }
 
 /// Sends one request over its own connection; with `tls`, inside TLS.
@@ -83,15 +85,25 @@ pub async fn exchange(to: SocketAddr, send: &Send, key: Option<&str>, tls: Optio
             Err(e) => return Reply::Unreadable(e.to_string()),
         };
         match tls {
-            None => converse(socket, &bytes, &send.method).await,
+            None => speak(socket, send, key, &bytes).await,
             Some(config) => match TlsConnector::from(config).connect(name, socket).await {
-                Ok(socket) => converse(socket, &bytes, &send.method).await,
+                Ok(socket) => speak(socket, send, key, &bytes).await,
                 Err(e) if is_reset(e.kind()) => Reply::Closed,
                 Err(_) => Reply::TlsError,
             },
         }
     };
     Ok(tokio::time::timeout(PATIENCE, talk).await.unwrap_or(Reply::Timeout))
+}
+
+async fn speak<S>(socket: S, send: &Send, key: Option<&str>, bytes: &[u8]) -> Reply
+where
+    S: AsyncRead + AsyncWrite + Unpin + std::marker::Send + 'static,
+{
+    match send.version {
+        Version::Http2 => http2::exchange(socket, send, key).await,
+        Version::Http10 | Version::Http11 => converse(socket, bytes, &send.method).await,
+    }
 }
 
 async fn converse(mut socket: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8], method: &str) -> Reply {
@@ -131,6 +143,7 @@ mod tests {
             headers,
             body: body.into(),
             port: 80,
+            version: Version::Http11,
             tls: None,
             repeat: None,
             settle_ms: 0,

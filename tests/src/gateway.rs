@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::case::Send;
+use crate::case::{Send, Version};
 use crate::client::{self, Reply};
 use crate::process::Process;
 
@@ -41,6 +41,7 @@ pub async fn fetch(from: SocketAddr, path: &str) -> Result<String> {
         headers: vec![("host".into(), from.to_string())],
         body: String::new(),
         port: 0,
+        version: Version::Http11,
         tls: None,
         repeat: None,
         settle_ms: 0,

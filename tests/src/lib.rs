@@ -9,6 +9,7 @@ pub mod client;
 pub mod compare;
 pub mod documents;
 pub mod envoy;
+pub mod fuzz;
 pub mod gateway;
 pub mod host_sim;
 pub mod latin1;

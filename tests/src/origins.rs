@@ -46,6 +46,28 @@ impl Origins {
         Self::start(wanted, Some(alone))
     }
 
+    /// `o1` … `o6` on port 8080 of the addresses `net`.1 … `net`.6, where `net` is the first of 127.78.0, 127.78.1, … that is free: a hash over
+    /// addresses comes out the same every time, and two runs do not wait for each other.
+    ///
+    /// # Errors
+    /// A machine on which 256 such runs are under way.
+    pub fn on_a_net() -> Result<(Self, String)> {
+        let mut last = None;
+        for third in 0..=u8::MAX {
+            let wanted: Vec<_> = (1..=6)
+                .map(|i| (format!("o{i}"), SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 78, third, i)), 8080)))
+                .collect();
+            match wanted.iter().map(|(_, at)| std::net::TcpListener::bind(at)).collect::<Result<Vec<_>, _>>() {
+                Err(e) => last = Some(e),
+                Ok(sockets) => {
+                    let bound = wanted.into_iter().zip(sockets).map(|((name, _), socket)| (name, socket)).collect();
+                    return Ok((Self::serve_on(bound, None)?, format!("127.78.{third}")));
+                }
+            }
+        }
+        Err(last.context("no net was tried")?.into())
+    }
+
     /// One origin per name, each on a loopback port of the kernel's choice.
     ///
     /// # Errors
@@ -88,14 +110,21 @@ impl Origins {
     }
 
     fn start(wanted: Vec<(String, SocketAddr)>, alone: Option<File>) -> Result<Self> {
-        let records = Arc::new(Records::default());
-        let (stop, stopped) = oneshot::channel();
         let mut listeners = Vec::new();
-        let mut addresses = Vec::new();
         for (name, at) in wanted {
             let listener = ports::listen(at).with_context(|| format!("origin {name} on {at}"))?;
-            addresses.push((name.clone(), listener.local_addr()?));
             listeners.push((name, listener));
+        }
+        Self::serve_on(listeners, alone)
+    }
+
+    fn serve_on(listeners: Vec<(String, std::net::TcpListener)>, alone: Option<File>) -> Result<Self> {
+        let records = Arc::new(Records::default());
+        let (stop, stopped) = oneshot::channel();
+        let mut addresses = Vec::new();
+        for (name, listener) in &listeners {
+            listener.set_nonblocking(true)?;
+            addresses.push((name.clone(), listener.local_addr()?));
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let shared = Arc::clone(&records);

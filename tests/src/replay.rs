@@ -208,7 +208,7 @@ pub async fn ask(
     let Some(to) = ports.get(&send.port).copied() else {
         return Ok(Answer { outcome: Outcome::NoListener, upstreams: Vec::new(), ms: None });
     };
-    let tls = send.tls.as_ref().map(|tls| certificates.client(tls)).transpose()?;
+    let tls = send.tls.as_ref().map(|tls| certificates.client(tls, send.version)).transpose()?;
     let key = fresh_key();
     if let Some(times) = send.repeat {
         let mut counts = BTreeMap::new();
@@ -239,7 +239,7 @@ pub enum Bodies {
     All,
 }
 
-fn outcome(reply: Reply, bodies: Bodies) -> Outcome {
+pub(crate) fn outcome(reply: Reply, bodies: Bodies) -> Outcome {
     match reply {
         Reply::Response(response) => record::response(&response, bodies),
         Reply::Closed => Outcome::Closed,
@@ -261,8 +261,8 @@ fn counted_as(reply: &Reply) -> String {
     }
 }
 
-/// One key per exchange, unlike any other on this machine.
-fn fresh_key() -> String {
+/// One key per exchange, unlike any other on this machine, all of one length.
+pub(crate) fn fresh_key() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!("k{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    format!("k{:07}-{:07}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }

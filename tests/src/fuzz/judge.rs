@@ -1,0 +1,160 @@
+//! Runs a case through both gateways and says where they differ, for certain.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::case::Case;
+use crate::case::{Answer, Send};
+use crate::certs::Certificates;
+use crate::client;
+use crate::compare;
+use crate::gateway::Gateway;
+use crate::origins::Origins;
+use crate::pair::Setup;
+use crate::replay::{self, Bodies, LABELS};
+use crate::{envoy, host_sim, record};
+
+/// A mirror, or a request nobody waits for, may still be on its way when the last answer has come.
+const SETTLE: Duration = Duration::from_millis(60);
+/// How often a request that differed is sent again to each gateway.
+const AGAIN: usize = 24;
+
+/// The two gateways' surroundings, for many cases.
+pub struct Judge {
+    envoy: PathBuf,
+    host_sim: PathBuf,
+    origins: Origins,
+    /// The first three numbers of the origins' addresses.
+    pub net: String,
+    certificates: Certificates,
+}
+
+/// What came of a case.
+#[derive(Debug, Clone)]
+pub enum Finding {
+    /// Both refuse the manifests: `host-sim`'s words.
+    Refused(String),
+    /// One gateway starts and the other does not.
+    Start(String),
+    /// Requests sent, and those that were answered differently.
+    Asked(usize, Vec<Different>),
+}
+
+/// A request that was answered differently.
+#[derive(Debug, Clone)]
+pub struct Different {
+    /// The request.
+    pub send: Send,
+    /// In what.
+    pub words: String,
+}
+
+impl Different {
+    /// What kind of difference it is: the words without values.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        self.words.split(['"', '[', '{', '(']).next().unwrap_or_default().to_owned()
+    }
+}
+
+impl Judge {
+    /// Starts the origins; nothing on a machine without Envoy.
+    ///
+    /// # Errors
+    /// No `host-sim`, or no addresses for the origins.
+    pub fn new() -> Result<Option<Self>> {
+        let Some(envoy) = envoy::binary()? else { return Ok(None) };
+        let (origins, net) = Origins::on_a_net()?;
+        Ok(Some(Self { envoy, host_sim: host_sim::binary()?, origins, net, certificates: Certificates::fresh()? }))
+    }
+
+    /// Runs a case.
+    ///
+    /// # Errors
+    /// The machine, not the gateways.
+    pub async fn judge(&self, case: &Case) -> Result<Finding> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("manifests.yaml");
+        std::fs::write(&file, case.manifests(&self.certificates)?)?;
+        let setup = Setup {
+            manifests: vec![file],
+            flags: ["--no-echo", "--labels", LABELS].map(str::to_owned).into(),
+            ports: case.ports(),
+            workers: 1,
+            ..Setup::default()
+        };
+        let bootstrap = match setup.bootstrap(&self.host_sim, &setup.flags) {
+            Ok(bootstrap) => bootstrap,
+            Err(e) => return Ok(Finding::Refused(format!("{e:#}"))),
+        };
+        let (envoy, host_sim) = tokio::join!(envoy::start(&self.envoy, &bootstrap, 1), setup.host_sim(&setup.flags));
+        match (envoy, host_sim) {
+            (Ok(envoy), Ok(host_sim)) => self.compare(case, &envoy, &host_sim).await,
+            (Err(e), Err(_)) => Ok(Finding::Refused(format!("{e:#}"))),
+            (Err(e), Ok(_)) => Ok(Finding::Start(format!("Envoy does not start: {e:#}"))),
+            (Ok(_), Err(e)) => Ok(Finding::Start(format!("host-sim does not start: {e:#}"))),
+        }
+    }
+
+    async fn compare(&self, case: &Case, envoy: &Gateway, host_sim: &Gateway) -> Result<Finding> {
+        let (expected, got) = tokio::try_join!(self.ask(&case.requests, envoy), self.ask(&case.requests, host_sim))?;
+        let mut different = Vec::new();
+        for ((send, expected), got) in case.requests.iter().zip(&expected).zip(&got) {
+            if compare::difference(expected, got).is_none() {
+                continue;
+            }
+            if let Some(words) = self.again(send, envoy, host_sim).await? {
+                different.push(Different { send: send.clone(), words });
+            }
+        }
+        Ok(Finding::Asked(case.requests.len(), different))
+    }
+
+    /// Asks all, one after another, and collects afterwards what the origins saw.
+    async fn ask(&self, requests: &[Send], gateway: &Gateway) -> Result<Vec<Answer>> {
+        let mut answers = Vec::new();
+        for send in requests {
+            let key = replay::fresh_key();
+            let Some(to) = gateway.ports.get(&send.port).copied() else { continue };
+            let tls = send.tls.as_ref().map(|tls| self.certificates.client(tls, send.version)).transpose()?;
+            let start = std::time::Instant::now();
+            let reply = client::exchange(to, send, Some(&key), tls).await?;
+            let ms = u64::try_from(start.elapsed().as_millis())?;
+            answers.push((key, replay::outcome(reply, Bodies::All), ms));
+        }
+        tokio::time::sleep(SETTLE).await; // mirrors answer nobody
+        Ok(answers
+            .into_iter()
+            .map(|(key, outcome, ms)| {
+                let upstreams = self.origins.take(&key).into_iter().map(record::seen).collect();
+                Answer { outcome, upstreams, ms: (ms >= 90).then_some(ms) }
+            })
+            .collect())
+    }
+
+    /// Sends one request many times to both. Answers of Envoy that `host-sim` never gives, or the other way round, are no accident when they are common.
+    async fn again(&self, send: &Send, envoy: &Gateway, host_sim: &Gateway) -> Result<Option<String>> {
+        let many = vec![send.clone(); AGAIN];
+        let (expected, got) = tokio::try_join!(self.ask(&many, envoy), self.ask(&many, host_sim))?;
+        Ok(uncommon(&expected, &got, false).or_else(|| uncommon(&got, &expected, true)))
+    }
+}
+
+/// The difference of an answer that is common here and never given there.
+fn uncommon(common: &[Answer], there: &[Answer], swapped: bool) -> Option<String> {
+    let same =
+        |a: &Answer, b: &Answer| if swapped { compare::difference(b, a) } else { compare::difference(a, b) }.is_none();
+    for answer in common {
+        let times = common.iter().filter(|other| same(other, answer) || same(answer, other)).count();
+        let known = there.iter().any(|other| same(answer, other));
+        if !known && times * 4 >= common.len() {
+            let words = |other| {
+                if swapped { compare::difference(other, answer) } else { compare::difference(answer, other) }
+            };
+            return there.iter().filter_map(words).min_by_key(String::len); // the nearest
+        }
+    }
+    None
+}
