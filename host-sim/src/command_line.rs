@@ -24,7 +24,10 @@ pub struct Cli {
 pub enum Command {
     /// Serve the gateway until SIGTERM or SIGINT
     #[command(after_help = "Example:\n  host-sim run -f manifests/examples/shop --wasm-dir target/filters")]
-    Run(GatewayArgs),
+    Run(RunArgs),
+    /// Run a trace of `run --trace` again, without network, clock or dice, and say where it differs
+    #[command(after_help = "Example:\n  host-sim replay trace.jsonl")]
+    Replay(ReplayArgs),
     /// Print an Envoy bootstrap that means the same as the manifests
     #[command(
         after_help = "Example:\n  host-sim envoy -f manifests/examples/shop --wasm-dir target/filters > envoy.json"
@@ -91,6 +94,30 @@ pub struct GatewayArgs {
     /// Go on without resources of a security kind that is not implemented; repeats
     #[arg(long, value_name = "KIND")]
     pub allow_unsupported: Vec<String>,
+}
+
+/// What to serve, and what to keep of it.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// The gateway.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+    /// Record every callback and hostcall of every module there, a JSON object a line; whole requests are in it
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+}
+
+/// The trace to run again, and the modules to run it with.
+#[derive(Debug, Clone, Args)]
+pub struct ReplayArgs {
+    /// What `run --trace` wrote
+    pub trace: PathBuf,
+    /// A plugin's module, by name or namespace/name; repeats [default: the file that was recorded]
+    #[arg(long, value_name = "NAME=FILE", value_parser = name_and_file)]
+    pub wasm: Vec<(String, PathBuf)>,
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
 }
 
 /// What a module is loaded and configured with.

@@ -16,10 +16,11 @@ mod inputs;
 mod inspect;
 mod placement;
 mod plan;
+mod replay;
 mod run;
 mod stderr_log;
 
-pub use command_line::{BackendArg, Cli, Command, Fidelity, GatewayArgs, PortMap};
+pub use command_line::{BackendArg, Cli, Command, Fidelity, GatewayArgs, PortMap, RunArgs};
 pub use echo::EchoServer;
 pub use failure::Failure;
 
@@ -41,6 +42,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     stderr_log::install(cli.log_level);
     let outcome = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Replay(args) => replay::replay(&args),
         Command::Envoy(args) => envoy::envoy(&args),
         Command::Check(args) => check::check(&args),
         Command::Inspect(args) => inspect::inspect(&args),

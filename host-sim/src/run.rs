@@ -7,13 +7,13 @@ use proxy::{Gateway, GatewayConfig, StartError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, Admin};
-use crate::command_line::{Fidelity, GatewayArgs};
+use crate::command_line::{Fidelity, GatewayArgs, RunArgs};
 use crate::failure::Failure;
 use crate::plan::Plan;
 
 /// Serves until SIGTERM or SIGINT, then drains: new connections are refused, running requests finish.
-pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
-    let plan = Plan::make(args, true)?;
+pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
+    let plan = Plan::make(&args.gateway, true)?;
     plan.say_warnings();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -22,14 +22,16 @@ pub(crate) fn run(args: &GatewayArgs) -> Result<(), Failure> {
     runtime.block_on(serve(args, plan))
 }
 
-async fn serve(args: &GatewayArgs, mut plan: Plan) -> Result<(), Failure> {
+async fn serve(args: &RunArgs, mut plan: Plan) -> Result<(), Failure> {
     let world = |error: std::io::Error| Failure::World(format!("signals: {error}"));
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate()).map_err(world)?, signal(SignalKind::interrupt()).map_err(world)?);
     let started = Instant::now();
+    let trace = args.trace.as_deref().map(trace_log).transpose()?;
+    let args = &args.gateway;
     let admin_socket = admin::bind(args.admin).await?;
     plan.start_echo().await?;
-    let gateway = Arc::new(Gateway::start(config(args, plan.bootstrap.clone())).map_err(refused)?);
+    let gateway = Arc::new(Gateway::start(config(args, plan.bootstrap.clone(), trace)).map_err(refused)?);
     if let Ok(address) = admin_socket.local_addr() {
         eprintln!("admin on {address}");
     }
@@ -47,18 +49,23 @@ async fn serve(args: &GatewayArgs, mut plan: Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-fn config(args: &GatewayArgs, bootstrap: xds::Bootstrap) -> GatewayConfig {
+fn config(args: &GatewayArgs, bootstrap: xds::Bootstrap, trace: Option<vm::TraceLog>) -> GatewayConfig {
     GatewayConfig {
         bootstrap,
         workers: args.workers.map_or_else(cores, std::num::NonZeroUsize::get),
         hardened: args.fidelity == Fidelity::Hardened,
         seed: args.seed,
         cache_dir: cache_dir(),
+        trace,
     }
 }
 
+fn trace_log(path: &std::path::Path) -> Result<vm::TraceLog, Failure> {
+    vm::TraceLog::create(path).map_err(|error| Failure::World(format!("--trace {}: {error}", path.display())))
+}
+
 /// `$XDG_CACHE_HOME/host-sim`, or `~/.cache/host-sim`.
-fn cache_dir() -> Option<std::path::PathBuf> {
+pub(crate) fn cache_dir() -> Option<std::path::PathBuf> {
     let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(std::path::PathBuf::from);
     folder("XDG_CACHE_HOME")
         .or_else(|| folder("HOME").map(|home| home.join(".cache")))

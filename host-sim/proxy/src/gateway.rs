@@ -30,6 +30,8 @@ pub struct GatewayConfig {
     pub seed: Option<u64>,
     /// Where compiled modules are kept between runs; see [`vm::EngineConfig`].
     pub cache_dir: Option<PathBuf>,
+    /// Where every callback and hostcall of every module is put on record.
+    pub trace: Option<vm::TraceLog>,
 }
 
 /// Why a gateway did not start, or a change was refused. Nothing is served half.
@@ -157,6 +159,7 @@ impl Gateway {
             hardened: config.hardened,
             registry: tools.registry.clone(),
             shared: tools.shared.clone(),
+            trace: config.trace.clone(),
         });
         let workers = setups.map(WorkerHandle::start).collect::<std::io::Result<Vec<_>>>();
         let workers = workers.map_err(|error| StartError::Config(vec![format!("a worker cannot start: {error}")]))?;

@@ -243,7 +243,7 @@ impl Vm {
             Place::Live(_) => Verdict::Continue,
             Place::Gone(verdict) => verdict,
         };
-        Outcome { verdict, released: self.reclaim(id, direction) }
+        Outcome { verdict, released: self.take_back(id, direction) }
     }
 
     /// The VM died in this stream's callback.

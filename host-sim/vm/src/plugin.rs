@@ -13,6 +13,8 @@ pub struct PluginConfig {
     pub root_id: String,
     /// The key space of shared data and queues. Istio leaves it empty, so all its plugins share one.
     pub vm_id: String,
+    /// The file the module was read from, if it was one: for records of a run, nothing else.
+    pub module_file: Option<String>,
     /// `vm_config.configuration`, as the bytes the module gets.
     pub vm_configuration: Bytes,
     /// `configuration`, as the bytes the module gets: a StringValue or BytesValue unwrapped, a Struct as raw protobuf.

@@ -50,6 +50,7 @@ pub fn replay(engine: &Engine, wasm: &[u8], trace: &[Record]) -> Result<Vec<Diff
         vm_configuration,
         configuration,
         env,
+        allowed_capabilities,
         allow_on_headers_stop_iteration,
         failure,
         fidelity,
@@ -66,6 +67,7 @@ pub fn replay(engine: &Engine, wasm: &[u8], trace: &[Record]) -> Result<Vec<Diff
         vm_configuration: vm_configuration.0.clone(),
         configuration: configuration.0.clone(),
         env: env.clone(),
+        allowed_capabilities: allowed_capabilities.clone(),
         allow_on_headers_stop_iteration: *allow_on_headers_stop_iteration,
         failure: *failure,
         fidelity: *fidelity,
@@ -115,6 +117,7 @@ fn play(vm: &mut Vm, entry: &Entry, world: &ScriptedWorld) {
                 },
             );
         }
+        Entry::Reclaim { stream, direction } => drop(vm.reclaim(*stream, *direction)),
         Entry::Done { stream } => vm.on_done(*stream),
         Entry::Tick => vm.on_tick(),
         Entry::QueueReady { queue } => vm.on_queue_ready(*queue),
@@ -169,12 +172,14 @@ fn same(recorded: &Record, now: &Record) -> bool {
 pub(crate) fn start_record(module: Digest, plugin: &PluginConfig, log_level: LogLevel) -> Record {
     Record::Start {
         module: module.to_string(),
+        module_file: plugin.module_file.clone(),
         name: plugin.name.clone(),
         root_id: plugin.root_id.clone(),
         vm_id: plugin.vm_id.clone(),
         vm_configuration: crate::trace::Text(plugin.vm_configuration.clone()),
         configuration: crate::trace::Text(plugin.configuration.clone()),
         env: plugin.env.clone(),
+        allowed_capabilities: plugin.allowed_capabilities.clone(),
         allow_on_headers_stop_iteration: plugin.allow_on_headers_stop_iteration,
         failure: plugin.failure,
         fidelity: plugin.fidelity,

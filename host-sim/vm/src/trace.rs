@@ -2,7 +2,11 @@
 //!
 //! Everything a run depends on is in it, so the same module can be run again from it, without a network, and compared: see [`replay`](crate::replay).
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -27,7 +31,10 @@ pub enum Record {
     Start {
         /// SHA-256 of the module.
         module: String,
-        /// Its name.
+        /// The file it was read from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        module_file: Option<String>,
+        /// The plugin's name.
         name: String,
         /// Its root id.
         root_id: String,
@@ -39,6 +46,9 @@ pub enum Record {
         configuration: Text,
         /// Its environment.
         env: Vec<(String, String)>,
+        /// The capabilities it is restricted to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        allowed_capabilities: Option<BTreeSet<String>>,
         /// `allow_on_headers_stop_iteration`
         allow_on_headers_stop_iteration: bool,
         /// What a trap costs.
@@ -117,6 +127,10 @@ pub enum Entry {
         request_headers: Option<Vec<(Text, Text)>>,
         response_headers: Option<Vec<(Text, Text)>>,
         response_trailers: Option<Vec<(Text, Text)>>,
+    },
+    Reclaim {
+        stream: StreamId,
+        direction: Direction,
     },
     Done {
         stream: StreamId,

@@ -242,6 +242,11 @@ impl Vm {
 
     /// Takes back what is held of a stream that will not go on, for its access log.
     pub fn reclaim(&mut self, stream: StreamId, direction: Direction) -> Released {
+        self.note(|| Record::Entry(Entry::Reclaim { stream, direction }));
+        self.take_back(stream, direction)
+    }
+
+    pub(crate) fn take_back(&mut self, stream: StreamId, direction: Direction) -> Released {
         let stream = match self.context_of(stream) {
             Some(context) => self.live(context),
             None => self.stranded.get_mut(&stream).map(AsMut::as_mut),

@@ -50,6 +50,7 @@ impl Loader<'_> {
         let capabilities = source.capability_restriction_config.as_ref();
         let plugin = vm::PluginConfig {
             name: source.name.clone(),
+            module_file: module_file(vm_config.code.as_ref()),
             root_id: source.root_id.clone(),
             vm_id: vm_config.vm_id.clone(),
             vm_configuration: text(vm_config.configuration_string()),
@@ -63,6 +64,12 @@ impl Loader<'_> {
         };
         Ok(WasmConfig { module, plugin, source })
     }
+}
+
+/// Where it is, wherever a replay is then started from.
+fn module_file(code: Option<&xds::AsyncDataSource>) -> Option<String> {
+    let file = code?.local.as_ref()?.filename.as_ref()?;
+    Some(std::path::absolute(file).map_or_else(|_| file.clone(), |path| path.display().to_string()))
 }
 
 fn code(code: Option<&xds::AsyncDataSource>) -> Result<Vec<u8>, String> {
@@ -116,7 +123,14 @@ impl Plugin {
     ) -> Result<Rc<Plugin>, vm::StartError> {
         let id = surroundings.next_plugin_id();
         let world = PluginWorld { surroundings: Rc::clone(surroundings), id };
-        let vm = Vm::start(&config.module, config.plugin.clone(), &surroundings.shared, Box::new(world))?;
+        let (module, plugin, shared) = (&config.module, config.plugin.clone(), &surroundings.shared);
+        let vm = match &surroundings.trace {
+            None => Vm::start(module, plugin, shared, Box::new(world))?,
+            Some(trace) => {
+                let run = vm::Run { plugin: plugin.name.clone(), worker: surroundings.index, vm: id };
+                Vm::start_traced(module, plugin, shared, Box::new(world), trace.sink(&run))?
+            }
+        };
         let plugin = Rc::new_cyclic(|me| Plugin {
             config: Arc::clone(config),
             vm: RefCell::new(vm),

@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Clock, Cluster, Command, Dice, State};
+use super::{Clock, Cluster, Command, Dice, State, WorkerSetup};
 use crate::http_filters::Plugin;
 use crate::stats::Registry;
 
@@ -17,6 +17,8 @@ pub(crate) struct Surroundings {
     pub(crate) dice: Dice,
     pub(crate) registry: Registry,
     pub(crate) shared: vm::Shared,
+    /// Where modules' runs are put on record.
+    pub(crate) trace: Option<vm::TraceLog>,
     pub(crate) commands: UnboundedSender<Command>,
     pub(crate) plugins: RefCell<HashMap<u64, Weak<Plugin>>>,
     state: RefCell<Weak<State>>,
@@ -24,16 +26,19 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
-    pub(crate) fn new(
-        index: usize,
-        clock: Clock,
-        dice: Dice,
-        registry: Registry,
-        shared: vm::Shared,
-        commands: UnboundedSender<Command>,
-    ) -> Surroundings {
-        let (plugins, state, next_plugin) = (RefCell::default(), RefCell::default(), Cell::new(0));
-        Surroundings { index, clock, dice, registry, shared, commands, plugins, state, next_plugin }
+    pub(crate) fn new(setup: &WorkerSetup, dice: Dice, commands: UnboundedSender<Command>) -> Surroundings {
+        Surroundings {
+            index: setup.index,
+            clock: setup.clock,
+            dice,
+            registry: setup.registry.clone(),
+            shared: setup.shared.clone(),
+            trace: setup.trace.clone(),
+            commands,
+            plugins: RefCell::default(),
+            state: RefCell::default(),
+            next_plugin: Cell::new(0),
+        }
     }
 
     pub(crate) fn next_plugin_id(&self) -> u64 {

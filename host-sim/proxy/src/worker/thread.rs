@@ -48,6 +48,7 @@ pub(crate) struct WorkerSetup {
     pub(crate) seed: u64,
     pub(crate) registry: Registry,
     pub(crate) shared: vm::Shared,
+    pub(crate) trace: Option<vm::TraceLog>,
     pub(crate) node_address: IpAddr,
     pub(crate) hardened: bool,
 }
@@ -95,9 +96,7 @@ impl Drop for WorkerHandle {
 
 async fn run(setup: WorkerSetup, commands: UnboundedSender<Command>, mut inbox: UnboundedReceiver<Command>) {
     let dice = Dice::seeded(setup.seed, setup.index);
-    let around =
-        Surroundings::new(setup.index, setup.clock, dice, setup.registry.clone(), setup.shared.clone(), commands);
-    let around = Rc::new(around);
+    let around = Rc::new(Surroundings::new(&setup, dice, commands));
     let Some((worker, mut accepting)) = first_configuration(&setup, &around, &mut inbox).await else { return };
     tokio::task::spawn_local(sweep(Rc::clone(&worker)));
     if setup.index == 0 {
