@@ -351,7 +351,7 @@ impl Gateway {
 }
 
 /// `envoy.reloadable_features.http_reject_path_with_fragment` is switched off, as Istio's bootstrap does. The last layer wins.
-fn cuts_fragment(bootstrap: &xds::Bootstrap) -> bool {
+pub(crate) fn cuts_fragment(bootstrap: &xds::Bootstrap) -> bool {
     const FLAG: &str = "envoy.reloadable_features.http_reject_path_with_fragment";
     let layers = bootstrap.layered_runtime.iter().flat_map(|runtime| &runtime.layers);
     let values = layers.filter_map(|layer| layer.static_layer.as_ref()?.get(FLAG));

@@ -5,6 +5,7 @@ pub mod cluster;
 mod connection;
 pub mod cors;
 pub mod edge;
+pub mod explain;
 pub mod fault;
 mod gateway;
 pub mod header_ops;

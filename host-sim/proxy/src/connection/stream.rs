@@ -65,6 +65,9 @@ impl Stream {
         let began = worker.clock().now();
         let info = StreamInfo { id: worker.dice().roll(), start: worker.clock().wall(began), ..StreamInfo::default() };
         let facts = Rc::new(Facts::new(&connection, info));
+        if let Some(recorder) = worker.recorder() {
+            recorder.arrived(&request);
+        }
         facts.request_header_bytes.set(byte_size(&request));
         manager.stats.downstream_rq_total.inc();
         manager.stats.downstream_rq_active.inc();
@@ -137,6 +140,9 @@ impl Stream {
             }
             info.response_code
         };
+        if let Some(recorder) = self.worker.recorder() {
+            recorder.finished(&self.facts.info.borrow());
+        }
         let stats = &self.manager.stats;
         stats.downstream_rq_active.dec();
         stats.downstream_rq_time.record(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
@@ -211,6 +217,9 @@ impl Stream {
         let admitted = edge::request(&mut request, connection, edge, self.worker.dice().roll_wide())?;
         self.facts.info.borrow_mut().remote =
             Some(std::net::SocketAddr::new(admitted.client, connection.remote.port()));
+        if let Some(recorder) = self.worker.recorder() {
+            recorder.admitted(&request);
+        }
         Ok(())
     }
 
@@ -251,7 +260,14 @@ impl Stream {
             let request = self.request.borrow();
             let mut info = self.facts.info.borrow_mut();
             let head = route::RequestHead { headers: &request, random: info.id, connection: &self.facts.connection };
-            let decision = self.manager.config.routes.decide(&head);
+            let decision = match self.worker.recorder() {
+                None => self.manager.config.routes.decide(&head),
+                Some(recorder) => {
+                    let (decision, trail) = self.manager.config.routes.explain(&head);
+                    recorder.routed(self.manager.config.routes.name(), &decision, trail);
+                    decision
+                }
+            };
             if let Some(route) = decision.route() {
                 info.route_name = Arc::clone(&route.name);
                 info.virtual_host = Arc::clone(&route.virtual_host.name);
@@ -345,6 +361,9 @@ impl Stream {
 
     /// Answers without an origin.
     pub(crate) async fn reply(&self, mut reply: LocalReply) -> Result<(), ClientGone> {
+        if let Some(recorder) = self.worker.recorder() {
+            recorder.replied(&reply);
+        }
         {
             let mut info = self.facts.info.borrow_mut();
             reply.flags.iter().for_each(|flag| info.flags.insert(flag));

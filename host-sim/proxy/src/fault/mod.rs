@@ -125,6 +125,15 @@ impl Fault {
     }
 }
 
+impl std::fmt::Display for Abort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Abort::Http(status) => write!(f, "status {status}"),
+            Abort::Grpc(status) => write!(f, "gRPC status {status}"),
+        }
+    }
+}
+
 impl Abort {
     /// The answer.
     pub fn reply(self) -> LocalReply {

@@ -31,6 +31,19 @@ pub(crate) enum Kind {
     HeaderMutation(crate::header_ops::HeaderMutations, bool),
 }
 
+impl Kind {
+    /// What an explanation calls it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Kind::Wasm(_) => "wasm",
+            Kind::Fault(..) => "fault",
+            Kind::Cors(_) => "cors",
+            Kind::LocalRateLimit(..) => "local_ratelimit",
+            Kind::HeaderMutation(..) => "header_mutation",
+        }
+    }
+}
+
 /// What a filter remembers of a stream between its request and its answer.
 #[derive(Default)]
 pub(super) enum Pass {

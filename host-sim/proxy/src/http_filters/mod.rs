@@ -11,7 +11,7 @@ mod upload;
 mod wasm;
 
 pub(crate) use chain::{Chain, Filter, Kind, Stop};
-pub(crate) use config::{ChainError, FilterConfig, compile};
+pub(crate) use config::{ChainError, FilterConfig, FilterKind, compile};
 pub(crate) use mailbox::Word;
 pub(crate) use steps::module_reply;
 pub(crate) use upload::Upload;

@@ -49,6 +49,9 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
     let Some(forward) = route.forward() else { return Ok(()) };
     let Some(cluster) = stream.state.clusters.get(&destination.cluster).map(Rc::clone) else {
         stream.manager.stats.no_cluster.inc();
+        if let Some(recorder) = stream.worker.recorder() {
+            recorder.cluster_missing(&destination.cluster);
+        }
         return Err(Stop::Reply(LocalReply::cluster_not_found(forward.cluster_not_found)));
     };
     {
@@ -65,6 +68,9 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
         let info = stream.facts.info.borrow();
         route.prepare(destination, &mut request, &stream.facts.connection, &info, stream.manager.config.router)
     };
+    if let Some(recorder) = stream.worker.recorder() {
+        recorder.prepared(&cluster.config.name, &request, &prepared, hashed.hash);
+    }
     stream.request.replace(request);
     let routed = Routed {
         stream,
@@ -247,6 +253,9 @@ impl<'s> Routed<'s> {
             stream.facts.info.borrow_mut().upstream.hostname = Some(Arc::clone(name));
         }
         let head = stream.request.borrow().clone();
+        if let Some(recorder) = stream.worker.recorder() {
+            recorder.tried(endpoint.address, &head);
+        }
         let protocol = self.cluster.config.protocol.for_client(stream.is_http2());
         let now = stream.worker.clock().now();
         let opening = Attempt::open(&self.cluster, &endpoint, protocol, &head, now);
@@ -293,6 +302,9 @@ impl<'s> Routed<'s> {
         self.report(endpoint, Outcome::Status(answered.status));
         let now = stream.worker.clock().now();
         self.answered(answered.status, now);
+        if let Some(recorder) = stream.worker.recorder() {
+            recorder.answered(answered.status);
+        }
         if let Verdict::Retry(pause) = self.verdict(&answered) {
             return Err(Failed::Again(pause));
         }
@@ -522,7 +534,11 @@ impl<'s> Routed<'s> {
         let wanted = self.forward.mirrors.iter().filter_map(|mirror| {
             let cluster = mirror.cluster(&request, info.id)?;
             let cluster = stream.state.clusters.get(&cluster)?;
-            Some(mirror::Copy::new(cluster, mirror.copy(&request, &stream.facts.connection, &info, node)))
+            let copy = mirror.copy(&request, &stream.facts.connection, &info, node);
+            if let Some(recorder) = stream.worker.recorder() {
+                recorder.mirrored(&cluster.config.name, &copy);
+            }
+            Some(mirror::Copy::new(cluster, copy))
         });
         wanted.collect()
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use vm::{Direction, Hold, Outcome, Released, StreamId, Verdict};
 
-use super::chain::{Chain, Kind, Pass, Stop};
+use super::chain::{Chain, Filter, Kind, Pass, Stop};
 use super::mailbox::Word;
 use super::wasm::Plugin;
 use crate::connection::{BodyError, Piece, Stream};
@@ -32,37 +32,52 @@ impl Chain {
     pub(crate) async fn request_headers(&self, stream: &Stream) -> Result<(), Stop> {
         for place in 0..self.filters.len() {
             let Some(filter) = self.filters.get(place) else { break };
-            match &filter.kind {
-                Kind::Wasm(_) => self.module_request_headers(stream, place).await?,
-                Kind::Fault(own, stats) => self.fault(stream, place, own, stats).await?,
-                Kind::Cors(stats) => {
-                    let (policies, random) = (stream.per_filter_levels(&filter.name), stream.worker.dice().roll());
-                    let policies: SmallVec<[_; 4]> = policies
-                        .into_iter()
-                        .filter_map(|level| if let PerFilter::Cors(policy) = level { Some(policy) } else { None })
-                        .collect();
-                    let verdict = cors::request(&policies, &stream.request.borrow(), random);
-                    match verdict {
-                        cors::Verdict::Pass => {}
-                        cors::Verdict::Mark(marks) => {
-                            stats.origin_valid.inc();
-                            self.remember(place, Pass::Cors(marks));
-                        }
-                        cors::Verdict::Preflight(reply) => {
-                            stats.origin_valid.inc();
-                            return Err(Stop::Reply(reply));
-                        }
+            match stream.worker.recorder() {
+                None => self.request_head(stream, place, filter).await?,
+                Some(recorder) => {
+                    let clock = stream.worker.clock();
+                    recorder.filter_begins(place, &filter.name, filter.kind.name(), clock.now());
+                    let passed = self.request_head(stream, place, filter).await;
+                    recorder.filter_ends(&stream.request.borrow(), passed.is_ok(), clock.now());
+                    passed?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows the request's head to one filter.
+    async fn request_head(&self, stream: &Stream, place: usize, filter: &Filter) -> Result<(), Stop> {
+        match &filter.kind {
+            Kind::Wasm(_) => self.module_request_headers(stream, place).await?,
+            Kind::Fault(own, stats) => self.fault(stream, place, own, stats).await?,
+            Kind::Cors(stats) => {
+                let (policies, random) = (stream.per_filter_levels(&filter.name), stream.worker.dice().roll());
+                let policies: SmallVec<[_; 4]> = policies
+                    .into_iter()
+                    .filter_map(|level| if let PerFilter::Cors(policy) = level { Some(policy) } else { None })
+                    .collect();
+                let verdict = cors::request(&policies, &stream.request.borrow(), random);
+                match verdict {
+                    cors::Verdict::Pass => {}
+                    cors::Verdict::Mark(marks) => {
+                        stats.origin_valid.inc();
+                        self.remember(place, Pass::Cors(marks));
+                    }
+                    cors::Verdict::Preflight(reply) => {
+                        stats.origin_valid.inc();
+                        return Err(Stop::Reply(reply));
                     }
                 }
-                Kind::LocalRateLimit(own, stats) => self.rate_limit(stream, place, own.as_ref(), stats)?,
-                Kind::HeaderMutation(own, most_specific_wins) => {
-                    let levels = mutation_levels(stream, &filter.name, *most_specific_wins);
-                    let (mut request, info) = (stream.request.borrow_mut(), stream.facts.info.borrow());
-                    own.apply_to_request(&mut request, &stream.facts.connection, &info);
-                    levels
-                        .iter()
-                        .for_each(|level| level.apply_to_request(&mut request, &stream.facts.connection, &info));
-                }
+            }
+            Kind::LocalRateLimit(own, stats) => self.rate_limit(stream, place, own.as_ref(), stats)?,
+            Kind::HeaderMutation(own, most_specific_wins) => {
+                let levels = mutation_levels(stream, &filter.name, *most_specific_wins);
+                let (mut request, info) = (stream.request.borrow_mut(), stream.facts.info.borrow());
+                own.apply_to_request(&mut request, &stream.facts.connection, &info);
+                levels
+                    .iter()
+                    .for_each(|level| level.apply_to_request(&mut request, &stream.facts.connection, &info));
             }
         }
         Ok(())
@@ -92,16 +107,19 @@ impl Chain {
         }
         let dice = stream.worker.dice();
         let delay = fault.delay(&stream.request.borrow(), dice.roll());
+        let told = |verdict: String| stream.worker.recorder().iter().for_each(|recorder| recorder.verdict(verdict.clone()));
         if let Some(delay) = delay {
             stats.active_faults.inc();
             let _active = Active(&stats.active_faults);
             stats.delays_injected.inc();
+            told(format!("delayed by {delay:?}"));
             stream.facts.info.borrow_mut().flags.insert(Flag::DelayInjected);
             tokio::time::sleep(delay).await;
         }
         let abort = fault.abort(&stream.request.borrow(), dice.roll());
         if let Some(abort) = abort {
             stats.aborts_injected.inc();
+            told(format!("aborted with {abort}"));
             return Err(Stop::Reply(abort.reply()));
         }
         if let Some(rate) = fault.response_rate(&stream.request.borrow(), dice.roll()) {
@@ -156,6 +174,9 @@ impl Chain {
             return Ok(());
         }
         stats.enabled.inc();
+        if let Some(recorder) = stream.worker.recorder() {
+            recorder.verdict(verdict.to_string());
+        }
         match verdict {
             Limited::Off => {}
             Limited::Allowed(bucket) => {
@@ -353,6 +374,9 @@ impl Chain {
     ) -> Result<HeaderList, Stop> {
         for place in (0..self.filters.len()).rev() {
             let Some(filter) = self.filters.get(place) else { break };
+            if let Some(recorder) = stream.worker.recorder() {
+                recorder.response_reaches(Some(place), &head);
+            }
             if let Kind::HeaderMutation(own, most_specific_wins) = &filter.kind {
                 let levels = mutation_levels(stream, &filter.name, *most_specific_wins);
                 let (request, info) = (stream.request.borrow(), stream.facts.info.borrow());
@@ -377,6 +401,9 @@ impl Chain {
                 Some(Pass::Limited(limit, bucket)) => limit.response(&mut head, bucket, stream.worker.clock().now()),
                 _ => {}
             }
+        }
+        if let Some(recorder) = stream.worker.recorder() {
+            recorder.response_reaches(None, &head);
         }
         Ok(head)
     }

@@ -298,6 +298,9 @@ impl World for PluginWorld {
             LogLevel::Warn => log::Level::Warn,
             LogLevel::Error | LogLevel::Critical => log::Level::Error,
         };
+        if let Some(recorder) = self.surroundings.recorder() {
+            return recorder.logged(line);
+        }
         log::log!(target: "wasm", level, "{line}");
     }
 

@@ -74,6 +74,17 @@ pub enum Verdict {
     Denied(Arc<Bucket>),
 }
 
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Verdict::Off => "not limited",
+            Verdict::Allowed(_) => "within the limit",
+            Verdict::Tolerated(_) => "over the limit, which is not enforced",
+            Verdict::Denied(_) => "over the limit",
+        })
+    }
+}
+
 impl LocalRateLimit {
     pub(crate) fn compile(
         limit: &xds::LocalRateLimit,

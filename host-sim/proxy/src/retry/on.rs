@@ -25,6 +25,12 @@ const NAMES: [(&str, RetryOn); 17] = [
 ];
 
 impl RetryOn {
+    /// The conditions under Envoy's names.
+    pub fn names(self) -> Vec<&'static str> {
+        let set = |on: RetryOn| on.0 != 0 && self.0 & on.0 == on.0;
+        NAMES.iter().filter(|(_, on)| set(*on)).map(|(name, _)| *name).collect()
+    }
+
     /// Nothing.
     pub const NONE: RetryOn = RetryOn(0);
     /// Any 5xx, and any reset.

@@ -90,6 +90,11 @@ impl ListenerConfig {
 }
 
 impl FilterChain {
+    /// Can a client that speaks TLS, or does not, get a request across?
+    pub(crate) fn understands(&self, tls: bool) -> bool {
+        matches!(self.network, Network::Tcp(_)) || self.tls.is_some() == tls
+    }
+
     fn compile(chain: &xds::FilterChain, secrets: &Secrets, loader: &Loader<'_>) -> Result<FilterChain, ChainError> {
         let conditions = chain.filter_chain_match.clone().unwrap_or_default();
         let mut problems = Vec::new();

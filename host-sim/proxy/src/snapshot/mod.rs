@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::gateway::StartError;
-use crate::http_filters::{ChainError, Loader};
+use crate::http_filters::{ChainError, FilterKind, Loader};
 use crate::stats::Registry;
 use crate::tls::Secrets;
 
@@ -39,6 +39,16 @@ impl Snapshot {
     pub(crate) fn certificate_days(&self, now: i64) -> Option<u64> {
         let chains = self.listeners.iter().flat_map(|listener| &listener.chains);
         chains.filter_map(|chain| chain.tls.as_ref()).map(|tls| tls.days_left(now)).min()
+    }
+
+    /// Some filter of the gateway's own counts requests.
+    pub(crate) fn has_buckets(&self) -> bool {
+        let managers = self.listeners.iter().flat_map(|listener| &listener.chains);
+        let mut filters = managers.flat_map(|chain| match &chain.network {
+            Network::Http(manager) => manager.filters.as_slice(),
+            Network::Tcp(_) => &[],
+        });
+        filters.any(|filter| matches!(filter.kind, FilterKind::LocalRateLimit { .. }))
     }
 }
 

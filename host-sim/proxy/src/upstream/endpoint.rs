@@ -220,6 +220,9 @@ impl Endpoint {
         sni: Option<&Bytes>,
         alpn: &[&[u8]],
     ) -> Result<(Io, Option<SocketAddr>), Broken> {
+        if let Some(stage) = &cluster.stage {
+            return Ok((stage.open(&cluster.config.name, self.address, alpn == [b"h2"]), None));
+        }
         let connecting = async {
             let stream = TcpStream::connect(self.address).await.map_err(|error| connect_error(&error))?;
             // Latency matters more than packets; Envoy does the same.

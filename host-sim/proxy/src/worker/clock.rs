@@ -10,17 +10,24 @@ use bytes::Bytes;
 pub(crate) struct Clock {
     start: Instant,
     wall: Duration,
+    /// The runtime's own time, which may stand still, instead of the machine's.
+    runtime: Option<tokio::time::Instant>,
 }
 
 impl Clock {
     pub(crate) fn start() -> Clock {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Clock { start: Instant::now(), wall }
+        Clock { start: Instant::now(), wall, runtime: None }
+    }
+
+    /// Goes as the current runtime's timers go.
+    pub(crate) fn of_the_runtime() -> Clock {
+        Clock { runtime: Some(tokio::time::Instant::now()), ..Clock::start() }
     }
 
     /// Since the gateway started.
     pub(crate) fn now(&self) -> Duration {
-        self.start.elapsed()
+        self.runtime.map_or_else(|| self.start.elapsed(), |start| start.elapsed())
     }
 
     /// Since 1970, for a reading of [`Clock::now`].
@@ -38,6 +45,11 @@ impl Dice {
     pub(crate) fn seeded(seed: u64, worker: usize) -> Dice {
         let worker = u64::try_from(worker).unwrap_or_default();
         Dice(Cell::new(seed ^ worker.wrapping_mul(0xA076_1D64_78BD_642F)))
+    }
+
+    /// As if new.
+    pub(crate) fn seed_again(&self, seed: u64) {
+        self.0.set(seed);
     }
 
     pub(crate) fn roll(&self) -> u64 {

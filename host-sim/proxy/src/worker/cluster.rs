@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::Dice;
 use crate::cluster::{Context, LoadBalancer};
+use crate::explain::Stage;
 use crate::snapshot::ClusterConfig;
 use crate::stats::ClusterStats;
 use crate::upstream::Endpoint;
@@ -16,12 +17,19 @@ pub(crate) struct Cluster {
     pub(crate) config: Arc<ClusterConfig>,
     pub(crate) endpoints: Vec<Rc<Endpoint>>,
     pub(crate) stats: Arc<ClusterStats>,
+    /// Where its endpoints are, when they are in memory.
+    pub(crate) stage: Option<Stage>,
     balancer: RefCell<LoadBalancer>,
     health_seen: Cell<u64>,
 }
 
 impl Cluster {
-    pub(super) fn build(config: &Arc<ClusterConfig>, stats: Arc<ClusterStats>, dice: &Dice) -> Cluster {
+    pub(super) fn build(
+        config: &Arc<ClusterConfig>,
+        stats: Arc<ClusterStats>,
+        dice: &Dice,
+        stage: Option<Stage>,
+    ) -> Cluster {
         let plan = &config.plan;
         let balancer =
             LoadBalancer::new(plan.policy.clone(), Arc::clone(&plan.endpoints), plan.panic_threshold, dice.roll());
@@ -30,6 +38,7 @@ impl Cluster {
             config: Arc::clone(config),
             endpoints: endpoints.map(|(index, endpoint)| Rc::new(Endpoint::new(index, endpoint.address))).collect(),
             stats,
+            stage,
             balancer: RefCell::new(balancer),
             health_seen: Cell::new(0),
         }

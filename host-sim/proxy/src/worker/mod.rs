@@ -19,6 +19,8 @@ use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use crate::explain::Recorder;
+
 /// What every task of a worker can reach.
 pub(crate) struct Worker {
     pub(crate) surroundings: Rc<Surroundings>,
@@ -33,6 +35,30 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// A worker that serves `state`, with no listener yet.
+    pub(crate) fn new(
+        surroundings: &Rc<Surroundings>,
+        node_address: IpAddr,
+        hardened: bool,
+        state: Rc<State>,
+    ) -> Worker {
+        Worker {
+            surroundings: Rc::clone(surroundings),
+            date: Date::default(),
+            connections: Rc::new(Connections::default()),
+            node_address,
+            hardened,
+            state: RefCell::new(state),
+            generation: Cell::new(0),
+            next_id: Cell::new(0),
+        }
+    }
+
+    /// Who listens while a request is explained.
+    pub(crate) fn recorder(&self) -> Option<&Recorder> {
+        self.surroundings.recorder()
+    }
+
     /// Time.
     pub(crate) fn clock(&self) -> &Clock {
         &self.surroundings.clock

@@ -50,13 +50,16 @@ impl State {
         around: &Rc<Surroundings>,
         previous: Option<&State>,
     ) -> Result<State, StartError> {
-        let clusters = snapshot.clusters.iter().map(|(name, config)| {
+        // In one order always: a seed makes the same balancers.
+        let mut sorted: Vec<_> = snapshot.clusters.iter().collect();
+        sorted.sort_by_key(|(name, _)| Arc::clone(name));
+        let clusters = sorted.into_iter().map(|(name, config)| {
             let kept = previous
                 .and_then(|state| state.clusters.get(name))
                 .filter(|cluster| Arc::ptr_eq(&cluster.config, config));
             let fresh = || {
                 let stats = around.registry.cluster(&config.source, around.index);
-                Rc::new(Cluster::build(config, stats, &around.dice))
+                Rc::new(Cluster::build(config, stats, &around.dice, around.stage().cloned()))
             };
             (Arc::clone(name), kept.map_or_else(fresh, Rc::clone))
         });

@@ -7,6 +7,7 @@ use std::rc::{Rc, Weak};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Clock, Cluster, Command, Dice, State, WorkerSetup};
+use crate::explain::{Recorder, Stage};
 use crate::http_filters::Plugin;
 use crate::stats::Registry;
 
@@ -23,6 +24,8 @@ pub(crate) struct Surroundings {
     pub(crate) plugins: RefCell<HashMap<u64, Weak<Plugin>>>,
     state: RefCell<Weak<State>>,
     next_plugin: Cell<u64>,
+    /// Where origins are and who listens, when nothing is served.
+    rehearsal: Option<(Stage, Rc<Recorder>)>,
 }
 
 impl Surroundings {
@@ -38,7 +41,23 @@ impl Surroundings {
             plugins: RefCell::default(),
             state: RefCell::default(),
             next_plugin: Cell::new(0),
+            rehearsal: None,
         }
+    }
+
+    /// Origins are in memory, and every decision is told.
+    pub(crate) fn rehearse(&mut self, stage: Stage, recorder: Rc<Recorder>) {
+        self.rehearsal = Some((stage, recorder));
+    }
+
+    /// Where origins are, when they are in memory.
+    pub(crate) fn stage(&self) -> Option<&Stage> {
+        self.rehearsal.as_ref().map(|(stage, _)| stage)
+    }
+
+    /// Who listens while a request is explained.
+    pub(crate) fn recorder(&self) -> Option<&Recorder> {
+        self.rehearsal.as_ref().map(|(_, recorder)| recorder.as_ref())
     }
 
     pub(crate) fn next_plugin_id(&self) -> u64 {

@@ -1,6 +1,5 @@
 //! A worker's thread: its life from the first configuration to the last connection, and what it can be told meanwhile.
 
-use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, TcpListener};
 use std::rc::Rc;
@@ -13,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::LocalSet;
 
-use super::{Clock, Connections, Date, Dice, State, Surroundings, Worker};
+use super::{Clock, Dice, State, Surroundings, Worker};
 use crate::gateway::StartError;
 use crate::listener;
 use crate::snapshot::Snapshot;
@@ -151,16 +150,7 @@ async fn first_configuration(
             Command::Commit { added, .. } => {
                 let state = state?;
                 around.serve(&state);
-                let worker = Rc::new(Worker {
-                    surroundings: Rc::clone(around),
-                    date: Date::default(),
-                    connections: Rc::new(Connections::default()),
-                    node_address: setup.node_address,
-                    hardened: setup.hardened,
-                    state: RefCell::new(state),
-                    generation: Cell::new(0),
-                    next_id: Cell::new(0),
-                });
+                let worker = Rc::new(Worker::new(around, setup.node_address, setup.hardened, state));
                 let mut accepting = Accepting::default();
                 accepting.start(&worker, added);
                 return Some((worker, accepting));
