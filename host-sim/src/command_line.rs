@@ -33,6 +33,11 @@ pub enum Command {
         after_help = "Example:\n  host-sim envoy -f manifests/examples/shop --wasm-dir target/filters > envoy.json"
     )]
     Envoy(GatewayArgs),
+    /// Say which rule takes a request, and why, without opening a socket
+    #[command(
+        after_help = "Example:\n  host-sim explain -f manifests/examples/shop --wasm-dir target/filters http://shop.example.com/api/cart/items"
+    )]
+    Explain(ExplainArgs),
     /// Load and configure a filter module as Envoy would
     #[command(
         after_help = "Example:\n  host-sim check target/filters/header-match.wasm --config manifests/examples/header-match.json"
@@ -118,6 +123,31 @@ pub struct ReplayArgs {
     /// The form of the answer
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+}
+
+/// The request to be explained, and the gateway it meets.
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArgs {
+    /// The URL; https:// picks the TLS server by its host, the port is the Gateway server's
+    pub url: String,
+    /// The method [default: GET, with a body POST]
+    #[arg(short = 'X', long = "request", value_name = "METHOD")]
+    pub method: Option<String>,
+    /// A header; repeats
+    #[arg(short = 'H', long, value_name = "NAME: VALUE")]
+    pub header: Vec<String>,
+    /// Where the request comes from [default: 192.0.2.1, a client somewhere outside]
+    #[arg(long, value_name = "IP")]
+    pub client_ip: Option<IpAddr>,
+    /// The body
+    #[arg(short = 'd', long, value_name = "BODY")]
+    pub data: Option<String>,
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// The gateway.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
 }
 
 /// What a module is loaded and configured with.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -31,7 +32,8 @@ pub struct EchoServer {
     address: SocketAddr,
 }
 
-struct Origin {
+/// One backend: its name, and which attempts it has seen.
+pub(crate) struct Origin {
     name: String,
     attempts: Mutex<VecDeque<(String, usize)>>,
 }
@@ -44,7 +46,7 @@ impl EchoServer {
     pub async fn start(name: impl Into<String>) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let origin = Arc::new(Origin { name: name.into(), attempts: Mutex::default() });
+        let origin = Arc::new(Origin::new(name.into()));
         tokio::spawn(async move {
             loop {
                 match listener.accept().await {
@@ -80,28 +82,11 @@ async fn serve(stream: TcpStream, origin: Arc<Origin>) {
 struct Reset;
 
 async fn answer(origin: &Origin, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Reset> {
-    let steering = Steering::read(origin, &request);
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    tokio::time::sleep(steering.delay).await;
-    if steering.reset {
-        return Err(Reset);
-    }
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let headers = head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes())));
-    let authority = head.uri.authority().map(|a| ("host".to_owned(), a.as_str().to_owned()));
-    let seen = serde_json::json!({
-        "origin": origin.name,
-        "method": head.method.as_str(),
-        "path": head.uri.path_and_query().map_or("/", |target| target.as_str()),
-        "headers": authority.into_iter().chain(headers).collect::<Vec<_>>(),
-        "body": text(body.get(..BODY_LIMIT).unwrap_or(&body)),
-    });
-    let mut response = Response::new(Full::new(Bytes::from(seen.to_string())));
-    *response.status_mut() = steering.status;
-    response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
-    response.headers_mut().extend(steering.headers);
-    Ok(response)
+    let (delay, response) = origin.respond(&head, &body);
+    tokio::time::sleep(delay).await;
+    response.map(|response| response.map(Full::new)).ok_or(Reset)
 }
 
 struct Steering {
@@ -112,8 +97,8 @@ struct Steering {
 }
 
 impl Steering {
-    fn read(origin: &Origin, request: &Request<Incoming>) -> Self {
-        let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    fn read(origin: &Origin, head: &Parts) -> Self {
+        let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
         let status = header("x-echo-status").and_then(|list| {
             let attempt =
                 if list.contains(',') { header("x-request-id").map_or(0, |id| origin.attempt(id)) } else { 0 };
@@ -129,6 +114,35 @@ impl Steering {
 }
 
 impl Origin {
+    /// An origin that calls itself `name`.
+    pub(crate) fn new(name: String) -> Self {
+        Self { name, attempts: Mutex::default() }
+    }
+
+    /// What it answers and after how long; no answer when it is to close the connection.
+    pub(crate) fn respond(&self, head: &Parts, body: &[u8]) -> (Duration, Option<Response<Bytes>>) {
+        let steering = Steering::read(self, head);
+        if steering.reset {
+            return (steering.delay, None);
+        }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let headers = head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes())));
+        let authority = head.uri.authority().map(|a| ("host".to_owned(), a.as_str().to_owned()));
+        let seen = serde_json::json!({
+            "origin": self.name,
+            "method": head.method.as_str(),
+            "path": head.uri.path_and_query().map_or("/", |target| target.as_str()),
+            "headers": authority.into_iter().chain(headers).collect::<Vec<_>>(),
+            "body": text(body.get(..BODY_LIMIT).unwrap_or(body)),
+        });
+        let mut response = Response::new(Bytes::from(seen.to_string()));
+        *response.status_mut() = steering.status;
+        let json = hyper::header::HeaderValue::from_static("application/json");
+        response.headers_mut().insert("content-type", json);
+        response.headers_mut().extend(steering.headers);
+        (steering.delay, Some(response))
+    }
+
     /// How many requests with this id came before.
     fn attempt(&self, id: &str) -> usize {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -189,7 +203,7 @@ mod tests {
 
     #[test]
     fn an_id_counts_its_attempts() {
-        let origin = Origin { name: "a".to_owned(), attempts: Mutex::default() };
+        let origin = Origin::new("a".to_owned());
         assert_eq!([origin.attempt("x"), origin.attempt("y"), origin.attempt("x")], [0, 0, 1]);
     }
 }

@@ -11,6 +11,7 @@ mod command_line;
 mod completions;
 mod echo;
 mod envoy;
+mod explain;
 mod failure;
 mod inputs;
 mod inspect;
@@ -18,6 +19,7 @@ mod placement;
 mod plan;
 mod replay;
 mod run;
+mod stage;
 mod stderr_log;
 
 pub use command_line::{BackendArg, Cli, Command, Fidelity, GatewayArgs, PortMap, RunArgs};
@@ -44,6 +46,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Envoy(args) => envoy::envoy(&args),
+        Command::Explain(args) => explain::explain(&args),
         Command::Check(args) => check::check(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Completions(args) => completions::completions(&args),

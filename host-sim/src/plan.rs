@@ -16,6 +16,10 @@ pub(crate) struct Plan {
     pub(crate) echo: Vec<istio::EchoBackend>,
     /// The Gateway server's port each listener stands for, by listener name.
     pub(crate) server_ports: BTreeMap<String, u16>,
+    /// Who was meant to take which host; nothing for a bootstrap.
+    pub(crate) bindings: Option<istio::Bindings>,
+    /// The plugins of the chain, in its order.
+    pub(crate) plugins: Vec<istio::PluginRef>,
     warnings: Vec<String>,
 }
 
@@ -60,8 +64,30 @@ impl Plan {
         Ok(())
     }
 
+    /// Gives echo backends addresses nobody listens on, for a gateway whose origins are in memory; says which is which.
+    pub(crate) fn place_echo(&mut self) -> BTreeMap<SocketAddr, String> {
+        let mut backends: BTreeMap<String, Vec<SocketAddr>> = BTreeMap::new();
+        let mut names = BTreeMap::new();
+        for (backend, port) in self.echo.iter().zip(10_001..) {
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            names.insert(address, backend.name.clone());
+            for cluster in &backend.clusters {
+                backends.entry(cluster.clone()).or_default().push(address);
+            }
+        }
+        placement::endpoints(&mut self.bootstrap, &backends);
+        names
+    }
+
     fn of(bootstrap: xds::Bootstrap) -> Self {
-        Self { bootstrap, echo: Vec::new(), server_ports: BTreeMap::new(), warnings: Vec::new() }
+        Self {
+            bootstrap,
+            echo: Vec::new(),
+            server_ports: BTreeMap::new(),
+            bindings: None,
+            plugins: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 
     fn from_manifests(args: &GatewayArgs, echo: bool) -> Result<Self, Failure> {
@@ -76,7 +102,13 @@ impl Plan {
         if !translation.unused.is_empty() {
             warnings.push(format!("not used for routing: {}", translation.unused.join(", ")));
         }
-        Ok(Self { echo: translation.echo, warnings, ..Self::of(translation.bootstrap) })
+        Ok(Self {
+            echo: translation.echo,
+            bindings: Some(translation.bindings),
+            plugins: translation.plugins,
+            warnings,
+            ..Self::of(translation.bootstrap)
+        })
     }
 }
 

@@ -49,7 +49,8 @@ async fn serve(args: &RunArgs, mut plan: Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-fn config(args: &GatewayArgs, bootstrap: xds::Bootstrap, trace: Option<vm::TraceLog>) -> GatewayConfig {
+/// What a gateway is started with.
+pub(crate) fn config(args: &GatewayArgs, bootstrap: xds::Bootstrap, trace: Option<vm::TraceLog>) -> GatewayConfig {
     GatewayConfig {
         bootstrap,
         workers: args.workers.map_or_else(cores, std::num::NonZeroUsize::get),
@@ -76,7 +77,8 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }
 
-fn refused(error: StartError) -> Failure {
+/// Why a gateway did not start, with the exit code that says so.
+pub(crate) fn refused(error: StartError) -> Failure {
     match error {
         StartError::Module { .. } => Failure::Module(error.to_string()),
         StartError::Certificate(_) => Failure::World(error.to_string()),

@@ -15,7 +15,10 @@ mod validate;
 pub use problem::{Position, Problem};
 pub use read::read;
 pub use resource::Resources;
-pub use translate::{Backend, EchoBackend, ListenerPort, ORIGIN, Options, PluginRef, Translation, translate};
+pub use translate::{
+    Backend, Bindings, EchoBackend, ListenerPort, MissingDelegate, ORIGIN, Options, PluginRef, ServerRef,
+    Translation, VirtualServiceRef, translate,
+};
 
 /// A file, or standard input, as text.
 #[derive(Clone, Debug, Default)]

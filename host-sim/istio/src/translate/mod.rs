@@ -1,5 +1,6 @@
 //! From resources to an Envoy bootstrap, as istiod does it for an ingress gateway.
 
+mod bindings;
 mod clusters;
 mod connection_manager;
 mod destination_rules;
@@ -32,6 +33,7 @@ use self::{
     rules::BoundVirtualService,
 };
 pub use self::{
+    bindings::{Bindings, MissingDelegate, ServerRef, VirtualServiceRef},
     options::{Backend, Options},
     origin::ORIGIN,
 };
@@ -56,6 +58,8 @@ pub struct Translation {
     pub plugins: Vec<PluginRef>,
     /// Echo backends that stand in for services whose endpoints nobody knows, when asked for.
     pub echo: Vec<EchoBackend>,
+    /// Who was meant to take which host: for explanations.
+    pub bindings: Bindings,
     /// What Istio ignores, warns about, or leaves out, each with its place.
     pub warnings: Vec<Problem>,
     /// Kinds among the manifests that say nothing about routing.
@@ -163,6 +167,7 @@ pub fn translate(resources: &Resources, options: &Options) -> Result<Translation
         listeners: made.ports,
         plugins,
         echo,
+        bindings: Bindings::of(&context),
         warnings,
         unused: resources.unused.iter().cloned().collect(),
     })

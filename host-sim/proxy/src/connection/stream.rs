@@ -377,6 +377,7 @@ impl Stream {
             && let Some(route) = decision.route()
         {
             let (request, info) = (self.request.borrow(), self.facts.info.borrow());
+            let before = self.worker.recorder().map(|_| reply.headers.clone());
             route.finalize_response(
                 decision.destination(),
                 &mut reply.headers,
@@ -384,6 +385,9 @@ impl Stream {
                 &self.facts.connection,
                 &info,
             );
+            if let Some((recorder, before)) = self.worker.recorder().zip(before) {
+                recorder.finalized(&before, &reply.headers);
+            }
             if route.virtual_host.attempt_count_in_response && info.upstream.attempts > 0 {
                 route::write_attempt_count(&mut reply.headers, info.upstream.attempts);
             }

@@ -25,6 +25,8 @@ pub struct Account {
     pub routings: Vec<Routing>,
     /// How the request was made ready for its destination, if it was.
     pub forwarded: Option<Forwarded>,
+    /// What the route, its virtual host and its configuration did to the answer's head.
+    pub route_response: Vec<Change>,
     /// Copies that went elsewhere.
     pub mirrors: Vec<MirrorStep>,
     /// The tries.

@@ -36,7 +36,7 @@ use crate::http1::{Decoded, HeadReader, parse_response};
 use crate::snapshot::{ListenerConfig, Network, Snapshot};
 use crate::tls::Asked;
 use self::kit::Kit;
-use crate::worker::{Clock, Dice, Place, State, Surroundings, Worker};
+use crate::worker::{Clock, Dice, Place, State, Surroundings, Worker, WorkerSetup};
 
 /// A gateway that answers questions instead of connections.
 pub struct Rehearsal {
@@ -132,7 +132,7 @@ impl Rehearsal {
 
     /// Lets time pass until modules have reported.
     pub fn settle(&mut self) {
-        self.local.block_on(&self.runtime, tokio::time::sleep(REPORTS));
+        self.local.block_on(&self.runtime, async { tokio::time::sleep(REPORTS).await });
     }
 
     /// What modules have counted so far.
@@ -173,8 +173,17 @@ fn worker(
 ) -> Result<Rc<Worker>, StartError> {
     // Nobody reads what queues announce: what they hold is taken by the module that waits for it on its next tick.
     let (commands, _) = unbounded_channel();
-    let mut around =
-        Surroundings::new(0, clock, Dice::seeded(seed, 0), kit.registry.clone(), kit.shared.clone(), commands);
+    let setup = WorkerSetup {
+        index: 0,
+        clock,
+        seed,
+        registry: kit.registry.clone(),
+        shared: kit.shared.clone(),
+        trace: None,
+        node_address: NODE,
+        hardened: kit.hardened,
+    };
+    let mut around = Surroundings::new(&setup, Dice::seeded(seed, 0), commands);
     around.rehearse(Stage::new(Rc::clone(origins)), Rc::clone(recorder));
     let around = Rc::new(around);
     let state = Rc::new(State::build(snapshot, &around, None)?);

@@ -168,6 +168,11 @@ impl Recorder {
         self.account.borrow_mut().forwarded = Some(forwarded);
     }
 
+    /// The route has changed the answer's head.
+    pub(crate) fn finalized(&self, before: &HeaderList, after: &HeaderList) {
+        self.account.borrow_mut().route_response = changes(before, after);
+    }
+
     /// A copy goes to another cluster.
     pub(crate) fn mirrored(&self, cluster: &str, head: &HeaderList) {
         let authority = headers::get(head, ":authority").map(|value| shown(value)).unwrap_or_default();

@@ -410,7 +410,11 @@ impl<'s> Routed<'s> {
             list.push((Bytes::from_static(b"set-cookie"), cookie.clone()));
         }
         let (request, info) = (stream.request.borrow(), stream.facts.info.borrow());
+        let before = stream.worker.recorder().map(|_| list.clone());
         self.route.finalize_response(Some(self.destination), list, &request, &stream.facts.connection, &info);
+        if let Some((recorder, before)) = stream.worker.recorder().zip(before) {
+            recorder.finalized(&before, list);
+        }
         if self.route.virtual_host.attempt_count_in_response {
             write_attempt_count(list, attempts);
         }

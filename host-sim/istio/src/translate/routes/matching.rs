@@ -9,7 +9,7 @@ use crate::resource::{
 };
 
 /// Without an entry: everything.
-pub(super) fn route_match(matched: Option<&HttpMatch>) -> RouteMatch {
+pub(crate) fn route_match(matched: Option<&HttpMatch>) -> RouteMatch {
     let mut route_match = RouteMatch { prefix: Some("/".into()), ..RouteMatch::default() };
     let Some(matched) = matched else { return route_match };
     for (name, value) in &matched.headers {

@@ -11,6 +11,8 @@ mod retry;
 
 use std::collections::BTreeMap;
 
+pub(super) use matching::route_match;
+
 use xds::{Decorator, Route, RouteConfiguration, TlsRequirementType, VirtualHost};
 
 use super::{
