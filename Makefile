@@ -38,10 +38,12 @@ host-sim: setup
 	cargo build --release -p host-sim
 
 # One `-p` a call: cargo unifies features over everything built in one command, and the modules would triple in size.
+# Stripped of names: `CARGO_PROFILE_WASM_STRIP=debuginfo make filters` keeps them, for profiles and readable traps. What the module needs of the
+# host's wasm stays written in it, or wasm-opt would refuse it.
 filters: setup
 	@mkdir -p target/filters
 	@for filter in $(FILTERS); do \
-	  cargo build --profile wasm --target wasm32-wasip1 -p $$filter; \
+	  cargo rustc --profile wasm --target wasm32-wasip1 -p $$filter -- -C link-arg=--keep-section=target_features; \
 	  cp -u "target/wasm32-wasip1/wasm/$${filter//-/_}.wasm" "target/filters/$$filter.wasm"; \
 	done
 

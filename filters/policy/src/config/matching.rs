@@ -35,9 +35,9 @@ pub struct Match {
     pub method: Option<StringMatch>,
     /// The `Host`, port included when the client sent one.
     pub authority: Option<StringMatch>,
-    /// Headers; a repeated header is its copies joined with `,`, unless `all` is set.
+    /// Headers; of a repeated one any copy may match, with `all` every copy must.
     pub headers: Pairs<HeaderMatch>,
-    /// Headers that must not be so; with `{}`, must not be there. A missing header counts as empty.
+    /// Headers of which no copy may be so; with `{}`, that must not be there. A missing header counts as empty.
     pub without_headers: Pairs<StringMatch>,
     /// Query parameters: the first value of a repeated one, not percent-decoded.
     pub query_params: Pairs<StringMatch>,
@@ -92,7 +92,7 @@ pub struct HeaderMatch {
     pub prefix: Option<String>,
     /// RE2; the whole value must match. `*` alone is presence, as in Istio.
     pub regex: Option<String>,
-    /// Every copy of a repeated header must match on its own.
+    /// Every copy of a repeated header must match, not just any one.
     pub all: bool,
 }
 

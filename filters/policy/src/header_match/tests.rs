@@ -129,8 +129,10 @@ sentences! {
         hit(r#"{"method": {"exact": "get"}}"#, &[], false);
         hit(r#"{"headers": {"X-User": {}}}"#, &[], true);
         hit(r#"{"headers": {"x-user": {"regex": "*"}}}"#, &[], true);
-        hit(r#"{"headers": {"x-user": {"exact": "ann"}}}"#, &[("x-user", "bob")], false);
-        hit(r#"{"headers": {"x-user": {"exact": "ann,bob"}}}"#, &[("x-user", "bob")], true);
+        hit(r#"{"headers": {"x-user": {"exact": "ann"}}}"#, &[("x-user", "bob")], true);
+        hit(r#"{"headers": {"x-user": {"exact": "bob"}}}"#, &[("x-user", "bob")], true);
+        hit(r#"{"headers": {"x-user": {"exact": "ann,bob"}}}"#, &[("x-user", "bob")], false);
+        hit(r#"{"withoutHeaders": {"x-user": {"exact": "bob"}}}"#, &[("x-user", "bob")], false);
         hit(r#"{"headers": {"x-user": {"prefix": "a", "all": true}}}"#, &[("x-user", "bob")], false);
         hit(r#"{"headers": {"x-user": {"prefix": "a", "all": true}}}"#, &[("x-user", "amy")], true);
         hit(r#"{"withoutHeaders": {"x-user": {}}}"#, &[], false);

@@ -91,11 +91,7 @@ pub(crate) fn header(matcher: &xds::HeaderMatcher, at: &Path<'_>, errors: &mut E
     };
     // `present_match: false` asks for absence.
     let absent = matcher.present_match == Some(false);
-    Some(
-        made.any_copy()
-            .inverted(matcher.invert_match != absent)
-            .missing_as_empty(matcher.treat_missing_header_as_empty),
-    )
+    Some(made.inverted(matcher.invert_match != absent).missing_as_empty(matcher.treat_missing_header_as_empty))
 }
 
 enum HeaderTest {
