@@ -38,12 +38,13 @@ host-sim: setup
 	cargo build --release -p host-sim
 
 # One `-p` a call: cargo unifies features over everything built in one command, and the modules would triple in size.
-# Stripped of names: `CARGO_PROFILE_WASM_STRIP=debuginfo make filters` keeps them, for profiles and readable traps. What the module needs of the
-# host's wasm stays written in it, or wasm-opt would refuse it.
+# Stripped of names: `CARGO_PROFILE_WASM_STRIP=debuginfo make filters` keeps them, for profiles and readable traps. What a module needs of the
+# host's wasm stays written in it, or wasm-opt would refuse it; and numbers take no more bytes than they need, which linkers leave undone.
+SMALL := -C link-arg=--keep-section=target_features -C link-arg=--compress-relocations
 filters: setup
 	@mkdir -p target/filters
 	@for filter in $(FILTERS); do \
-	  cargo rustc --profile wasm --target wasm32-wasip1 -p $$filter -- -C link-arg=--keep-section=target_features; \
+	  cargo rustc --profile wasm --target wasm32-wasip1 -p $$filter -- $(SMALL); \
 	  cp -u "target/wasm32-wasip1/wasm/$${filter//-/_}.wasm" "target/filters/$$filter.wasm"; \
 	done
 

@@ -11,6 +11,7 @@ use crate::header;
 use crate::header_ops::{HeaderOps, Op};
 use crate::matcher::Request;
 use crate::metrics::Counter;
+use crate::order::sorted;
 use crate::path::split_target;
 use crate::strict::strict;
 
@@ -255,8 +256,8 @@ pub struct Signals {
 impl Signals {
     /// The set of these names.
     pub fn new<'n>(names: impl IntoIterator<Item = &'n str>) -> Signals {
-        let mut names: Vec<Vec<u8>> = names.into_iter().map(|name| spelled(name.as_bytes())).collect();
-        names.sort();
+        let mut names: Vec<Vec<u8>> =
+            sorted(names.into_iter().map(|name| spelled(name.as_bytes())).collect(), &mut Ord::cmp);
         names.dedup();
         let lengths = names.iter().fold(0, |lengths, name| lengths | length_bit(name));
         Signals { names, lengths }

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use crate::config::key::{self, KeySource};
 use crate::config::matching::{self, Match, Percentage};
-use crate::config::object::objects;
 use crate::config::pairs::Pairs;
 use crate::config::reply::{Body, status};
+use crate::config::wire::wire;
 use crate::config::{InPlace, Invalid, duration, each, headers, names, read};
 use crate::exchange::{Exchange, Signals};
 use crate::grpc;
@@ -19,8 +17,6 @@ use crate::reply::Reply;
 use crate::rules::{Asks, Rule, Rules, Share};
 use crate::world::World;
 
-objects!(Config, RuleConfig, DelayConfig, AbortConfig, HeaderControlled, ActiveWindow);
-
 /// No request is held longer, whoever asks.
 pub const MAX_DELAY: Duration = Duration::from_secs(60);
 /// Requests one worker holds for a rule that does not say.
@@ -30,101 +26,104 @@ const DELAY_HEADER: &str = "x-envoy-fault-delay-request";
 const ABORT_HEADER: &str = "x-envoy-fault-abort-request";
 const GRPC_ABORT_HEADER: &str = "x-envoy-fault-abort-grpc-request";
 
-/// The module's configuration.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(title = "fault-inject"))]
-#[serde(remote = "Self", deny_unknown_fields, default)]
-pub struct Config {
-    /// The first rule that matches applies.
-    pub rules: Vec<RuleConfig>,
+wire! {
+    /// The module's configuration.
+    #[derive(Debug, Clone, Default)]
+    #[cfg_attr(feature = "schema", schemars(title = "fault-inject"))]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub struct Config {
+        /// The first rule that matches applies.
+        pub rules: Vec<RuleConfig> = "rules",
+    }
 }
 
-/// One rule: at least one of `delay`, `abort` and `headerControlled`. Delay and abort are drawn apart; the delay comes first.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
-pub struct RuleConfig {
-    /// Unique; 1 to 63 of a-z, 0-9 and -. `rule-N` if absent.
-    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[a-z0-9-]{1,63}$")))]
-    pub name: Option<String>,
-    /// One of these must hold; none means always.
-    #[serde(default)]
-    pub r#match: Vec<Match>,
-    /// Who is hit by a percentage is hit every time. At random without.
-    #[serde(default)]
-    pub key: Vec<KeySource>,
-    /// Hold the request.
-    pub delay: Option<DelayConfig>,
-    /// Answer instead of the origin.
-    pub abort: Option<AbortConfig>,
-    /// Let requests that know a secret ask for faults by header.
-    pub header_controlled: Option<HeaderControlled>,
-    /// Requests each worker may hold for this rule at a time; above it they pass at once. 1000 if absent.
-    pub max_active: Option<u32>,
-    /// When the rule is in force; always if absent.
-    pub active_window: Option<ActiveWindow>,
+wire! {
+    /// One rule: at least one of `delay`, `abort` and `headerControlled`. Delay and abort are drawn apart; the delay comes first.
+    #[derive(Debug, Clone, Default)]
+    pub struct RuleConfig {
+        /// Unique; 1 to 63 of a-z, 0-9 and -. `rule-N` if absent.
+        #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[a-z0-9-]{1,63}$")))]
+        pub name: Option<String> = "name",
+        /// One of these must hold; none means always.
+        #[cfg_attr(feature = "schema", schemars(default))]
+        pub r#match: Vec<Match> = "match",
+        /// Who is hit by a percentage is hit every time. At random without.
+        #[cfg_attr(feature = "schema", schemars(default))]
+        pub key: Vec<KeySource> = "key",
+        /// Hold the request.
+        pub delay: Option<DelayConfig> = "delay",
+        /// Answer instead of the origin.
+        pub abort: Option<AbortConfig> = "abort",
+        /// Let requests that know a secret ask for faults by header.
+        pub header_controlled: Option<HeaderControlled> = "headerControlled",
+        /// Requests each worker may hold for this rule at a time; above it they pass at once. 1000 if absent.
+        pub max_active: Option<u32> = "maxActive",
+        /// When the rule is in force; always if absent.
+        pub active_window: Option<ActiveWindow> = "activeWindow",
+    }
 }
 
-/// How long.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
-pub struct DelayConfig {
-    /// 1ms to 60s.
-    pub fixed_delay: String,
-    /// Up to so much longer, evenly spread.
-    pub jitter: Option<String>,
-    /// Of the requests; all if absent.
-    pub percentage: Option<Percentage>,
+wire! {
+    /// How long.
+    #[derive(Debug, Clone, Default)]
+    pub struct DelayConfig {
+        /// 1ms to 60s.
+        pub fixed_delay: String = "fixedDelay" required,
+        /// Up to so much longer, evenly spread.
+        pub jitter: Option<String> = "jitter",
+        /// Of the requests; all if absent.
+        pub percentage: Option<Percentage> = "percentage",
+    }
 }
 
-/// What instead. Exactly one of `httpStatus` and `grpcStatus`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct AbortConfig {
-    /// 200 to 599. A gRPC caller gets the gRPC status that belongs to it.
-    #[cfg_attr(feature = "schema", schemars(range(min = 200, max = 599)))]
-    pub http_status: Option<u16>,
-    /// A name such as `UNAVAILABLE`, or its number. Another caller gets the HTTP status that belongs to it.
-    pub grpc_status: Option<String>,
-    /// Of the requests; all if absent.
-    pub percentage: Option<Percentage>,
-    /// `fault filter abort` if absent.
-    pub body: Option<Body>,
-    /// `{name: value}`.
-    pub headers: Pairs<String>,
+wire! {
+    /// What instead. Exactly one of `httpStatus` and `grpcStatus`.
+    #[derive(Debug, Clone, Default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub struct AbortConfig {
+        /// 200 to 599. A gRPC caller gets the gRPC status that belongs to it.
+        #[cfg_attr(feature = "schema", schemars(range(min = 200, max = 599)))]
+        pub http_status: Option<u16> = "httpStatus",
+        /// A name such as `UNAVAILABLE`, or its number. Another caller gets the HTTP status that belongs to it.
+        pub grpc_status: Option<String> = "grpcStatus",
+        /// Of the requests; all if absent.
+        pub percentage: Option<Percentage> = "percentage",
+        /// `fault filter abort` if absent.
+        pub body: Option<Body> = "body",
+        /// `{name: value}`.
+        pub headers: Pairs<String> = "headers",
+    }
 }
 
-/// Faults on request: `x-envoy-fault-delay-request` in milliseconds, `x-envoy-fault-abort-request`, `x-envoy-fault-abort-grpc-request`.
-///
-/// All of these headers, and the secret, are taken from every request.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
-pub struct HeaderControlled {
-    /// Which header proves that the caller may ask.
-    pub secret_header: String,
-    /// What it must hold; at least 8 characters.
-    #[cfg_attr(feature = "schema", schemars(length(min = 8)))]
-    pub secret_value: String,
-    /// The longest delay given; 60s if absent.
-    pub max_delay: Option<String>,
-    /// Whether statuses are given too; false if absent.
-    #[serde(default)]
-    pub allow_abort: bool,
+wire! {
+    /// Faults on request: `x-envoy-fault-delay-request` in milliseconds, `x-envoy-fault-abort-request`, `x-envoy-fault-abort-grpc-request`.
+    ///
+    /// All of these headers, and the secret, are taken from every request.
+    #[derive(Debug, Clone, Default)]
+    pub struct HeaderControlled {
+        /// Which header proves that the caller may ask.
+        pub secret_header: String = "secretHeader" required,
+        /// What it must hold; at least 8 characters.
+        #[cfg_attr(feature = "schema", schemars(length(min = 8)))]
+        pub secret_value: String = "secretValue" required,
+        /// The longest delay given; 60s if absent.
+        pub max_delay: Option<String> = "maxDelay",
+        /// Whether statuses are given too; false if absent.
+        #[cfg_attr(feature = "schema", schemars(default))]
+        pub allow_abort: bool = "allowAbort",
+    }
 }
 
-/// From the first to right before the second, RFC 3339.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, default)]
-pub struct ActiveWindow {
-    /// As in `2026-11-21T09:00:00Z`; ever since if absent.
-    pub from: Option<String>,
-    /// For ever if absent.
-    pub until: Option<String>,
+wire! {
+    /// From the first to right before the second, RFC 3339.
+    #[derive(Debug, Clone, Default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub struct ActiveWindow {
+        /// As in `2026-11-21T09:00:00Z`; ever since if absent.
+        pub from: Option<String> = "from",
+        /// For ever if absent.
+        pub until: Option<String> = "until",
+    }
 }
 
 /// Valid rules.
@@ -316,8 +315,8 @@ impl RuleConfig {
     }
 }
 
-fn share(percentage: Option<Percentage>) -> Result<Share, Invalid> {
-    percentage.map_or(Ok(Share::ALL), Percentage::share).in_field("percentage")
+fn share(percentage: Option<Percentage>) -> Share {
+    percentage.map_or(Share::ALL, |percentage| percentage.value)
 }
 
 impl DelayConfig {
@@ -334,7 +333,7 @@ impl DelayConfig {
             let why = format!("no request is held for more than 60s, this is {}{jitter}", self.fixed_delay);
             return Err(Invalid::new(why).field("fixedDelay"));
         }
-        Ok((fixed, jitter, share(self.percentage)?))
+        Ok((fixed, jitter, share(self.percentage)))
     }
 }
 
@@ -355,7 +354,7 @@ impl AbortConfig {
             reply.body = body.compile().in_field("body")?;
         }
         reply.headers = headers::plain(&self.headers)?;
-        Ok((reply, share(self.percentage)?))
+        Ok((reply, share(self.percentage)))
     }
 }
 

@@ -1,12 +1,10 @@
 //! The `header-match` module: mark a request, answer it, or send it elsewhere.
 
-use serde::Deserialize;
-
 use crate::config::headers::{BothWays, Headers};
 use crate::config::key::{self, KeySource};
 use crate::config::matching::{self, Match};
-use crate::config::object::objects;
 use crate::config::reply::Response;
+use crate::config::wire::wire;
 use crate::config::{InPlace, Invalid, each, names, read};
 use crate::exchange::{Exchange, Signals};
 use crate::metrics::{Counter, Metrics};
@@ -16,58 +14,58 @@ use crate::reply::Reply;
 use crate::rules::{Asks, Rule, Rules};
 use crate::world::World;
 
-objects!(Config, RuleConfig, RedirectConfig);
-
-/// The module's configuration.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(title = "header-match"))]
-#[serde(remote = "Self", deny_unknown_fields, default)]
-pub struct Config {
-    /// The first rule that matches applies; with `continue`, later ones may too.
-    pub rules: Vec<RuleConfig>,
+wire! {
+    /// The module's configuration.
+    #[derive(Debug, Clone, Default)]
+    #[cfg_attr(feature = "schema", schemars(title = "header-match"))]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub struct Config {
+        /// The first rule that matches applies; with `continue`, later ones may too.
+        pub rules: Vec<RuleConfig> = "rules",
+    }
 }
 
-/// One rule: a name, conditions, and exactly one of `headers`, `directResponse` and `redirect`.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
-pub struct RuleConfig {
-    /// Unique; 1 to 63 of a-z, 0-9 and -.
-    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[a-z0-9-]{1,63}$")))]
-    pub name: String,
-    /// One of these must hold; none means always.
-    #[serde(default)]
-    pub r#match: Vec<Match>,
-    /// Whose share of a `percentage` a request is.
-    #[serde(default)]
-    pub key: Vec<KeySource>,
-    /// Operations on the headers of request and response.
-    pub headers: Option<Headers>,
-    /// Answer here.
-    pub direct_response: Option<Response>,
-    /// Answer with another place to ask.
-    pub redirect: Option<RedirectConfig>,
-    /// Let later rules apply too.
-    #[serde(default)]
-    pub r#continue: bool,
+wire! {
+    /// One rule: a name, conditions, and exactly one of `headers`, `directResponse` and `redirect`.
+    #[derive(Debug, Clone, Default)]
+    pub struct RuleConfig {
+        /// Unique; 1 to 63 of a-z, 0-9 and -.
+        #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[a-z0-9-]{1,63}$")))]
+        pub name: String = "name" required,
+        /// One of these must hold; none means always.
+        #[cfg_attr(feature = "schema", schemars(default))]
+        pub r#match: Vec<Match> = "match",
+        /// Whose share of a `percentage` a request is.
+        #[cfg_attr(feature = "schema", schemars(default))]
+        pub key: Vec<KeySource> = "key",
+        /// Operations on the headers of request and response.
+        pub headers: Option<Headers> = "headers",
+        /// Answer here.
+        pub direct_response: Option<Response> = "directResponse",
+        /// Answer with another place to ask.
+        pub redirect: Option<RedirectConfig> = "redirect",
+        /// Let later rules apply too.
+        #[cfg_attr(feature = "schema", schemars(default))]
+        pub r#continue: bool = "continue",
+    }
 }
 
-/// Where to; at least one field.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct RedirectConfig {
-    /// The whole path; the query is kept unless this brings one.
-    pub uri: Option<String>,
-    /// Host, or host and port.
-    pub authority: Option<String>,
-    /// `http` or `https`.
-    pub scheme: Option<String>,
-    /// Left out of the answer where it is the scheme's own.
-    pub port: Option<u16>,
-    /// 301 (default), 302, 303, 307 or 308.
-    pub redirect_code: Option<u16>,
+wire! {
+    /// Where to; at least one field.
+    #[derive(Debug, Clone, Default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub struct RedirectConfig {
+        /// The whole path; the query is kept unless this brings one.
+        pub uri: Option<String> = "uri",
+        /// Host, or host and port.
+        pub authority: Option<String> = "authority",
+        /// `http` or `https`.
+        pub scheme: Option<String> = "scheme",
+        /// Left out of the answer where it is the scheme's own.
+        pub port: Option<u16> = "port",
+        /// 301 (default), 302, 303, 307 or 308.
+        pub redirect_code: Option<u16> = "redirectCode",
+    }
 }
 
 /// Valid rules.

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use crate::hash::Fnv;
 use crate::header;
 use crate::matcher::{PathView, Request, RequestMatcher};
+use crate::order::sorted;
 use crate::path::Anchor;
 
 /// The filed rules.
@@ -46,8 +47,7 @@ impl Index {
     /// Files the rules; their positions are what [`candidates`](Index::candidates) gives back.
     pub fn new(rules: &[&RequestMatcher]) -> Index {
         let keys: Vec<Vec<Key<'_>>> = rules.iter().map(|rule| keys(rule)).collect();
-        let mut crowd: Vec<&Key<'_>> = keys.iter().flatten().collect();
-        crowd.sort_unstable();
+        let crowd: Vec<&Key<'_>> = sorted(keys.iter().flatten().collect(), &mut Ord::cmp);
         let shared_by = |key: &Key<'_>| {
             let from = crowd.partition_point(|other| *other < key);
             crowd.partition_point(|other| *other <= key).saturating_sub(from)
@@ -215,7 +215,8 @@ impl Table {
     }
 
     fn seal(&mut self) {
-        self.entries.sort_by(|a, b| (a.hash, &a.key).cmp(&(b.hash, &b.key)));
+        let entries = std::mem::take(&mut self.entries);
+        self.entries = sorted(entries, &mut |a, b| (a.hash, &a.key).cmp(&(b.hash, &b.key)));
         self.entries.dedup_by(|later, first| {
             let same = later.key == first.key;
             if same {

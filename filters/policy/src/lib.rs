@@ -28,6 +28,7 @@ pub mod key;
 pub mod matcher;
 pub mod metrics;
 pub mod module;
+mod order;
 pub mod path;
 pub mod query;
 pub mod rate_limit;

@@ -1,6 +1,7 @@
 //! Weighted choice: Envoy's fresh draw, and a sticky one whose ramps only ever move keys one way.
 
 use crate::hash::sip;
+use crate::order::sorted;
 
 /// Sticky keys fall into this many buckets; a weight is honoured to 1/10,000.
 pub const BUCKETS: u16 = 10_000;
@@ -119,7 +120,7 @@ fn home(n: usize, of: usize) -> Home {
 
 fn ranges(mut taken: Vec<(u16, u16, usize)>, ground: usize) -> Vec<(u16, usize)> {
     taken.retain(|(start, end, _)| start < end);
-    taken.sort_unstable();
+    let taken = sorted(taken, &mut Ord::cmp);
     let mut ranges: Vec<(u16, usize)> = Vec::new();
     let mut at = 0;
     let mut push = |end: u16, destination: usize| match ranges.last_mut() {

@@ -3,9 +3,7 @@
 //! header-match, rate-limit, fault-inject, uri-rewrite, traffic-shift. Each sees what the ones before it did, as if they stood in a
 //! chain; the headers are read once and written once.
 
-use serde::Deserialize;
-
-use crate::config::object::objects;
+use crate::config::wire::wire;
 use crate::config::{InPlace, Invalid, read};
 use crate::exchange::Exchange;
 use crate::fault_inject::{self, FaultInject};
@@ -18,24 +16,23 @@ use crate::traffic_shift::{self, TrafficShift};
 use crate::uri_rewrite::{self, UriRewrite};
 use crate::world::World;
 
-objects!(Config);
-
-/// The module's configuration: that of every module, under its name. A module that is not named does nothing.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(title = "suite"))]
-#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Config {
-    /// First.
-    pub header_match: header_match::Config,
-    /// Second.
-    pub rate_limit: rate_limit::config::Config,
-    /// Third.
-    pub fault_inject: fault_inject::Config,
-    /// Fourth.
-    pub uri_rewrite: uri_rewrite::Config,
-    /// Fifth.
-    pub traffic_shift: traffic_shift::Config,
+wire! {
+    /// The module's configuration: that of every module, under its name. A module that is not named does nothing.
+    #[derive(Debug, Clone, Default)]
+    #[cfg_attr(feature = "schema", schemars(title = "suite"))]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub struct Config {
+        /// First.
+        pub header_match: header_match::Config = "headerMatch",
+        /// Second.
+        pub rate_limit: rate_limit::config::Config = "rateLimit",
+        /// Third.
+        pub fault_inject: fault_inject::Config = "faultInject",
+        /// Fourth.
+        pub uri_rewrite: uri_rewrite::Config = "uriRewrite",
+        /// Fifth.
+        pub traffic_shift: traffic_shift::Config = "trafficShift",
+    }
 }
 
 /// Valid rules of all five.

@@ -4,14 +4,12 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use crate::config::duration;
 use crate::config::headers::{self, BothWays, Headers};
 use crate::config::key::{self, KeySource};
 use crate::config::matching::{self, Match};
-use crate::config::object::objects;
-use crate::config::{InPlace, Invalid, each, name, names, read};
+use crate::config::wire::wire;
+use crate::config::{InPlace, Invalid, each, name, names, quoted, read};
 use crate::cookie;
 use crate::exchange::{Exchange, Signals};
 use crate::header_ops::Op;
@@ -23,78 +21,77 @@ use crate::rules::{Asks, Hit, Rule, Rules};
 use crate::split::{Split, draw, sticky};
 use crate::world::World;
 
-objects!(Config, RuleConfig, DestinationConfig, CookieConfig);
-
-/// The module's configuration.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(title = "traffic-shift"))]
-#[serde(remote = "Self", deny_unknown_fields, default)]
-pub struct Config {
-    /// The first rule that matches applies.
-    pub rules: Vec<RuleConfig>,
+wire! {
+    /// The module's configuration.
+    #[derive(Debug, Clone, Default)]
+    #[cfg_attr(feature = "schema", schemars(title = "traffic-shift"))]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub struct Config {
+        /// The first rule that matches applies.
+        pub rules: Vec<RuleConfig> = "rules",
+    }
 }
 
-/// One rule. Forced by header, then by cookie, then by the key; without a key a cookie is minted, or dice are thrown.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
-pub struct RuleConfig {
-    /// Unique; 1 to 63 of a-z, 0-9 and -.
-    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[a-z0-9-]{1,63}$")))]
-    pub name: String,
-    /// One of these must hold; none means always.
-    #[serde(default)]
-    pub r#match: Vec<Match>,
-    /// Whose destination it is.
-    #[serde(default)]
-    pub key: Vec<KeySource>,
-    /// Another salt deals everyone out anew. The rule's name if absent.
-    pub salt: Option<String>,
-    /// Where the destination's name is written, for a route to match on. `x-sluice-destination` if absent.
-    pub header: Option<String>,
-    /// The first is the ground that the others take their share from.
-    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
-    pub destinations: Vec<DestinationConfig>,
-    /// A header whose value, the name of a destination, decides. With two destinations also `always`, the second, and `never`, the first.
-    pub force_header: Option<String>,
-    /// The same by a cookie.
-    pub force_cookie: Option<String>,
-    /// The cookie that is minted for a request without a key, and is the last source of keys.
-    pub cookie: Option<CookieConfig>,
-    /// Have the route chosen again, so that the header counts. True if absent.
-    pub clear_route_cache: Option<bool>,
-    /// False throws the dice for each request. True if absent.
-    pub sticky: Option<bool>,
+wire! {
+    /// One rule. Forced by header, then by cookie, then by the key; without a key a cookie is minted, or dice are thrown.
+    #[derive(Debug, Clone, Default)]
+    pub struct RuleConfig {
+        /// Unique; 1 to 63 of a-z, 0-9 and -.
+        #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[a-z0-9-]{1,63}$")))]
+        pub name: String = "name" required,
+        /// One of these must hold; none means always.
+        #[cfg_attr(feature = "schema", schemars(default))]
+        pub r#match: Vec<Match> = "match",
+        /// Whose destination it is.
+        #[cfg_attr(feature = "schema", schemars(default))]
+        pub key: Vec<KeySource> = "key",
+        /// Another salt deals everyone out anew. The rule's name if absent.
+        pub salt: Option<String> = "salt",
+        /// Where the destination's name is written, for a route to match on. `x-sluice-destination` if absent.
+        pub header: Option<String> = "header",
+        /// The first is the ground that the others take their share from.
+        #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+        pub destinations: Vec<DestinationConfig> = "destinations" required,
+        /// A header whose value, the name of a destination, decides. With two destinations also `always`, the second, and `never`, the first.
+        pub force_header: Option<String> = "forceHeader",
+        /// The same by a cookie.
+        pub force_cookie: Option<String> = "forceCookie",
+        /// The cookie that is minted for a request without a key, and is the last source of keys.
+        pub cookie: Option<CookieConfig> = "cookie",
+        /// Have the route chosen again, so that the header counts. True if absent.
+        pub clear_route_cache: Option<bool> = "clearRouteCache",
+        /// False throws the dice for each request. True if absent.
+        pub sticky: Option<bool> = "sticky",
+    }
 }
 
-/// Where requests may go.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct DestinationConfig {
-    /// Unique in its rule; 1 to 63 of a-z, 0-9 and -.
-    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[a-z0-9-]{1,63}$")))]
-    pub name: String,
-    /// 0 to 10,000; the share is the weight of the sum of all.
-    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 10_000)))]
-    pub weight: u32,
-    /// Operations on the headers of what goes there.
-    #[serde(default)]
-    pub headers: Headers,
+wire! {
+    /// Where requests may go.
+    #[derive(Debug, Clone, Default)]
+    pub struct DestinationConfig {
+        /// Unique in its rule; 1 to 63 of a-z, 0-9 and -.
+        #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[a-z0-9-]{1,63}$")))]
+        pub name: String = "name" required,
+        /// 0 to 10,000; the share is the weight of the sum of all.
+        #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 10_000)))]
+        pub weight: u32 = "weight" required,
+        /// Operations on the headers of what goes there.
+        #[cfg_attr(feature = "schema", schemars(default))]
+        pub headers: Headers = "headers",
+    }
 }
 
-/// How the cookie is set. It is `HttpOnly` and `SameSite=Lax`, and `Secure` on https.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct CookieConfig {
-    /// Its name.
-    pub name: String,
-    /// How long it is kept, as in `720h`. Absent or `0s`: as long as the browser is open.
-    pub ttl: Option<String>,
-    /// `/` if absent.
-    pub path: Option<String>,
+wire! {
+    /// How the cookie is set. It is `HttpOnly` and `SameSite=Lax`, and `Secure` on https.
+    #[derive(Debug, Clone, Default)]
+    pub struct CookieConfig {
+        /// Its name.
+        pub name: String = "name" required,
+        /// How long it is kept, as in `720h`. Absent or `0s`: as long as the browser is open.
+        pub ttl: Option<String> = "ttl",
+        /// `/` if absent.
+        pub path: Option<String> = "path",
+    }
 }
 
 /// Valid rules.
@@ -334,7 +331,7 @@ impl CookieConfig {
     fn compile(&self) -> Result<Mint, Invalid> {
         let path = self.path.as_deref().unwrap_or("/");
         if !path.starts_with('/') || !path.bytes().all(|b| b.is_ascii_graphic() && b != b';') {
-            return Err(Invalid::new(format!("{path:?} is not a path a cookie can have")).field("path"));
+            return Err(Invalid::new(format!("\"{}\" is not a path a cookie can have", quoted(path))).field("path"));
         }
         let ttl = duration::parse(self.ttl.as_deref().unwrap_or("0s")).in_field("ttl")?;
         Ok(Mint { name: cookie_name(&self.name).in_field("name")?, ttl, path: path.into() })
@@ -344,7 +341,7 @@ impl CookieConfig {
 fn cookie_name(name: &str) -> Result<String, Invalid> {
     match matching::header_name(name) {
         Ok(()) if !name.starts_with(':') => Ok(name.to_owned()),
-        _ => Err(Invalid::new(format!("{name:?} is not the name of a cookie"))),
+        _ => Err(Invalid::new(format!("\"{}\" is not the name of a cookie", quoted(name)))),
     }
 }
 

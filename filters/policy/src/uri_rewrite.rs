@@ -1,12 +1,10 @@
 //! The `uri-rewrite` module: another path or authority, the query kept byte for byte, and never a target that is not one.
 
-use serde::Deserialize;
-
 use crate::config::headers;
 use crate::config::key::{self, KeySource};
 use crate::config::matching::{self, Match, one_of};
-use crate::config::object::objects;
-use crate::config::{InPlace, Invalid, each, names, read};
+use crate::config::wire::{wire, words};
+use crate::config::{InPlace, Invalid, each, names, quoted, read};
 use crate::exchange::{Exchange, Signals};
 use crate::matcher::{PathView, RequestMatcher};
 use crate::metrics::{Counter, Metrics};
@@ -19,95 +17,95 @@ use crate::rules::{Asks, Entry, Rule, Rules};
 use crate::template::Filling;
 use crate::world::World;
 
-objects!(Config, RuleConfig, RewriteConfig, RegexRewrite);
-
 const ORIGINAL_PATH: &str = "x-envoy-original-path";
 
-/// The module's configuration.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(title = "uri-rewrite"))]
-#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Config {
-    /// The first rule that matches applies.
-    pub rules: Vec<RuleConfig>,
-    /// For rules that do not say it themselves.
-    pub on_invalid: Option<OnInvalid>,
-    /// For rules that do not say it themselves.
-    pub original_path_header: Option<String>,
-    /// For rules that do not say it themselves.
-    pub compat: Option<Compat>,
+wire! {
+    /// The module's configuration.
+    #[derive(Debug, Clone, Default)]
+    #[cfg_attr(feature = "schema", schemars(title = "uri-rewrite"))]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub struct Config {
+        /// The first rule that matches applies.
+        pub rules: Vec<RuleConfig> = "rules",
+        /// For rules that do not say it themselves.
+        pub on_invalid: Option<OnInvalid> = "onInvalid",
+        /// For rules that do not say it themselves.
+        pub original_path_header: Option<String> = "originalPathHeader",
+        /// For rules that do not say it themselves.
+        pub compat: Option<Compat> = "compat",
+    }
 }
 
-/// One rule.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
-pub struct RuleConfig {
-    /// Unique; 1 to 63 of a-z, 0-9 and -. `rule-N` if absent.
-    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[a-z0-9-]{1,63}$")))]
-    pub name: Option<String>,
-    /// One of these must hold; none means always.
-    #[serde(default)]
-    pub r#match: Vec<Match>,
-    /// Whose share of a `percentage` a request is.
-    #[serde(default)]
-    pub key: Vec<KeySource>,
-    /// What becomes of the request.
-    pub rewrite: RewriteConfig,
-    /// What becomes of a request whose new target would be none.
-    pub on_invalid: Option<OnInvalid>,
-    /// Where the old target is kept; `""` for nowhere.
-    pub original_path_header: Option<String>,
+wire! {
+    /// One rule.
+    #[derive(Debug, Clone, Default)]
+    pub struct RuleConfig {
+        /// Unique; 1 to 63 of a-z, 0-9 and -. `rule-N` if absent.
+        #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[a-z0-9-]{1,63}$")))]
+        pub name: Option<String> = "name",
+        /// One of these must hold; none means always.
+        #[cfg_attr(feature = "schema", schemars(default))]
+        pub r#match: Vec<Match> = "match",
+        /// Whose share of a `percentage` a request is.
+        #[cfg_attr(feature = "schema", schemars(default))]
+        pub key: Vec<KeySource> = "key",
+        /// What becomes of the request.
+        pub rewrite: RewriteConfig = "rewrite" required,
+        /// What becomes of a request whose new target would be none.
+        pub on_invalid: Option<OnInvalid> = "onInvalid",
+        /// Where the old target is kept; `""` for nowhere.
+        pub original_path_header: Option<String> = "originalPathHeader",
+        /// Whose way of joining prefix and rest.
+        pub compat: Option<Compat> = "compat",
+    }
+}
+
+wire! {
+    /// At most one of `uri`, `uriRegexRewrite` and `template`; and `authority`, alone or beside it.
+    #[derive(Debug, Clone, Default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub struct RewriteConfig {
+        /// Stands for the prefix that matched, with one slash at the seam; for the whole path where the match is exact, a regex or a template.
+        pub uri: Option<String> = "uri",
+        /// Replaces every match in the path.
+        pub uri_regex_rewrite: Option<RegexRewrite> = "uriRegexRewrite",
+        /// A path of the names in the match's `uri.template`.
+        pub template: Option<String> = "template",
+        /// The new authority.
+        pub authority: Option<String> = "authority",
+    }
+}
+
+wire! {
+    /// A pattern and what stands for it.
+    #[derive(Debug, Clone, Default)]
+    pub struct RegexRewrite {
+        /// RE2, anywhere in the path.
+        pub r#match: String = "match" required,
+        /// `\0` to `\9` for groups.
+        pub rewrite: String = "rewrite" required,
+    }
+}
+
+words! {
+    /// What becomes of a request whose new target would be empty, without a leading `/`, full of control bytes, or climbing by `..`.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub enum OnInvalid {
+        /// It goes on unchanged.
+        #[default]
+        Pass = "pass",
+        /// It is answered with 400.
+        Reject = "reject",
+    }
+}
+
+words! {
     /// Whose way of joining prefix and rest.
-    pub compat: Option<Compat>,
-}
-
-/// At most one of `uri`, `uriRegexRewrite` and `template`; and `authority`, alone or beside it.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct RewriteConfig {
-    /// Stands for the prefix that matched, with one slash at the seam; for the whole path where the match is exact, a regex or a template.
-    pub uri: Option<String>,
-    /// Replaces every match in the path.
-    pub uri_regex_rewrite: Option<RegexRewrite>,
-    /// A path of the names in the match's `uri.template`.
-    pub template: Option<String>,
-    /// The new authority.
-    pub authority: Option<String>,
-}
-
-/// A pattern and what stands for it.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct RegexRewrite {
-    /// RE2, anywhere in the path.
-    pub r#match: String,
-    /// `\0` to `\9` for groups.
-    pub rewrite: String,
-}
-
-/// What becomes of a request whose new target would be empty, without a leading `/`, full of control bytes, or climbing by `..`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub enum OnInvalid {
-    /// It goes on unchanged.
-    #[default]
-    Pass,
-    /// It is answered with 400.
-    Reject,
-}
-
-/// Whose way of joining prefix and rest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub enum Compat {
-    /// Byte for byte, slashes or not.
-    Envoy,
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Compat {
+        /// Byte for byte, slashes or not.
+        Envoy = "envoy",
+    }
 }
 
 /// Valid rules.
@@ -296,7 +294,9 @@ impl RewriteConfig {
             Some(text) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b'/') => {
                 Ok(Some(text.as_bytes().to_vec()))
             }
-            Some(text) => Err(Invalid::new(format!("{text:?} is not a host, or host and port")).field("authority")),
+            Some(text) => {
+                Err(Invalid::new(format!("\"{}\" is not a host, or host and port", quoted(text))).field("authority"))
+            }
         }
     }
 }
@@ -319,7 +319,8 @@ fn new_path(text: &str) -> Result<Vec<u8>, Invalid> {
     }
     if !text.bytes().all(|b| b.is_ascii_graphic() && b != b'?' && b != b'#') {
         return Err(Invalid::new(format!(
-            "{text:?} is more than a path: no query, fragment, space or byte beyond ASCII; the request's query is kept as it is"
+            "\"{}\" is more than a path: no query, fragment, space or byte beyond ASCII; the request's query is kept as it is",
+            quoted(text)
         )));
     }
     Ok(text.as_bytes().to_vec())

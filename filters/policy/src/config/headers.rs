@@ -1,37 +1,36 @@
 //! Header operations: `{request: {set, add, remove}, response: {set, add, remove}}`, as in a VirtualService.
 
-use serde::Deserialize;
-
 use super::matching::header_name;
-use super::object::objects;
 use super::pairs::Pairs;
+use super::wire::wire;
 use super::{InPlace, Invalid};
 use crate::header_ops::{HeaderOps, Op};
+use crate::order::sorted;
 
-objects!(Headers, Operations);
-
-/// What is done to the request and to its response.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, default)]
-pub struct Headers {
-    /// On the way to the origin.
-    pub request: Operations,
-    /// On the way back.
-    pub response: Operations,
+wire! {
+    /// What is done to the request and to its response.
+    #[derive(Debug, Clone, Default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub struct Headers {
+        /// On the way to the origin.
+        pub request: Operations = "request",
+        /// On the way back.
+        pub response: Operations = "response",
+    }
 }
 
-/// First `remove`, then `set` and `add`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, default)]
-pub struct Operations {
-    /// Replaces every copy.
-    pub set: Pairs<String>,
-    /// One more copy.
-    pub add: Pairs<String>,
-    /// Every copy goes.
-    pub remove: Vec<String>,
+wire! {
+    /// First `remove`, then `set` and `add`.
+    #[derive(Debug, Clone, Default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub struct Operations {
+        /// Replaces every copy.
+        pub set: Pairs<String> = "set",
+        /// One more copy.
+        pub add: Pairs<String> = "add",
+        /// Every copy goes.
+        pub remove: Vec<String> = "remove",
+    }
 }
 
 /// The two sides of `headers`.
@@ -62,11 +61,9 @@ impl Operations {
             }
             ops.push(Op::Remove(name));
         }
-        let (mut set, mut add) = (collect(&self.set, "set")?, collect(&self.add, "add")?);
-        set.sort();
-        add.sort();
-        ops.extend(set.into_iter().map(|(name, value)| Op::Set(name, value)));
-        ops.extend(add.into_iter().map(|(name, value)| Op::Add(name, value)));
+        let (set, add) = (collect(&self.set, "set")?, collect(&self.add, "add")?);
+        ops.extend(sorted(set, &mut Ord::cmp).into_iter().map(|(name, value)| Op::Set(name, value)));
+        ops.extend(sorted(add, &mut Ord::cmp).into_iter().map(|(name, value)| Op::Add(name, value)));
         Ok(HeaderOps::new(ops))
     }
 }
@@ -115,7 +112,7 @@ pub(crate) fn writable(name: &str) -> Result<String, Invalid> {
 /// A value as Envoy reads one: `%%` is a percent sign, a single `%` would begin a variable, which filters do not have.
 pub(crate) fn value(text: &str) -> Result<Vec<u8>, Invalid> {
     if let Some(bad) = text.chars().find(|&c| c.is_ascii_control() && c != '\t') {
-        return Err(Invalid::new(format!("{:?} may not stand in a header", bad)));
+        return Err(Invalid::new(format!("'{}' may not stand in a header", bad.escape_default())));
     }
     if text.replace("%%", "").contains('%') {
         return Err(Invalid::new(format!(

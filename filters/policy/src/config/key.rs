@@ -1,51 +1,47 @@
 //! The `key` of a rule: where stickiness and limits take their identity from.
 
-use serde::Deserialize;
-
-use super::object::objects;
+use super::wire::wire;
 use super::{InPlace, Invalid, each};
 use crate::key::{Key, Source};
 
-objects!(KeySource, Prefixes, Nothing);
-
-/// One source. Exactly one field.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct KeySource {
-    /// A header's value; repeated, its copies joined with `,`.
-    pub header: Option<String>,
-    /// A cookie's first value.
-    pub cookie: Option<String>,
-    /// A query parameter's first value.
-    pub query: Option<String>,
-    /// The address the connection comes from, cut to a prefix.
-    pub client_ip: Option<Prefixes>,
-    /// The path in its strict spelling, without query.
-    pub path: Option<Nothing>,
-    /// The host in lower case, without port.
-    pub host: Option<Nothing>,
-    /// The name of the route Envoy chose before this filter ran.
-    pub route: Option<Nothing>,
-    /// The same for everyone.
-    pub constant: Option<String>,
-    /// Several together; absent if one of them is.
-    pub all: Option<Vec<KeySource>>,
+wire! {
+    /// One source. Exactly one field.
+    #[derive(Debug, Clone, Default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub struct KeySource {
+        /// A header's value; repeated, its copies joined with `,`.
+        pub header: Option<String> = "header",
+        /// A cookie's first value.
+        pub cookie: Option<String> = "cookie",
+        /// A query parameter's first value.
+        pub query: Option<String> = "query",
+        /// The address the connection comes from, cut to a prefix.
+        pub client_ip: Option<Prefixes> = "clientIp",
+        /// The path in its strict spelling, without query.
+        pub path: Option<Nothing> = "path",
+        /// The host in lower case, without port.
+        pub host: Option<Nothing> = "host",
+        /// The name of the route Envoy chose before this filter ran.
+        pub route: Option<Nothing> = "route",
+        /// The same for everyone.
+        pub constant: Option<String> = "constant",
+        /// Several together; absent if one of them is.
+        pub all: Option<Vec<KeySource>> = "all",
+    }
 }
 
-/// How much of an address counts.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, default)]
-pub struct Prefixes {
-    /// 0 to 32 bits.
-    #[serde(rename = "ipv4Prefix")]
-    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 32)))]
-    pub ipv4: u8,
-    /// 0 to 128 bits. One customer usually has a /64.
-    #[serde(rename = "ipv6Prefix")]
-    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 128)))]
-    pub ipv6: u8,
+wire! {
+    /// How much of an address counts.
+    #[derive(Debug, Clone, Copy)]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub struct Prefixes {
+        /// 0 to 32 bits.
+        #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 32)))]
+        pub ipv4: u8 = "ipv4Prefix",
+        /// 0 to 128 bits. One customer usually has a /64.
+        #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 128)))]
+        pub ipv6: u8 = "ipv6Prefix",
+    }
 }
 
 impl Default for Prefixes {
@@ -54,11 +50,12 @@ impl Default for Prefixes {
     }
 }
 
-/// `{}`.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct Nothing {}
+wire! {
+    /// `{}`.
+    #[derive(Debug, Clone, Copy, Default)]
+    pub struct Nothing {
+    }
+}
 
 /// The key, or `None` for an empty list.
 pub(crate) fn key(sources: &[KeySource]) -> Result<Option<Key>, Invalid> {

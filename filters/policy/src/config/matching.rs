@@ -1,10 +1,9 @@
 //! The `match` of a rule: VirtualService's `HTTPMatchRequest`, and what its users miss in it.
 
-use serde::Deserialize;
-
-use super::object::objects;
+use super::json::Json;
 use super::pairs::Pairs;
-use super::{InPlace, Invalid, each};
+use super::wire::{Wire, wire, words, wrong};
+use super::{InPlace, Invalid, each, quoted};
 use crate::cidr::Cidr;
 use crate::cookie::CookieMatcher;
 use crate::header::HeaderMatcher;
@@ -16,110 +15,111 @@ use crate::rules::{Entry, Share};
 use crate::template::Template;
 use crate::text::StringMatcher;
 
-objects!(Match, Uri, StringMatch, HeaderMatch, Percentage);
-
-/// One entry of `match`: all its fields must hold. One entry of the list is enough.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Match {
-    /// A name for the reader; nothing refers to it.
-    pub name: Option<String>,
-    /// The path, without query and fragment.
-    pub uri: Option<Uri>,
-    /// Ignore case in `uri`'s `exact`, `prefix` and `segmentPrefix`.
-    pub ignore_uri_case: bool,
-    /// `http` or `https`.
-    pub scheme: Option<StringMatch>,
-    /// The method, in its own case.
-    pub method: Option<StringMatch>,
-    /// The `Host`, port included when the client sent one.
-    pub authority: Option<StringMatch>,
-    /// Headers; of a repeated one any copy may match, with `all` every copy must.
-    pub headers: Pairs<HeaderMatch>,
-    /// Headers of which no copy may be so; with `{}`, that must not be there. A missing header counts as empty.
-    pub without_headers: Pairs<StringMatch>,
-    /// Query parameters: the first value of a repeated one, not percent-decoded.
-    pub query_params: Pairs<StringMatch>,
-    /// Cookies; any occurrence may match, double quotes around a value aside.
-    pub cookies: Pairs<StringMatch>,
-    /// Ranges of addresses the connection comes from; headers are not asked.
-    pub client_ip: Vec<String>,
-    /// Only this share of what matches otherwise: by the rule's `key` where the request has it, else at random.
-    pub percentage: Option<Percentage>,
-    /// Which spelling of the path `uri` sees.
-    pub path: Option<PathMode>,
+wire! {
+    /// One entry of `match`: all its fields must hold. One entry of the list is enough.
+    #[derive(Debug, Clone, Default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub struct Match {
+        /// A name for the reader; nothing refers to it.
+        pub name: Option<String> = "name",
+        /// The path, without query and fragment.
+        pub uri: Option<Uri> = "uri",
+        /// Ignore case in `uri`'s `exact`, `prefix` and `segmentPrefix`.
+        pub ignore_uri_case: bool = "ignoreUriCase",
+        /// `http` or `https`.
+        pub scheme: Option<StringMatch> = "scheme",
+        /// The method, in its own case.
+        pub method: Option<StringMatch> = "method",
+        /// The `Host`, port included when the client sent one.
+        pub authority: Option<StringMatch> = "authority",
+        /// Headers; of a repeated one any copy may match, with `all` every copy must.
+        pub headers: Pairs<HeaderMatch> = "headers",
+        /// Headers of which no copy may be so; with `{}`, that must not be there. A missing header counts as empty.
+        pub without_headers: Pairs<StringMatch> = "withoutHeaders",
+        /// Query parameters: the first value of a repeated one, not percent-decoded.
+        pub query_params: Pairs<StringMatch> = "queryParams",
+        /// Cookies; any occurrence may match, double quotes around a value aside.
+        pub cookies: Pairs<StringMatch> = "cookies",
+        /// Ranges of addresses the connection comes from; headers are not asked.
+        pub client_ip: Vec<String> = "clientIp",
+        /// Only this share of what matches otherwise: by the rule's `key` where the request has it, else at random.
+        pub percentage: Option<Percentage> = "percentage",
+        /// Which spelling of the path `uri` sees.
+        pub path: Option<PathMode> = "path",
+    }
 }
 
-/// How a path is compared. Exactly one field, or none for any path.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Uri {
-    /// The whole path.
-    pub exact: Option<String>,
-    /// A string prefix: `/v2` takes `/v2example` too.
-    pub prefix: Option<String>,
-    /// A prefix that ends at a `/` or at the end.
-    pub segment_prefix: Option<String>,
-    /// RE2; the whole path must match.
-    pub regex: Option<String>,
-    /// Segments with names: `/api/{version}/{rest=**}`.
-    pub template: Option<String>,
+wire! {
+    /// How a path is compared. Exactly one field, or none for any path.
+    #[derive(Debug, Clone, Default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub struct Uri {
+        /// The whole path.
+        pub exact: Option<String> = "exact",
+        /// A string prefix: `/v2` takes `/v2example` too.
+        pub prefix: Option<String> = "prefix",
+        /// A prefix that ends at a `/` or at the end.
+        pub segment_prefix: Option<String> = "segmentPrefix",
+        /// RE2; the whole path must match.
+        pub regex: Option<String> = "regex",
+        /// Segments with names: `/api/{version}/{rest=**}`.
+        pub template: Option<String> = "template",
+    }
 }
 
-/// How a value is compared. Exactly one field, or none for presence.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, default)]
-pub struct StringMatch {
-    /// The whole value.
-    pub exact: Option<String>,
-    /// The value starts so; not empty.
-    pub prefix: Option<String>,
-    /// RE2; the whole value must match. `*` alone is presence, as in Istio.
-    pub regex: Option<String>,
+wire! {
+    /// How a value is compared. Exactly one field, or none for presence.
+    #[derive(Debug, Clone, Default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub struct StringMatch {
+        /// The whole value.
+        pub exact: Option<String> = "exact",
+        /// The value starts so; not empty.
+        pub prefix: Option<String> = "prefix",
+        /// RE2; the whole value must match. `*` alone is presence, as in Istio.
+        pub regex: Option<String> = "regex",
+    }
 }
 
-/// How a header is compared. One of `exact`, `prefix` and `regex`, or none for presence.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, default)]
-pub struct HeaderMatch {
-    /// The whole value.
-    pub exact: Option<String>,
-    /// The value starts so; not empty.
-    pub prefix: Option<String>,
-    /// RE2; the whole value must match. `*` alone is presence, as in Istio.
-    pub regex: Option<String>,
-    /// Every copy of a repeated header must match, not just any one.
-    pub all: bool,
+wire! {
+    /// How a header is compared. One of `exact`, `prefix` and `regex`, or none for presence.
+    #[derive(Debug, Clone, Default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub struct HeaderMatch {
+        /// The whole value.
+        pub exact: Option<String> = "exact",
+        /// The value starts so; not empty.
+        pub prefix: Option<String> = "prefix",
+        /// RE2; the whole value must match. `*` alone is presence, as in Istio.
+        pub regex: Option<String> = "regex",
+        /// Every copy of a repeated header must match, not just any one.
+        pub all: bool = "all",
+    }
 }
 
-/// A share of requests, in percent.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct Percentage {
-    /// 0 to 100, honoured to 0.0001.
-    #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 100.0)))]
-    pub value: f64,
+wire! {
+    /// A share of requests, in percent.
+    #[derive(Debug, Clone, Copy, Default)]
+    pub struct Percentage {
+        /// 0 to 100, honoured to 0.0001.
+        #[cfg_attr(feature = "schema", schemars(with = "f64", range(min = 0.0, max = 100.0)))]
+        pub value: Share = "value" required,
+    }
 }
 
-/// Which spelling of the path is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub enum PathMode {
-    /// One spelling for all that servers may take to be the same: dot segments, `//`, `%2F`, `%5C`, case of escapes and `;params` are gone.
-    Strict,
+impl Wire for Share {
+    fn read(json: &Json<'_>) -> Result<Share, Invalid> {
+        let Json::Number(text) = json else { return Err(wrong(json, "a number")) };
+        Share::percent(text).ok_or_else(|| Invalid::new(format!("a percentage is 0 to 100, this one is {text}")))
+    }
 }
 
-impl Percentage {
-    /// The share, or why it is none.
-    pub fn share(self) -> Result<Share, Invalid> {
-        Share::percent(self.value)
-            .ok_or_else(|| Invalid::new(format!("a percentage is 0 to 100, this one is {}", self.value)).field("value"))
+words! {
+    /// Which spelling of the path is compared.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum PathMode {
+        /// One spelling for all that servers may take to be the same: dot segments, `//`, `%2F`, `%5C`, case of escapes and `;params` are gone.
+        Strict = "strict",
     }
 }
 
@@ -165,7 +165,7 @@ impl Match {
             .as_ref()
             .map_or(Ok(PathMatcher::any()), |uri| uri.compile(self.ignore_uri_case))
             .in_field("uri")?;
-        let share = self.percentage.map(Percentage::share).transpose().in_field("percentage")?;
+        let share = self.percentage.map(|percentage| percentage.value);
         let view = if self.path == Some(PathMode::Strict) { PathView::Strict } else { PathView::AsSent };
         let matcher = RequestMatcher { path, view, headers, query, cookies, clients };
         Ok(Entry { matcher, share, rule })
@@ -200,7 +200,7 @@ pub(crate) fn header_name(name: &str) -> Result<(), Invalid> {
     if !bare.is_empty() && bare.bytes().all(token) {
         Ok(())
     } else {
-        Err(Invalid::new(format!("\"{}\" is not the name of a header", name.escape_debug())))
+        Err(Invalid::new(format!("\"{}\" is not the name of a header", quoted(name))))
     }
 }
 

@@ -1,18 +1,19 @@
 //! Configuration: JSON in, valid types or one reason out.
 //!
-//! Shape is serde's business: fields, types, what is unknown. Sense is checked when the wire's types become the rules'.
+//! Shape is [`wire`]'s business: fields, types, what is unknown. Sense is checked when the wire's types become the rules'.
 //! Either way the answer to a bad configuration is where, what and why: `rules[3].match[0].uri: a path starts with "/", this one is "api"`.
 
 pub mod duration;
 pub mod headers;
+pub(crate) mod json;
 pub mod key;
-mod locate;
 pub mod matching;
-pub(crate) mod object;
 pub mod pairs;
 pub mod reply;
+pub(crate) mod wire;
 
-use serde::de::DeserializeOwned;
+use json::Json;
+use wire::Wire;
 
 /// Where a configuration is wrong, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,8 +37,8 @@ impl Invalid {
     pub fn field(mut self, name: &str) -> Invalid {
         let rest = std::mem::take(&mut self.path);
         let dot = if rest.is_empty() || rest.starts_with('[') { "" } else { "." };
-        let quoted = !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-        let name = if quoted { format!("{name:?}") } else { name.to_owned() };
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        let name = if plain { name.to_owned() } else { format!("\"{}\"", quoted(name)) };
         self.path = [&name, dot, &rest].concat();
         self
     }
@@ -53,6 +54,11 @@ impl Invalid {
     pub fn path(&self) -> &str {
         &self.path
     }
+}
+
+/// Text of the configuration as an error may repeat it: control characters, quotes and bytes beyond ASCII escaped.
+pub(crate) fn quoted(text: &str) -> impl std::fmt::Display + '_ {
+    text.as_bytes().escape_ascii()
 }
 
 /// Adds the place to whatever went wrong.
@@ -86,7 +92,8 @@ reasons!(
     crate::cidr::InvalidCidr,
     crate::split::NoWeight,
     crate::instant::InvalidInstant,
-    duration::InvalidDuration
+    duration::InvalidDuration,
+    json::NotJson
 );
 
 /// Every element, and the place of the first that is wrong.
@@ -101,50 +108,12 @@ where
 }
 
 /// Reads the wire's form of a configuration. An empty one is valid: it is the default.
-pub fn read<T: DeserializeOwned + Default>(text: &[u8]) -> Result<T, Invalid> {
+#[allow(private_bounds, reason = "the types that can be read are listed in this crate")]
+pub fn read<T: Wire + Default>(text: &[u8]) -> Result<T, Invalid> {
     if text.trim_ascii().is_empty() {
         return Ok(T::default());
     }
-    serde_json::from_slice(text).map_err(|error| shape_error(text, &error))
-}
-
-fn shape_error(text: &[u8], error: &serde_json::Error) -> Invalid {
-    let said = error.to_string();
-    let why = said.rsplit_once(" at line ").map_or(said.as_str(), |(why, _)| why);
-    let why = match suggestion(why) {
-        Some(meant) => format!("{why}; did you mean `{meant}`?"),
-        None => why.to_owned(),
-    };
-    match error.classify() {
-        serde_json::error::Category::Data => Invalid { path: locate::path(text, error.line(), error.column()), why },
-        _ => Invalid::new(format!("not JSON: {why} (line {}, column {})", error.line(), error.column())),
-    }
-}
-
-/// The known name nearest to the unknown one, read back from serde's own words: "unknown field `x`, expected one of `a`, `b`".
-fn suggestion(why: &str) -> Option<&str> {
-    let rest = why.strip_prefix("unknown field `").or_else(|| why.strip_prefix("unknown variant `"))?;
-    let (unknown, expected) = rest.split_once('`')?;
-    let known = expected.split('`').skip(1).step_by(2);
-    let near = known.map(|name| (distance(unknown, name), name)).min()?;
-    (near.0 <= unknown.len().div_ceil(3)).then_some(near.1)
-}
-
-/// Levenshtein's, case aside.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i.saturating_add(1);
-        for (slot, y) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let above = *slot;
-            let cost = usize::from(!x.eq_ignore_ascii_case(&y));
-            left = above.saturating_add(1).min(left.saturating_add(1)).min(diagonal.saturating_add(cost));
-            diagonal = above;
-            *slot = left;
-        }
-    }
-    row.last().copied().unwrap_or_default()
+    T::read(&Json::parse(text)?)
 }
 
 /// A name that state, metrics and logs can carry.
@@ -186,15 +155,6 @@ mod tests {
             assert_eq!(deep.to_string(), "rules[3].match[0].uri: no");
             assert_eq!(Invalid::new("no").to_string(), "no");
             assert_eq!(Invalid::new("no").field("x y").field("headers").to_string(), "headers.\"x y\": no");
-        }
-
-        fn the_nearest_name_is_suggested() {
-            let of = |unknown: &str| format!("unknown field `{unknown}`, expected one of `match`, `headers`, `redirect`");
-            assert_eq!(suggestion(&of("matches")), Some("match"));
-            assert_eq!(suggestion(&of("header")), Some("headers"));
-            assert_eq!(suggestion(&of("reDirect")), Some("redirect"));
-            assert_eq!(suggestion(&of("wholly-other")), None);
-            assert_eq!(suggestion("missing field `name`"), None);
         }
 
         fn names_are_short_and_plain() {

@@ -1,9 +1,8 @@
 //! A JSON object whose keys are the user's: kept in order, and no key twice.
 
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use super::json::Json;
+use super::wire::{Wire, wrong};
+use super::{InPlace, Invalid};
 
 /// Names and what is said of them.
 #[derive(Debug, Clone)]
@@ -27,28 +26,15 @@ impl<T> Pairs<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Pairs<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Pairs<T>, D::Error> {
-        deserializer.deserialize_map(PairsVisitor(PhantomData))
-    }
-}
-
-struct PairsVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for PairsVisitor<T> {
-    type Value = Pairs<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<T>, A::Error> {
-        let mut pairs: Vec<(String, T)> = Vec::new();
-        while let Some(key) = map.next_key::<String>()? {
-            if pairs.iter().any(|(other, _)| *other == key) {
-                return Err(A::Error::custom(format_args!("`{key}` stands here twice")));
+impl<T: Wire> Wire for Pairs<T> {
+    fn read(json: &Json<'_>) -> Result<Pairs<T>, Invalid> {
+        let Json::Object(fields) = json else { return Err(wrong(json, "an object")) };
+        let mut pairs = Vec::with_capacity(fields.len());
+        for (at, (name, value)) in fields.iter().enumerate() {
+            if fields.iter().take(at).any(|(other, _)| other == name) {
+                return Err(Invalid::new(format!("`{name}` stands here twice")).field(name));
             }
-            pairs.push((key, map.next_value()?));
+            pairs.push((name.clone().into_owned(), T::read(value).in_field(name)?));
         }
         Ok(Pairs(pairs))
     }

@@ -1,39 +1,36 @@
 //! An answer written in the configuration: status, body, headers.
 
-use serde::Deserialize;
-
-use super::object::objects;
 use super::pairs::Pairs;
+use super::wire::wire;
 use super::{InPlace, Invalid};
 use crate::reply::Reply;
 
-objects!(Body, Response);
-
-/// The body. At most one field.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, default)]
-pub struct Body {
-    /// As it is.
-    pub string: Option<String>,
-    /// In base64.
-    pub bytes: Option<String>,
+wire! {
+    /// The body. At most one field.
+    #[derive(Debug, Clone, Default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub struct Body {
+        /// As it is.
+        pub string: Option<String> = "string",
+        /// In base64.
+        pub bytes: Option<String> = "bytes",
+    }
 }
 
-/// An answer.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct Response {
-    /// 200 to 599.
-    #[cfg_attr(feature = "schema", schemars(range(min = 200, max = 599)))]
-    pub status: u16,
-    /// Empty if absent.
-    #[serde(default)]
-    pub body: Body,
-    /// `{name: value}`. A body without a `content-type` is `text/plain`.
-    #[serde(default)]
-    pub headers: Pairs<String>,
+wire! {
+    /// An answer.
+    #[derive(Debug, Clone, Default)]
+    pub struct Response {
+        /// 200 to 599.
+        #[cfg_attr(feature = "schema", schemars(range(min = 200, max = 599)))]
+        pub status: u16 = "status" required,
+        /// Empty if absent.
+        #[cfg_attr(feature = "schema", schemars(default))]
+        pub body: Body = "body",
+        /// `{name: value}`. A body without a `content-type` is `text/plain`.
+        #[cfg_attr(feature = "schema", schemars(default))]
+        pub headers: Pairs<String> = "headers",
+    }
 }
 
 impl Response {

@@ -1,197 +1,195 @@
 //! `rate-limit`'s configuration.
 
-use serde::Deserialize;
-
 use super::global::{Entry, Global, Value};
 use super::quota::Quota;
 use super::store::Place;
 use super::{Cost, Limit, RateLimit};
 use crate::config::key::{self, KeySource};
 use crate::config::matching::{self, Match};
-use crate::config::object::objects;
 use crate::config::pairs::Pairs;
 use crate::config::reply::{Body, status};
+use crate::config::wire::{wire, words};
 use crate::config::{InPlace, Invalid, duration, each, headers};
 use crate::metrics::Metrics;
 use crate::module::Module;
 use crate::reply::Reply;
 
-objects!(Config, RuleConfig, LimitConfig, CostConfig, RefusalConfig, GlobalConfig, Descriptor, DescriptorEntry);
-
-/// The module's configuration.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(title = "rate-limit"))]
-#[serde(remote = "Self", deny_unknown_fields, default)]
-pub struct Config {
-    /// Every rule that matches is charged, in order; the first that refuses answers, and later ones are not charged.
-    pub rules: Vec<RuleConfig>,
+wire! {
+    /// The module's configuration.
+    #[derive(Debug, Clone, Default)]
+    #[cfg_attr(feature = "schema", schemars(title = "rate-limit"))]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub struct Config {
+        /// Every rule that matches is charged, in order; the first that refuses answers, and later ones are not charged.
+        pub rules: Vec<RuleConfig> = "rules",
+    }
 }
 
-/// One rule.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
-pub struct RuleConfig {
-    /// Unique; 1 to 63 of a-z, 0-9 and -. Buckets belong to it.
-    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[a-z0-9-]{1,63}$")))]
-    pub name: String,
-    /// One of these must hold; none means always.
-    #[serde(default)]
-    pub r#match: Vec<Match>,
-    /// Whose bucket. Requests without a key share one; without this field, all do.
-    #[serde(default)]
-    pub key: Vec<KeySource>,
-    /// How much.
-    pub limit: LimitConfig,
+wire! {
+    /// One rule.
+    #[derive(Debug, Clone, Default)]
+    pub struct RuleConfig {
+        /// Unique; 1 to 63 of a-z, 0-9 and -. Buckets belong to it.
+        #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[a-z0-9-]{1,63}$")))]
+        pub name: String = "name" required,
+        /// One of these must hold; none means always.
+        #[cfg_attr(feature = "schema", schemars(default))]
+        pub r#match: Vec<Match> = "match",
+        /// Whose bucket. Requests without a key share one; without this field, all do.
+        #[cfg_attr(feature = "schema", schemars(default))]
+        pub key: Vec<KeySource> = "key",
+        /// How much.
+        pub limit: LimitConfig = "limit" required,
+        /// What a refusal does.
+        #[cfg_attr(feature = "schema", schemars(default))]
+        pub mode: Mode = "mode",
+        /// How many gateways share the limit; each enforces its part. 1 if absent.
+        #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 10_000)))]
+        pub replicas: Option<u32> = "replicas",
+        /// Requests that weigh more than one.
+        pub cost: Option<CostConfig> = "cost",
+        /// How many keys are remembered at a time; 131072 (16384 sets of 8) if absent. Memory is fixed: about 30 bytes each.
+        #[cfg_attr(feature = "schema", schemars(range(min = 8, max = 16_777_216)))]
+        pub max_keys: Option<u64> = "maxKeys",
+        /// The answer to what is refused.
+        #[cfg_attr(feature = "schema", schemars(default))]
+        pub response: RefusalConfig = "response",
+        /// How clients are told where they stand. `Retry-After` is on every refusal.
+        #[cfg_attr(feature = "schema", schemars(default))]
+        pub rate_limit_headers: HeaderStyle = "rateLimitHeaders",
+        /// What happens when shared data gives no answer.
+        #[cfg_attr(feature = "schema", schemars(default))]
+        pub on_error: OnError = "onError",
+        /// Asks a rate limit service after this limit has passed.
+        pub global: Option<GlobalConfig> = "global",
+    }
+}
+
+wire! {
+    /// How much may pass.
+    #[derive(Debug, Clone, Default)]
+    pub struct LimitConfig {
+        /// 1 to 1,000,000,000.
+        #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 1_000_000_000)))]
+        pub requests: u32 = "requests" required,
+        /// In so much time: 1s to 24h.
+        pub per: String = "per" required,
+        /// At once; `requests` if absent.
+        #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 1_000_000_000)))]
+        pub burst: Option<u32> = "burst",
+    }
+}
+
+words! {
     /// What a refusal does.
-    #[serde(default)]
-    pub mode: Mode,
-    /// How many gateways share the limit; each enforces its part. 1 if absent.
-    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 10_000)))]
-    pub replicas: Option<u32>,
-    /// Requests that weigh more than one.
-    pub cost: Option<CostConfig>,
-    /// How many keys are remembered at a time; 131072 (16384 sets of 8) if absent. Memory is fixed: about 30 bytes each.
-    #[cfg_attr(feature = "schema", schemars(range(min = 8, max = 16_777_216)))]
-    pub max_keys: Option<u64>,
-    /// The answer to what is refused.
-    #[serde(default)]
-    pub response: RefusalConfig,
-    /// How clients are told where they stand. `Retry-After` is on every refusal.
-    #[serde(default)]
-    pub rate_limit_headers: HeaderStyle,
-    /// What happens when shared data gives no answer.
-    #[serde(default)]
-    pub on_error: OnError,
-    /// Asks a rate limit service after this limit has passed.
-    pub global: Option<GlobalConfig>,
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub enum Mode {
+        /// It answers.
+        #[default]
+        Enforce = "enforce",
+        /// It is counted, and the request goes on.
+        Shadow = "shadow",
+        /// The rule is not there.
+        Off = "off",
+    }
 }
 
-/// How much may pass.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct LimitConfig {
-    /// 1 to 1,000,000,000.
-    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 1_000_000_000)))]
-    pub requests: u32,
-    /// In so much time: 1s to 24h.
-    pub per: String,
-    /// At once; `requests` if absent.
-    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 1_000_000_000)))]
-    pub burst: Option<u32>,
+words! {
+    /// How clients are told where they stand.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub enum HeaderStyle {
+        /// `RateLimit` and `RateLimit-Policy`, as the IETF's draft has them.
+        #[default]
+        Draft = "draft",
+        /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`.
+        Legacy = "legacy",
+        /// Not at all.
+        Off = "off",
+    }
 }
 
-/// What a refusal does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub enum Mode {
-    /// It answers.
-    #[default]
-    Enforce,
-    /// It is counted, and the request goes on.
-    Shadow,
-    /// The rule is not there.
-    Off,
+words! {
+    /// What happens without an answer.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub enum OnError {
+        /// The request goes on.
+        #[default]
+        Allow = "allow",
+        /// It is refused.
+        Deny = "deny",
+    }
 }
 
-/// How clients are told where they stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub enum HeaderStyle {
-    /// `RateLimit` and `RateLimit-Policy`, as the IETF's draft has them.
-    #[default]
-    Draft,
-    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`.
-    Legacy,
-    /// Not at all.
-    Off,
+wire! {
+    /// A request that says itself how much it weighs; at least 1.
+    #[derive(Debug, Clone, Default)]
+    pub struct CostConfig {
+        /// A header with a whole number.
+        pub header: String = "header" required,
+        /// What is more counts as this; at most the burst.
+        #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
+        pub max: u32 = "max" required,
+    }
 }
 
-/// What happens without an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub enum OnError {
-    /// The request goes on.
-    #[default]
-    Allow,
-    /// It is refused.
-    Deny,
+wire! {
+    /// The answer to what is refused. gRPC callers get RESOURCE_EXHAUSTED.
+    #[derive(Debug, Clone, Default)]
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub struct RefusalConfig {
+        /// 429 if absent.
+        #[cfg_attr(feature = "schema", schemars(range(min = 200, max = 599)))]
+        pub status: Option<u16> = "status",
+        /// `rate limited` if absent.
+        pub body: Option<Body> = "body",
+        /// `{name: value}`.
+        pub headers: Pairs<String> = "headers",
+    }
 }
 
-/// A request that says itself how much it weighs; at least 1.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct CostConfig {
-    /// A header with a whole number.
-    pub header: String,
-    /// What is more counts as this; at most the burst.
-    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
-    pub max: u32,
+wire! {
+    /// A service that speaks `envoy.service.ratelimit.v3.RateLimitService`.
+    #[derive(Debug, Clone, Default)]
+    pub struct GlobalConfig {
+        /// The proxy's name for it, as in `outbound|8081||ratelimit.infra.svc.cluster.local`.
+        #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+        pub cluster: String = "cluster" required,
+        /// The service's name for this set of limits.
+        #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+        pub domain: String = "domain" required,
+        /// How long to wait: 1ms to 10s. 20ms if absent.
+        pub timeout: Option<String> = "timeout",
+        /// Whether no answer is a refusal (500). False if absent.
+        #[cfg_attr(feature = "schema", schemars(default))]
+        pub failure_mode_deny: bool = "failureModeDeny",
+        /// What is asked about. One of which a part is missing in the request is left out; if none is left, nothing is asked.
+        #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+        pub descriptors: Vec<Descriptor> = "descriptors" required,
+    }
 }
 
-/// The answer to what is refused. gRPC callers get RESOURCE_EXHAUSTED.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, default)]
-pub struct RefusalConfig {
-    /// 429 if absent.
-    #[cfg_attr(feature = "schema", schemars(range(min = 200, max = 599)))]
-    pub status: Option<u16>,
-    /// `rate limited` if absent.
-    pub body: Option<Body>,
-    /// `{name: value}`.
-    pub headers: Pairs<String>,
+wire! {
+    /// `{entries: [{key: user, from: {header: x-user}}, {key: plan, value: free}]}`.
+    #[derive(Debug, Clone, Default)]
+    pub struct Descriptor {
+        /// In the order the service knows.
+        #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+        pub entries: Vec<DescriptorEntry> = "entries" required,
+    }
 }
 
-/// A service that speaks `envoy.service.ratelimit.v3.RateLimitService`.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields, rename_all = "camelCase")]
-pub struct GlobalConfig {
-    /// The proxy's name for it, as in `outbound|8081||ratelimit.infra.svc.cluster.local`.
-    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
-    pub cluster: String,
-    /// The service's name for this set of limits.
-    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
-    pub domain: String,
-    /// How long to wait: 1ms to 10s. 20ms if absent.
-    pub timeout: Option<String>,
-    /// Whether no answer is a refusal (500). False if absent.
-    #[serde(default)]
-    pub failure_mode_deny: bool,
-    /// What is asked about. One of which a part is missing in the request is left out; if none is left, nothing is asked.
-    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
-    pub descriptors: Vec<Descriptor>,
-}
-
-/// `{entries: [{key: user, from: {header: x-user}}, {key: plan, value: free}]}`.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct Descriptor {
-    /// In the order the service knows.
-    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
-    pub entries: Vec<DescriptorEntry>,
-}
-
-/// Exactly one of `value` and `from`.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct DescriptorEntry {
-    /// As the service knows it.
-    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
-    pub key: String,
-    /// Always this.
-    pub value: Option<String>,
-    /// Out of the request.
-    pub from: Option<KeySource>,
+wire! {
+    /// Exactly one of `value` and `from`.
+    #[derive(Debug, Clone, Default)]
+    pub struct DescriptorEntry {
+        /// As the service knows it.
+        #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
+        pub key: String = "key" required,
+        /// Always this.
+        pub value: Option<String> = "value",
+        /// Out of the request.
+        pub from: Option<KeySource> = "from",
+    }
 }
 
 impl RuleConfig {
