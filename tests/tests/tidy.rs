@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Modules for tests.
     ("probe", &[]),
     ("sdk-filter", &[]),
+    ("gateway-filter", &[]),
     // The harness drives programs over sockets; only test targets may look inside (dev-dependencies are not arrows).
     ("tests", &[]),
 ];

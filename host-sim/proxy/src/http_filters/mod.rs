@@ -3,6 +3,7 @@
 mod callout;
 mod chain;
 mod config;
+mod grpc;
 mod mailbox;
 mod mirror;
 pub(crate) mod router;

@@ -11,9 +11,9 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use vm::{CallId, ClusterState, Event, LogLevel, QueueId, StreamId, Vm, World};
 
-use super::callout;
 use super::config::ChainError;
 use super::mailbox::{Mailbox, Word};
+use super::{callout, grpc};
 use crate::worker::{Command, Surroundings};
 
 /// A plugin, its module loaded.
@@ -106,10 +106,17 @@ pub(crate) struct Plugin {
     pub(crate) config: Arc<WasmConfig>,
     vm: RefCell<Vm>,
     streams: RefCell<HashMap<StreamId, (Rc<Mailbox>, usize)>>,
-    calls: RefCell<HashMap<CallId, AbortHandle>>,
+    calls: RefCell<HashMap<CallId, Call>>,
     ticks: Rc<Notify>,
     surroundings: Rc<Surroundings>,
     me: Weak<Plugin>,
+}
+
+/// A call under way.
+struct Call {
+    task: AbortHandle,
+    /// Where the module writes on a gRPC stream.
+    outbox: Option<grpc::Outbox>,
 }
 
 impl Plugin {
@@ -193,18 +200,25 @@ impl Plugin {
             Event::Reset { stream } => self.post(stream, Word::Reset),
             Event::Fail { stream, released } => self.post(stream, Word::Fail(released)),
             Event::TickPeriod(_) => self.ticks.notify_one(),
-            Event::Cancel { call } => {
-                if let Some(running) = self.calls.borrow_mut().remove(&call) {
-                    running.abort();
+            Event::Cancel { call } => self.cancel(call),
+            Event::HttpCall { call, request } => self.run(call, None, callout::http(self.me.clone(), call, request)),
+            Event::GrpcCall { call, request, message, timeout } => {
+                self.run(call, None, grpc::call(self.me.clone(), call, request, message, timeout));
+            }
+            Event::GrpcStream { call, request } => {
+                let (outbox, inbox) = grpc::channel();
+                self.run(call, Some(outbox), grpc::stream(self.me.clone(), call, request, inbox));
+            }
+            Event::GrpcSend { call, message, end_of_stream } => {
+                let fits = self.write(call, |outbox| outbox.send(message, end_of_stream));
+                if fits == Some(false) {
+                    let name = &self.config.plugin.name;
+                    log::warn!(target: "wasm", "wasm plugin {name}: a gRPC stream was reset, too much waits to be sent (Envoy would grow)");
+                    self.cancel(call);
+                    self.vm.borrow_mut().on_grpc_close(call, grpc::EXHAUSTED, Bytes::new());
                 }
             }
-            Event::HttpCall { call, request } => self.run(call, callout::http(self.me.clone(), call, request)),
-            Event::GrpcCall { call, request, message, timeout } => {
-                self.run(call, callout::grpc(self.me.clone(), call, request, message, timeout));
-            }
-            Event::GrpcStream { call, .. } => self.run(call, callout::unavailable(self.me.clone(), call)),
-            // Nothing is open that could be written to or closed: see above.
-            Event::GrpcSend { .. } | Event::GrpcClose { .. } => {}
+            Event::GrpcClose { call } => drop(self.write(call, grpc::Outbox::end)),
         }
     }
 
@@ -215,9 +229,25 @@ impl Plugin {
         }
     }
 
-    fn run(&self, call: CallId, running: impl Future<Output = ()> + 'static) {
-        let handle = tokio::task::spawn_local(running).abort_handle();
-        self.calls.borrow_mut().insert(call, handle);
+    fn run(&self, call: CallId, outbox: Option<grpc::Outbox>, running: impl Future<Output = ()> + 'static) {
+        let task = tokio::task::spawn_local(running).abort_handle();
+        self.calls.borrow_mut().insert(call, Call { task, outbox });
+    }
+
+    /// Writes on a gRPC stream; `None` when it is over.
+    fn write<R>(&self, call: CallId, write: impl FnOnce(&grpc::Outbox) -> R) -> Option<R> {
+        self.calls.borrow().get(&call)?.outbox.as_ref().map(write)
+    }
+
+    fn cancel(&self, call: CallId) {
+        if let Some(running) = self.calls.borrow_mut().remove(&call) {
+            running.task.abort();
+        }
+    }
+
+    /// Does anybody still want to know of this call?
+    pub(super) fn is_open(&self, call: CallId) -> bool {
+        self.calls.borrow().contains_key(&call)
     }
 
     /// A call has ended; says whether anybody still wants to know.
@@ -234,7 +264,7 @@ impl Drop for Plugin {
     fn drop(&mut self) {
         self.ticks.notify_one();
         for (_, call) in self.calls.get_mut().drain() {
-            call.abort();
+            call.task.abort();
         }
         // Whether it says that it is done yet makes no difference: its VM goes now.
         let _ = self.vm.get_mut().shut_down();

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use http_body::Frame;
 use hyper::client::conn::http2::SendRequest;
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::connection::{BodySource, Outgoing, Outlet, Piece, http2};
 use crate::headers::HeaderList;
@@ -93,6 +94,17 @@ impl Http2Exchange {
     /// Our address.
     pub(crate) fn local(&self) -> Option<SocketAddr> {
         self.connection.borrow().local
+    }
+}
+
+impl Drop for Http2Exchange {
+    /// A request that breaks off is reset: it must not look complete.
+    fn drop(&mut self) {
+        let Some(outlet) = self.outlet.take() else { return };
+        if let Err(TrySendError::Full(broken)) = outlet.try_send(Err(http2::Reset)) {
+            // The connection's end ends this, too: nobody else waits for it.
+            tokio::task::spawn_local(async move { drop(outlet.send(broken).await) });
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 //! The real Envoy, and an origin behind it.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -16,8 +17,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `$ENVOY_BIN`, or `.venv/bin/envoy` at the repository's root. Without it a test says so loudly and passes, except in CI.
 pub(crate) fn binary(test: &str) -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let candidates = [std::env::var_os("ENVOY_BIN").map(PathBuf::from), Some(root.join(".venv/bin/envoy"))];
+    let candidates = [std::env::var_os("ENVOY_BIN").map(PathBuf::from), Some(root().join(".venv/bin/envoy"))];
     let found = candidates.into_iter().flatten().find(|path| path.is_file());
     if found.is_none() {
         assert!(
@@ -30,9 +30,15 @@ pub(crate) fn binary(test: &str) -> Option<PathBuf> {
     found
 }
 
+/// The repository's root: where the workspace's lock file is.
+pub(crate) fn root() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().find(|folder| folder.join("Cargo.lock").is_file()).expect("the repository's root").to_owned()
+}
+
 /// Builds a test module, and says where it is.
 pub(crate) fn build_module(package: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository's root");
+    let root = root();
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let status = Command::new(env!("CARGO"))
         .current_dir(&root)
@@ -60,10 +66,15 @@ pub(crate) struct Filter {
 impl Envoy {
     /// One worker, one listener per filter on a port of its own, all routing to `origin`; further clusters `refused` (a closed port) and `no-endpoint` (no endpoint).
     pub(crate) fn start(binary: &Path, filters: &[Filter], origin: SocketAddr) -> Envoy {
+        Envoy::start_on(binary, &bootstrap(filters, &[("origin", origin)]))
+    }
+
+    /// One worker, on this bootstrap.
+    pub(crate) fn start_on(binary: &Path, bootstrap: &Value) -> Envoy {
         let folder = tempfile::tempdir().expect("a folder");
         let admin_file = folder.path().join("admin");
         let config = folder.path().join("envoy.json");
-        std::fs::write(&config, bootstrap(filters, origin).to_string()).expect("a file");
+        std::fs::write(&config, bootstrap.to_string()).expect("a file");
         let mut process = Command::new(binary)
             .args([
                 "--concurrency",
@@ -150,7 +161,7 @@ impl Drop for Envoy {
 }
 
 /// The body of a page.
-fn get(address: SocketAddr, path: &str) -> String {
+pub(crate) fn get(address: SocketAddr, path: &str) -> String {
     exchange(address, format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").as_bytes(), PATIENCE).1
 }
 
@@ -182,7 +193,8 @@ fn dechunk(mut text: &str) -> String {
     body
 }
 
-fn bootstrap(filters: &[Filter], origin: SocketAddr) -> Value {
+/// A listener per filter on a port of its own, all routing to the cluster `origin`, and two clusters that cannot be reached. A cluster whose name ends with 2 speaks HTTP/2.
+pub(crate) fn bootstrap(filters: &[Filter], clusters: &[(&str, SocketAddr)]) -> Value {
     let endpoint = |address: SocketAddr| json!({"lb_endpoints": [{"endpoint": {"address": {"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}}}}]});
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let cluster = |name: &str, endpoints: Value| {
@@ -196,7 +208,9 @@ fn bootstrap(filters: &[Filter], origin: SocketAddr) -> Value {
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
         "static_resources": {
             "listeners": filters.iter().map(listener).collect::<Vec<_>>(),
-            "clusters": [cluster("origin", json!([endpoint(origin)])), cluster("refused", json!([endpoint(closed)])), cluster("no-endpoint", json!([]))],
+            "clusters": clusters.iter().map(|(name, address)| cluster(name, json!([endpoint(*address)])))
+                .chain([cluster("refused", json!([endpoint(closed)])), cluster("refused2", json!([endpoint(closed)])), cluster("no-endpoint", json!([]))])
+                .collect::<Vec<_>>(),
         },
     })
 }

@@ -1,0 +1,214 @@
+//! Does what the request header `x-do` says, and answers with what it saw of it, a line each:
+//!
+//! * `http CLUSTER PATH MILLISECONDS`, `unary CLUSTER METHOD MILLISECONDS MESSAGE`: a call
+//! * `stream CLUSTER METHOD STEP…`: a gRPC stream. `send:TEXT`, `last:TEXT` (closes our side), `close` at once; `then-send:TEXT`, `then-last:TEXT`,
+//!   `then-close`, `then-cancel` one each time a message has come
+//! * `forget CLUSTER`: an http call that is never answered, and the request goes on
+//! * `count`: how often this VM was asked that; `trap`, `trap-in-response`, `trap-in-log`
+#![allow(missing_docs, clippy::panic, reason = "a module for tests")]
+
+use std::{cell::Cell, time::Duration};
+
+use proxy_wasm::{
+    traits::{Context, HttpContext, RootContext},
+    types::{Action, ContextType, LogLevel, Status},
+};
+
+proxy_wasm::main! {{
+    proxy_wasm::set_log_level(LogLevel::Info);
+    proxy_wasm::set_root_context(|_| -> Box<dyn RootContext> { Box::new(Plugin) });
+}}
+
+thread_local! {
+    static COUNT: Cell<u32> = const { Cell::new(0) };
+}
+
+struct Plugin;
+
+impl Context for Plugin {}
+
+impl RootContext for Plugin {
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+
+    fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream::default()))
+    }
+}
+
+#[derive(Default)]
+struct Stream {
+    seen: Vec<String>,
+    /// Steps for when a message has come, the next one last.
+    then: Vec<String>,
+    trap: &'static str,
+}
+
+/// What differs from run to run is left out.
+const VOLATILE: [&str; 3] = ["date", "x-envoy-upstream-service-time", "server"];
+
+fn text(bytes: Option<Vec<u8>>) -> String {
+    String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
+}
+
+fn pairs(list: Vec<(String, Vec<u8>)>) -> String {
+    let mut list: Vec<String> = list
+        .into_iter()
+        .filter(|(name, _)| !VOLATILE.contains(&name.as_str()))
+        .map(|(name, value)| format!("{name}={}", String::from_utf8_lossy(&value)))
+        .collect();
+    list.sort();
+    list.join(" ")
+}
+
+impl Stream {
+    fn see(&mut self, line: String) {
+        self.seen.push(line);
+    }
+
+    fn answer(&self) {
+        self.send_http_response(200, vec![], Some((self.seen.join("\n") + "\n").as_bytes()));
+    }
+
+    /// Takes the steps that come at once, keeps the others.
+    fn steps<'w>(&mut self, token: u32, words: impl Iterator<Item = &'w str>) {
+        let mut then = Vec::new();
+        for word in words {
+            match word.strip_prefix("then-") {
+                Some(later) => then.push(later.to_owned()),
+                None => self.step(token, word),
+            }
+        }
+        then.reverse();
+        self.then = then;
+    }
+
+    fn step(&mut self, token: u32, step: &str) {
+        let (what, message) = step.split_once(':').unwrap_or((step, ""));
+        match what {
+            "send" => self.send_grpc_stream_message(token, Some(message.as_bytes()), false),
+            "last" => self.send_grpc_stream_message(token, Some(message.as_bytes()), true),
+            "close" => self.close_grpc_stream(token),
+            "cancel" => {
+                self.cancel_grpc_stream(token);
+                self.see("cancelled".to_owned());
+                self.answer();
+            }
+            _ => panic!("no such step: {step}"),
+        }
+    }
+
+    fn begun(&mut self, begun: Result<u32, Status>) -> Action {
+        match begun {
+            Ok(_) => Action::Pause,
+            Err(status) => {
+                self.see(format!("refused {status:?}"));
+                self.answer();
+                Action::Pause
+            }
+        }
+    }
+}
+
+impl Context for Stream {
+    fn on_http_call_response(&mut self, _token: u32, headers: usize, body: usize, trailers: usize) {
+        self.see(format!("http headers {headers} body {body} trailers {trailers}"));
+        let headers = pairs(self.get_http_call_response_headers_bytes());
+        self.see(headers);
+        let body = text(self.get_http_call_response_body(0, body));
+        self.see(body);
+        self.answer();
+    }
+
+    fn on_grpc_call_response(&mut self, _token: u32, status: u32, size: usize) {
+        let message = if status == 0 { text(self.get_grpc_call_response_body(0, size)) } else { String::new() };
+        let said = self.get_grpc_status().1.unwrap_or_default();
+        self.see(format!("unary {status} {said:?} {message:?}"));
+        self.answer();
+    }
+
+    fn on_grpc_stream_initial_metadata(&mut self, _token: u32, count: u32) {
+        let list = pairs(self.get_grpc_stream_initial_metadata());
+        self.see(format!("initial {count} {list}"));
+    }
+
+    fn on_grpc_stream_message(&mut self, token: u32, size: usize) {
+        let message = text(self.get_grpc_stream_message(0, size));
+        self.see(format!("message {size} {message}"));
+        if let Some(step) = self.then.pop() {
+            self.step(token, &step);
+        }
+    }
+
+    fn on_grpc_stream_trailing_metadata(&mut self, _token: u32, count: u32) {
+        let list = pairs(self.get_grpc_stream_trailing_metadata());
+        self.see(format!("trailing {count} {list}"));
+    }
+
+    fn on_grpc_stream_close(&mut self, _token: u32, status: u32) {
+        let said = self.get_grpc_status();
+        self.see(format!("closed {status} {said:?}"));
+        self.answer();
+    }
+}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _count: usize, _end: bool) -> Action {
+        let what = text(self.get_http_request_header_bytes("x-do"));
+        let words: Vec<&str> = what.split(' ').collect();
+        let millis = |text: &str| Duration::from_millis(text.parse().unwrap_or_default());
+        let get = |path| vec![(":method", "GET"), (":path", path), (":authority", "a.example")];
+        match words[..] {
+            ["http", cluster, path, timeout] => {
+                let begun = self.dispatch_http_call(cluster, get(path), None, vec![], millis(timeout));
+                self.begun(begun)
+            }
+            ["forget", cluster] => {
+                let begun = self.dispatch_http_call(cluster, get("/never"), None, vec![], Duration::ZERO);
+                if begun.is_err() {
+                    panic!("no call");
+                }
+                Action::Continue
+            }
+            ["unary", cluster, method, timeout, message] => {
+                let metadata = vec![("x-meta", &b"data"[..])];
+                let message = Some(message.as_bytes());
+                let begun = self.dispatch_grpc_call(cluster, "test.Echo", method, metadata, message, millis(timeout));
+                self.begun(begun)
+            }
+            ["stream", cluster, method, ref steps @ ..] => {
+                let begun = self.open_grpc_stream(cluster, "test.Echo", method, vec![("x-meta", &b"data"[..])]);
+                if let Ok(token) = begun {
+                    self.steps(token, steps.iter().copied());
+                }
+                self.begun(begun)
+            }
+            ["count"] => {
+                COUNT.set(COUNT.get() + 1);
+                self.see(format!("asked {} times", COUNT.get()));
+                self.answer();
+                Action::Pause
+            }
+            ["trap"] => panic!("as asked"),
+            ["trap-in-response"] | ["trap-in-log"] => {
+                self.trap = if words == ["trap-in-log"] { "log" } else { "response" };
+                Action::Continue
+            }
+            _ => Action::Continue,
+        }
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
+        if self.trap == "response" {
+            panic!("as asked, in the response");
+        }
+        Action::Continue
+    }
+
+    fn on_log(&mut self) {
+        if self.trap == "log" {
+            panic!("as asked, in the log");
+        }
+    }
+}
