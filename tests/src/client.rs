@@ -70,11 +70,25 @@ pub fn wire(send: &Send, key: Option<&str>) -> Result<Vec<u8>> {
     latin1::encode(&format!("{} {} HTTP/1.{minor}\r\n{lines}\r\n{}", send.method, send.path, send.body))
 }
 
-/// Sends one request over its own connection; with `tls`, inside TLS.
+/// Sends one request over its own connection; with `tls`, inside TLS. Waits as long as the recorder did.
 ///
 /// # Errors
 /// A case that cannot be sent at all: a character that stands for no byte, a server name that is none.
 pub async fn exchange(to: SocketAddr, send: &Send, key: Option<&str>, tls: Option<Arc<ClientConfig>>) -> Result<Reply> {
+    exchange_within(PATIENCE, to, send, key, tls).await
+}
+
+/// The same with another patience.
+///
+/// # Errors
+/// As for [`exchange`].
+pub async fn exchange_within(
+    patience: Duration,
+    to: SocketAddr,
+    send: &Send,
+    key: Option<&str>,
+    tls: Option<Arc<ClientConfig>>,
+) -> Result<Reply> {
     let bytes = wire(send, key)?;
     let name = send.tls.as_ref().and_then(|tls| tls.sni.clone()).unwrap_or_else(|| "nobody.invalid".into());
     let name = ServerName::try_from(name.clone()).with_context(|| format!("{name} is no server name"))?;
@@ -93,7 +107,7 @@ pub async fn exchange(to: SocketAddr, send: &Send, key: Option<&str>, tls: Optio
             },
         }
     };
-    Ok(tokio::time::timeout(PATIENCE, talk).await.unwrap_or(Reply::Timeout))
+    Ok(tokio::time::timeout(patience, talk).await.unwrap_or(Reply::Timeout))
 }
 
 async fn speak<S>(socket: S, send: &Send, key: Option<&str>, bytes: &[u8]) -> Reply

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::case::Case;
-use crate::case::{Answer, Send};
+use crate::case::{Answer, Outcome, Send};
 use crate::certs::Certificates;
 use crate::client;
 use crate::compare;
@@ -18,6 +18,8 @@ use crate::{envoy, host_sim, record};
 
 /// A mirror, or a request nobody waits for, may still be on its way when the last answer has come.
 const SETTLE: Duration = Duration::from_millis(60);
+/// No world asks for anything that takes as long.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a request that differed is sent again to each gateway.
 const AGAIN: usize = 24;
 
@@ -105,7 +107,9 @@ impl Judge {
             if compare::difference(expected, got).is_none() {
                 continue;
             }
-            if let Some(words) = self.again(send, envoy, host_sim).await? {
+            let slow = [expected, got].iter().any(|answer| answer.ms.is_some() || answer.outcome == Outcome::Timeout);
+            let times = if slow { AGAIN / 8 } else { AGAIN };
+            if let Some(words) = self.again(send, times, envoy, host_sim).await? {
                 different.push(Different { send: send.clone(), words });
             }
         }
@@ -120,7 +124,7 @@ impl Judge {
             let Some(to) = gateway.ports.get(&send.port).copied() else { continue };
             let tls = send.tls.as_ref().map(|tls| self.certificates.client(tls, send.version)).transpose()?;
             let start = std::time::Instant::now();
-            let reply = client::exchange(to, send, Some(&key), tls).await?;
+            let reply = client::exchange_within(PATIENCE, to, send, Some(&key), tls).await?;
             let ms = u64::try_from(start.elapsed().as_millis())?;
             answers.push((key, replay::outcome(reply, Bodies::All), ms));
         }
@@ -129,14 +133,16 @@ impl Judge {
             .into_iter()
             .map(|(key, outcome, ms)| {
                 let upstreams = self.origins.take(&key).into_iter().map(record::seen).collect();
-                Answer { outcome, upstreams, ms: (ms >= 90).then_some(ms) }
+                // When Envoy lets go of a connection that it has given up is nobody's business.
+                let ms = (ms >= 90 && outcome != Outcome::Closed).then_some(ms);
+                Answer { outcome, upstreams, ms }
             })
             .collect())
     }
 
     /// Sends one request many times to both. Answers of Envoy that `host-sim` never gives, or the other way round, are no accident when they are common.
-    async fn again(&self, send: &Send, envoy: &Gateway, host_sim: &Gateway) -> Result<Option<String>> {
-        let many = vec![send.clone(); AGAIN];
+    async fn again(&self, send: &Send, times: usize, envoy: &Gateway, host_sim: &Gateway) -> Result<Option<String>> {
+        let many = vec![send.clone(); times];
         let (expected, got) = tokio::try_join!(self.ask(&many, envoy), self.ask(&many, host_sim))?;
         Ok(uncommon(&expected, &got, false).or_else(|| uncommon(&got, &expected, true)))
     }

@@ -314,7 +314,6 @@ fn noise(dice: &mut Dice, send: &mut Send) {
         ("x-origin-status", "503"),
         ("x-origin-status", "204"),
         ("x-origin-status", "304"),
-        ("x-origin-status", "100,200"),
         ("x-origin-reset", "1"),
     ];
     let count = [0, 0, 0, 1, 1, 2, 3];
