@@ -180,7 +180,8 @@ impl Body for Outgoing {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Outgoing::Empty | Outgoing::Whole(None) => SizeHint::with_exact(0),
+            // hyper would make `content-length: 0` of a known 0, and Envoy writes none.
+            Outgoing::Empty | Outgoing::Whole(None) => SizeHint::default(),
             Outgoing::Whole(Some(bytes)) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or_default()),
             Outgoing::Channel(_) => SizeHint::default(),
         }

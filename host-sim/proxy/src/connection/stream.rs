@@ -364,6 +364,7 @@ impl Stream {
         if let Some(recorder) = self.worker.recorder() {
             recorder.replied(&reply);
         }
+        let is_the_routes_own = reply.details == "direct_response";
         {
             let mut info = self.facts.info.borrow_mut();
             reply.flags.iter().for_each(|flag| info.flags.insert(flag));
@@ -375,6 +376,8 @@ impl Stream {
         let decision = self.decision.borrow().clone();
         if let Some(decision) = decision
             && let Some(route) = decision.route()
+            // A filter's answer is changed by the route only where the route forwards; a redirect's and a direct response's changes are for its own.
+            && (is_the_routes_own || route.forward().is_some())
         {
             let (request, info) = (self.request.borrow(), self.facts.info.borrow());
             let before = self.worker.recorder().map(|_| reply.headers.clone());

@@ -58,6 +58,7 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
         let mut info = stream.facts.info.borrow_mut();
         info.upstream.cluster = Some(Arc::clone(&cluster.config.name));
         info.upstream.cluster_metadata = None;
+        info.upstream.attempts = 1; // the route's header operations see the first try as begun
     }
     let (request, hashed) = {
         let request = stream.request.borrow();
@@ -83,6 +84,7 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
         pump: RefCell::default(),
         mirrors: RefCell::default(),
         deadline: RefCell::default(),
+        chosen: RefCell::default(),
         tried: RefCell::default(),
         begun: stream.worker.clock().now(),
         request_done: Cell::default(),
@@ -103,6 +105,8 @@ struct Routed<'s> {
     pump: RefCell<Option<Running<'s>>>,
     /// Copies still to be sent.
     mirrors: RefCell<Vec<mirror::Copy>>,
+    /// The origin of the first try, until it begins.
+    chosen: RefCell<Option<Rc<Endpoint>>>,
     /// The end of the route's patience; runs from the end of the request on.
     deadline: RefCell<Option<Pin<Box<Sleep>>>>,
     tried: RefCell<SmallVec<[usize; 4]>>,
@@ -137,6 +141,8 @@ impl From<ClientGone> for Failed {
 impl<'s> Routed<'s> {
     async fn run(&self) -> Result<(), Stop> {
         let stream = self.stream;
+        // Copies are made once there is an origin to send to: where none is healthy, nothing goes anywhere.
+        self.chosen.replace(Some(self.endpoint()?));
         self.mirrors.replace(self.mirrored());
         if self.prepared.borrow().retry.is_some() || !self.mirrors.borrow().is_empty() {
             stream.upload.keep();
@@ -243,7 +249,8 @@ impl<'s> Routed<'s> {
 
     async fn attempt(&self) -> Result<(), Failed> {
         let stream = self.stream;
-        let endpoint = self.endpoint()?;
+        let chosen = self.chosen.take();
+        let endpoint = chosen.map_or_else(|| self.endpoint(), Ok)?;
         self.tried.borrow_mut().push(endpoint.index);
         stream.facts.info.borrow_mut().upstream.host = Some(endpoint.address);
         let of_endpoint = self.cluster.config.plan.endpoints.get(endpoint.index);

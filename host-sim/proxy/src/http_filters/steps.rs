@@ -51,6 +51,8 @@ impl Chain {
         match &filter.kind {
             Kind::Wasm(_) => self.module_request_headers(stream, place).await?,
             Kind::Fault(own, stats) => self.fault(stream, place, own, stats).await?,
+            // Envoy's filter looks at routes that forward: redirects and direct responses answer preflights as they answer everything.
+            Kind::Cors(_) if stream.decision().route().is_none_or(|route| route.forward().is_none()) => {}
             Kind::Cors(stats) => {
                 let (policies, random) = (stream.per_filter_levels(&filter.name), stream.worker.dice().roll());
                 let policies: SmallVec<[_; 4]> = policies
@@ -147,7 +149,8 @@ impl Chain {
         };
         let decision = stream.decision();
         let none = RateLimits::default();
-        let route = decision.route();
+        // Redirects and direct responses have no actions, those of their virtual host included.
+        let route = decision.route().filter(|route| route.forward().is_some());
         let of_route = route.and_then(|route| route.forward()).map_or(&none, |forward| &forward.rate_limits);
         let of_host = route.map_or(&none, |route| &route.virtual_host.rate_limits);
         let cluster = decision.destination().map(|destination| Arc::clone(&destination.cluster)).unwrap_or_default();
