@@ -134,3 +134,27 @@ fn contradicting_selectors_name_both_gateways() {
     let found = words(attempt(&format!("{GATEWAY}{other}"), &Options::default()));
     assert!(found[0].contains("istio=egressgateway") && found[0].contains("istio-system/gw"), "{found:?}");
 }
+
+#[test]
+fn what_nobody_here_does_is_refused_or_warned_about_at_its_place() {
+    let redirect = format!(
+        "{GATEWAY}apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: vs, namespace: default}}\nspec: {{hosts: ['*'], gateways: [istio-system/gw], http: [{{redirect: {{uri: /, redirectCode: 304}}}}]}}\n"
+    );
+    let found = words(attempt(&redirect, &options()));
+    assert!(found[0].contains("spec.http[0].redirect.redirectCode: ") && found[0].contains("308"), "{found:?}");
+
+    let dynamic = format!(
+        "{GATEWAY}apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: se, namespace: default}}\nspec: {{hosts: ['*.a.example'], location: MESH_EXTERNAL, resolution: DYNAMIC_DNS, ports: [{{number: 80, name: http, protocol: HTTP}}]}}\n"
+    );
+    let found = words(attempt(&dynamic, &options()));
+    assert!(found[0].contains("ServiceEntry default/se: spec.resolution"), "{found:?}");
+
+    let policy = "{retryBudget: {percent: 10, budgetInterval: 5s}, loadBalancer: {simple: ROUND_ROBIN, warmup: {duration: 10s}, localityLbSetting: {enabled: true}}}";
+    let rule = format!(
+        "{GATEWAY}apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: dr, namespace: default}}\nspec: {{host: shop, trafficPolicy: {policy}}}\n"
+    );
+    let fields: Vec<String> =
+        attempt(&rule, &options()).unwrap().warnings.into_iter().map(|warning| warning.field).collect();
+    let expected = ["retryBudget.budgetInterval", "loadBalancer.localityLbSetting", "loadBalancer.warmup"];
+    assert_eq!(fields, expected.map(|field| format!("spec.trafficPolicy.{field}")));
+}

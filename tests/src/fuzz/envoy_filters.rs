@@ -243,9 +243,6 @@ fn route_configuration(dice: &mut Dice) -> Vec<Value> {
             fields.insert("most_specific_header_mutations_wins".into(), true.into());
         }
         if dice.chance(30) {
-            fields.insert("ignore_path_parameters_in_path_matching".into(), true.into());
-        }
-        if dice.chance(30) {
             fields.insert("internal_only_headers".into(), json!(["x-user"]));
         }
     }

@@ -18,6 +18,7 @@ mod secrets;
 mod security;
 mod server_tls;
 mod tcp;
+mod undone;
 mod visibility;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,17 +26,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use xds::{Bootstrap, RouteConfiguration, StaticResources};
 
 pub(crate) use self::node::Node;
+pub use self::{
+    bindings::{Bindings, MissingDelegate, ServerRef, VirtualServiceRef},
+    options::{Backend, Options},
+    origin::ORIGIN,
+};
 use self::{
     destination_rules::{DestinationRules, MergedRule},
     extensions::Extension,
     gateways::MergedGateways,
     registry::{Registry, Service},
     rules::BoundVirtualService,
-};
-pub use self::{
-    bindings::{Bindings, MissingDelegate, ServerRef, VirtualServiceRef},
-    options::{Backend, Options},
-    origin::ORIGIN,
 };
 use crate::{
     patch::{self, Patches},
@@ -140,6 +141,7 @@ pub fn translate(resources: &Resources, options: &Options) -> Result<Translation
         virtual_services: rules::bound_virtual_services(resources, &mut warnings),
         extensions: extensions::of_workload(resources, &node, options, &mut problems, &mut warnings),
     };
+    undone::check(&context, options, &mut problems, &mut warnings);
     let patches = Patches::new(resources, &node, options, &mut problems, &mut warnings);
     let tables = patched_tables(&context, &patches, &mut problems);
     let mut made = listeners::all(&context, &tables);

@@ -101,9 +101,16 @@ pub(crate) enum Plain {
     Hostname,
     GrpcStatus,
     GrpcStatusNumber,
+    UpstreamHostName {
+        port: bool,
+    },
+    RequestHeadersBytes,
+    ResponseHeadersBytes,
+    /// Of things this gateway never has: a trace, a fingerprint of a hello.
+    Nothing,
 }
 
-const PLAIN: [(&str, Plain); 22] = [
+const PLAIN: [(&str, Plain); 32] = [
     ("PROTOCOL", Plain::Protocol),
     ("UPSTREAM_PROTOCOL", Plain::UpstreamProtocol),
     ("RESPONSE_CODE", Plain::ResponseCode),
@@ -126,12 +133,73 @@ const PLAIN: [(&str, Plain); 22] = [
     ("HOSTNAME", Plain::Hostname),
     ("GRPC_STATUS", Plain::GrpcStatus),
     ("GRPC_STATUS_NUMBER", Plain::GrpcStatusNumber),
+    ("UPSTREAM_HOST_NAME", Plain::UpstreamHostName { port: true }),
+    ("UPSTREAM_HOST_NAME_WITHOUT_PORT", Plain::UpstreamHostName { port: false }),
+    ("REQUEST_HEADERS_BYTES", Plain::RequestHeadersBytes),
+    ("RESPONSE_HEADERS_BYTES", Plain::ResponseHeadersBytes),
+    ("TRACE_ID", Plain::Nothing),
+    ("SPAN_ID", Plain::Nothing),
+    ("TLS_JA3_FINGERPRINT", Plain::Nothing),
+    ("TLS_JA4_FINGERPRINT", Plain::Nothing),
+    ("DOWNSTREAM_TRANSPORT_FAILURE_REASON", Plain::Nothing),
+    ("LOCAL_REPLY_BODY", Plain::Nothing),
 ];
 
-const ADDRESSES: [(&str, AddressOf); 5] = [
+/// Commands that Envoy 1.40 knows and nobody carries out here.
+const NOT_DONE: [&str; 46] = [
+    "ACCESS_LOG_TYPE",
+    "COALESCE",
+    "COMMON_DURATION",
+    "DOWNSTREAM_CX_RTT",
+    "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED",
+    "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT",
+    "DOWNSTREAM_DETECTED_CLOSE_TYPE",
+    "DOWNSTREAM_HANDSHAKE_DURATION",
+    "DOWNSTREAM_HEADER_BYTES_RECEIVED",
+    "DOWNSTREAM_HEADER_BYTES_SENT",
+    "DOWNSTREAM_LOCAL_CLOSE_REASON",
+    "DOWNSTREAM_LOCAL_EMAIL_SAN",
+    "DOWNSTREAM_LOCAL_IP_SAN",
+    "DOWNSTREAM_LOCAL_OTHERNAME_SAN",
+    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1",
+    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256",
+    "DOWNSTREAM_PEER_CHAIN_SERIALS",
+    "DOWNSTREAM_PEER_ISSUER_FINGERPRINT_256",
+    "DOWNSTREAM_PEER_ISSUER_SERIAL",
+    "DOWNSTREAM_PEER_OTHERNAME_SAN",
+    "DOWNSTREAM_TLS_GROUP",
+    "DOWNSTREAM_WIRE_BYTES_RECEIVED",
+    "DOWNSTREAM_WIRE_BYTES_SENT",
+    "EMIT_TIME",
+    "FILTER_CHAIN_NAME",
+    "REQUEST_TRAILER",
+    "REQUEST_TX_DURATION",
+    "RESPONSE_TRAILERS_BYTES",
+    "ROUTE_RESOLUTION_COUNT",
+    "START_TIME_LOCAL",
+    "UNIQUE_ID",
+    "UPSTREAM_CONNECTION_ID",
+    "UPSTREAM_CONNECTION_POOL_READY_DURATION",
+    "UPSTREAM_DETECTED_CLOSE_TYPE",
+    "UPSTREAM_FILTER_STATE",
+    "UPSTREAM_HEADER_BYTES_RECEIVED",
+    "UPSTREAM_HEADER_BYTES_SENT",
+    "UPSTREAM_HOSTS_ATTEMPTED",
+    "UPSTREAM_PEER_CERT",
+    "UPSTREAM_PEER_ISSUER",
+    "UPSTREAM_PEER_SUBJECT",
+    "UPSTREAM_SERVER_NAME",
+    "UPSTREAM_TLS_CIPHER",
+    "UPSTREAM_TLS_SESSION_ID",
+    "UPSTREAM_WIRE_BYTES_RECEIVED",
+    "UPSTREAM_WIRE_BYTES_SENT",
+];
+
+const ADDRESSES: [(&str, AddressOf); 6] = [
     ("DOWNSTREAM_REMOTE", AddressOf::Remote),
     ("DOWNSTREAM_DIRECT_REMOTE", AddressOf::DirectRemote),
     ("DOWNSTREAM_LOCAL", AddressOf::Local),
+    ("DOWNSTREAM_DIRECT_LOCAL", AddressOf::Local),
     ("UPSTREAM_REMOTE", AddressOf::UpstreamRemote),
     ("UPSTREAM_LOCAL", AddressOf::UpstreamLocal),
 ];
@@ -221,7 +289,12 @@ impl Command {
                 Ok(command)
             };
         }
-        Err(InvalidFormat::Unknown { command: name.to_owned() })
+        let command = name.to_owned();
+        Err(if NOT_DONE.contains(&name) {
+            InvalidFormat::NotDone { command }
+        } else {
+            InvalidFormat::Unknown { command }
+        })
     }
 
     fn without_arguments(name: &str) -> Option<Command> {
@@ -410,6 +483,20 @@ impl Plain {
                     None => text(&status.to_string(), out),
                 }
             }),
+            Plain::UpstreamHostName { port } => {
+                let own = stream.upstream.hostname.as_deref().filter(|name| !name.is_empty());
+                match (own, stream.upstream.host) {
+                    (Some(name), _) => text(if *port { name } else { without_port(name) }, out),
+                    (None, Some(address)) => {
+                        let part = if *port { AddressPart::Both } else { AddressPart::Ip };
+                        part.write(address, out)
+                    }
+                    (None, None) => false,
+                }
+            }
+            Plain::RequestHeadersBytes => text(&size(facts.request).to_string(), out),
+            Plain::ResponseHeadersBytes => text(&facts.response.map_or(0, size).to_string(), out),
+            Plain::Nothing => false,
             Plain::GrpcStatusNumber => grpc_status(facts).is_some_and(|status| text(&status.to_string(), out)),
         }
     }
@@ -422,6 +509,18 @@ fn grpc_status(facts: &Facts<'_>) -> Option<i64> {
     let in_list = |list: Option<&[(Bytes, Bytes)]>| headers::get(list?, "grpc-status").cloned();
     let value = in_list(facts.trailers).or_else(|| in_list(facts.response))?;
     std::str::from_utf8(&value).ok()?.parse().ok()
+}
+
+/// Names and values, without the signs between them.
+fn size(list: &[(Bytes, Bytes)]) -> usize {
+    list.iter().map(|(name, value)| name.len() + value.len()).sum()
+}
+
+fn without_port(name: &str) -> &str {
+    match name.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') && port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => name,
+    }
 }
 
 fn hostname() -> String {

@@ -41,6 +41,12 @@ pub enum InvalidFormat {
         /// The command's name.
         command: String,
     },
+    /// `%UNIQUE_ID%`
+    #[error("\"%{command}%\" is a command of Envoy's that is not carried out here")]
+    NotDone {
+        /// The command's name.
+        command: String,
+    },
     /// `%REQ%`
     #[error("\"%{command}({arguments})%\": {wants}")]
     Arguments {
