@@ -486,9 +486,9 @@ impl Plain {
             Plain::UpstreamHostName { port } => {
                 let own = stream.upstream.hostname.as_deref().filter(|name| !name.is_empty());
                 match (own, stream.upstream.host) {
-                    (Some(name), _) => text(if *port { name } else { without_port(name) }, out),
+                    (Some(name), _) => text(if port { name } else { without_port(name) }, out),
                     (None, Some(address)) => {
-                        let part = if *port { AddressPart::Both } else { AddressPart::Ip };
+                        let part = if port { AddressPart::Both } else { AddressPart::Ip };
                         part.write(address, out)
                     }
                     (None, None) => false,
