@@ -18,7 +18,7 @@ FUZZ_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
 NATIVE     := --workspace $(foreach f,guest $(MODULES),--exclude $f)
 CARGO_TEST := cargo test --release $(NATIVE)
 
-.PHONY: help run test build filters host-sim envoy setup corpus fuzz-envoy bench lint clean
+.PHONY: help run test test-wasm wasm-bindgen fuzz build filters host-sim envoy setup corpus fuzz-envoy bench lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -29,8 +29,23 @@ run: build ## serve the bundled example on 127.0.0.1:8080, admin on 127.0.0.1:15
 	@echo; exec $(HOST_SIM) run -f $(EXAMPLE) --wasm-dir target/filters
 
 # `cargo test` builds target/release/host-sim on its way: no second build with other features.
-test: filters envoy ## set up everything and run every test
+test: filters envoy test-wasm ## set up everything and run every test
 	$(CARGO_TEST)
+
+# The filters' tables of sentences once more, as wasm under node.
+test-wasm: setup wasm-bindgen
+	@if command -v node >/dev/null; then \
+	  CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$(CURDIR)/$(WASM_BINDGEN)-test-runner" \
+	    cargo test --release --target wasm32-unknown-unknown -p policy --lib | grep -E "test result|FAIL|panicked"; \
+	else echo "SKIPPED: no node on this machine: the tables of sentences did not run as wasm" >&2; fi
+
+# The runner has to be of the version the tests are linked with.
+WASM_BINDGEN := target/tools/bin/wasm-bindgen
+WASM_BINDGEN_VERSION := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/^version = "\(.*\)"$$/\1/p}' Cargo.lock)
+wasm-bindgen:
+	@if command -v node >/dev/null && [ "$$($(WASM_BINDGEN) --version 2>/dev/null)" != "wasm-bindgen $(WASM_BINDGEN_VERSION)" ]; then \
+	  cargo install --quiet --root target/tools wasm-bindgen-cli --version $(WASM_BINDGEN_VERSION); \
+	fi
 
 build: host-sim filters ## target/release/host-sim and target/filters/*.wasm
 
@@ -44,7 +59,8 @@ SMALL := -C link-arg=--keep-section=target_features -C link-arg=--compress-reloc
 filters: setup
 	@mkdir -p target/filters
 	@for filter in $(FILTERS); do \
-	  cargo rustc --profile wasm --target wasm32-wasip1 -p $$filter -- $(SMALL); \
+	  CARGO_PROFILE_WASM_OPT_LEVEL=$$([ $$filter = suite ] && echo z || echo s) \
+	    cargo rustc --profile wasm --target wasm32-wasip1 -p $$filter -- $(SMALL); \
 	  cp -u "target/wasm32-wasip1/wasm/$${filter//-/_}.wasm" "target/filters/$$filter.wasm"; \
 	done
 
@@ -64,6 +80,20 @@ corpus: build ## replay the recorded answers of Istio and Envoy; AREA=match for 
 
 fuzz-envoy: host-sim envoy ## random gateways and requests through host-sim and Envoy; SECONDS=60 SEED=1
 	cargo run --release -p tests --bin fuzz_envoy -- --seconds $(FUZZ_SECONDS) --seed $(or $(SEED),1)
+
+fuzz: ## any bytes at the filters: every target of tests/fuzz for SECONDS=60
+	@rustup toolchain list | grep -q nightly || rustup toolchain install nightly --profile minimal
+	@[ -x target/tools/bin/cargo-fuzz ] || cargo install --quiet --root target/tools cargo-fuzz
+	@export PATH="$(CURDIR)/target/tools/bin:$$PATH" CARGO_TARGET_DIR="$(CURDIR)/target/fuzz"; \
+	cargo +nightly fuzz build --fuzz-dir tests/fuzz --sanitizer none; \
+	for target in $(FUZZ_TARGETS); do \
+	  mkdir -p target/fuzz/corpus/$$target; \
+	  echo "fuzz: $$target for $(FUZZ_SECONDS) s"; \
+	  cargo +nightly fuzz run --fuzz-dir tests/fuzz --sanitizer none $$target target/fuzz/corpus/$$target tests/fuzz/corpus/$$target \
+	    -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -print_final_stats=1 2>&1 | tee target/fuzz/$$target.log | grep -E 'stat::number_of|ERROR|panicked|SUMMARY|Test unit written' || true; \
+	  grep -q 'stat::number_of_executed_units' target/fuzz/$$target.log && ! grep -q 'ERROR\|SUMMARY' target/fuzz/$$target.log; \
+	done
+FUZZ_TARGETS := configuration requests shared_data proxy_bytes
 
 bench: build envoy ## host-sim, Envoy and a bare hyper proxy in one run, as ratios; also target/bench.json
 	cargo run --release -p tests --bin bench

@@ -6,7 +6,6 @@
 mod abi;
 mod counters;
 mod log;
-mod pairs;
 mod plan;
 mod plugin;
 mod request;

@@ -8,12 +8,11 @@ use policy::header_ops::Op;
 use policy::module::Delay;
 use policy::rate_limit::global::{Ask, METHOD, SERVICE, Verdict};
 use policy::reply::Reply;
-use policy::{Module, Outcome, cidr};
+use policy::{Module, Outcome, cidr, pairs};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::abi::{self, Buffer, Map};
-use crate::pairs;
 use crate::plan::{self, Plan};
 use crate::plugin::Worker;
 

@@ -29,6 +29,7 @@ pub mod matcher;
 pub mod metrics;
 pub mod module;
 mod order;
+pub mod pairs;
 pub mod path;
 pub mod query;
 pub mod rate_limit;

@@ -1,7 +1,7 @@
-//! The ABI's serialised maps: a count, the sizes, then every name and value with a NUL behind it.
+//! Proxy-Wasm's serialised maps: a count, the sizes, then every name and value with a NUL behind it.
 
 /// The pairs, borrowed from the buffer; none if the buffer is not well formed.
-pub(crate) fn read(buffer: &[u8]) -> Vec<(&[u8], &[u8])> {
+pub fn read(buffer: &[u8]) -> Vec<(&[u8], &[u8])> {
     read_all(buffer).unwrap_or_default()
 }
 
@@ -27,7 +27,7 @@ fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 /// The same the other way.
-pub(crate) fn write(pairs: &[(String, Vec<u8>)]) -> Vec<u8> {
+pub fn write(pairs: &[(String, Vec<u8>)]) -> Vec<u8> {
     let word = |size: usize| u32::try_from(size).unwrap_or_default().to_le_bytes();
     let mut out = word(pairs.len()).to_vec();
     for (name, value) in pairs {
@@ -46,8 +46,9 @@ pub(crate) fn write(pairs: &[(String, Vec<u8>)]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sentences;
 
-    #[test]
+    sentences! {
     fn what_is_written_is_read() {
         let pairs =
             vec![("a".to_owned(), b"1".to_vec()), ("bc".to_owned(), vec![0xff, 0]), (String::new(), Vec::new())];
@@ -57,7 +58,6 @@ mod tests {
         assert_eq!(write(&[]), [0; 4]);
     }
 
-    #[test]
     fn a_broken_buffer_is_no_pairs() {
         let good = write(&[("a".to_owned(), b"1".to_vec())]);
         for cut in 0..good.len() {
@@ -65,5 +65,6 @@ mod tests {
         }
         assert_eq!(read(&[0xff; 64]), vec![]);
         assert_eq!(read(&[]), vec![]);
+    }
     }
 }
