@@ -80,9 +80,21 @@ pub fn serve<M: Module>(
     world: &mut Bytes,
 ) {
     let mut metrics = Metrics::default();
-    let Ok(module) = M::parse(config, &mut metrics) else { return };
-    let mut exchange =
-        Exchange::new(headers.to_vec(), Dice::new(seed)).with_facts(client, Some(b"route".to_vec()));
+    if let Ok(module) = M::parse(config, &mut metrics) {
+        pass(&module, &metrics, headers, client, seed, world);
+    }
+}
+
+/// One request through a module, and what must hold afterwards.
+pub fn pass<M: Module>(
+    module: &M,
+    metrics: &Metrics,
+    headers: &[(&[u8], &[u8])],
+    client: Option<IpAddr>,
+    seed: u64,
+    world: &mut Bytes,
+) {
+    let mut exchange = Exchange::new(headers.to_vec(), Dice::new(seed)).with_facts(client, Some(b"route".to_vec()));
     let outcome = module.decide(&mut exchange, world);
     for change in exchange.changes() {
         let (name, value) = match change {

@@ -3,6 +3,7 @@
 
 use fuzz::{Bytes, serve};
 use libfuzzer_sys::fuzz_target;
+use policy::Module;
 use policy::fault_inject::FaultInject;
 use policy::header_match::HeaderMatch;
 use policy::metrics::Metrics;
@@ -10,7 +11,6 @@ use policy::rate_limit::RateLimit;
 use policy::suite::Suite;
 use policy::traffic_shift::TrafficShift;
 use policy::uri_rewrite::UriRewrite;
-use policy::Module;
 
 const REQUEST: &[(&[u8], &[u8])] = &[
     (b":method", b"GET"),
