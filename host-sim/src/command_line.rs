@@ -38,6 +38,9 @@ pub enum Command {
         after_help = "Example:\n  host-sim explain -f manifests/examples/shop --wasm-dir target/filters http://shop.example.com/api/cart/items"
     )]
     Explain(ExplainArgs),
+    /// Say what is wrong with manifests: Istio's webhook, istioctl's analyzers, and findings of our own
+    #[command(after_help = "Example:\n  host-sim lint -f manifests/examples/shop")]
+    Lint(crate::lint::LintArgs),
     /// Load and configure a filter module as Envoy would
     #[command(
         after_help = "Example:\n  host-sim check target/filters/header-match.wasm --config manifests/examples/header-match.json"

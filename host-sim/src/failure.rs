@@ -16,6 +16,9 @@ pub enum Failure {
     /// The manifests are refused: every problem in them, one a line.
     #[error("{}", lines(.0))]
     Manifests(Vec<String>),
+    /// The manifests are refused, and what is wrong with them has been said already.
+    #[error("error: {0}")]
+    Refused(String),
     /// A filter module is refused; the text carries the module's own log.
     #[error("error: {0}")]
     Module(String),
@@ -30,7 +33,7 @@ impl Failure {
         ExitCode::from(match self {
             Self::No(_) => 1,
             Self::Usage(_) => 2,
-            Self::Manifests(_) => 3,
+            Self::Manifests(_) | Self::Refused(_) => 3,
             Self::Module(_) => 4,
             Self::World(_) => 5,
         })

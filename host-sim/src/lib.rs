@@ -15,6 +15,7 @@ mod explain;
 mod failure;
 mod inputs;
 mod inspect;
+mod lint;
 mod placement;
 mod plan;
 mod replay;
@@ -47,6 +48,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Replay(args) => replay::replay(&args),
         Command::Envoy(args) => envoy::envoy(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Lint(args) => lint::lint(&args),
         Command::Check(args) => check::check(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Completions(args) => completions::completions(&args),

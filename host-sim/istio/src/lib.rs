@@ -4,6 +4,7 @@
 //! Absent from this crate: sockets, async, clocks, files. Text comes in, an [`xds::Bootstrap`] comes out; what an answer to a request is, `proxy`
 //! decides from that value alone.
 
+pub mod analysis;
 mod manifest;
 mod patch;
 mod problem;
@@ -13,7 +14,7 @@ mod translate;
 mod validate;
 
 pub use problem::{Position, Problem};
-pub use read::read;
+pub use read::{read, read_refused_too};
 pub use resource::Resources;
 pub use translate::{
     Backend, Bindings, EchoBackend, ListenerPort, MissingDelegate, ORIGIN, Options, PluginRef, ServerRef, Translation,

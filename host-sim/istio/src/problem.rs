@@ -27,6 +27,8 @@ pub struct Problem {
     pub reason: String,
     /// What would be right, when we know.
     pub cure: Option<String>,
+    /// Refused for what it says: the shape is right, and the admission webhook (or the rules of the API server's schema) would refuse it.
+    pub by_webhook: bool,
 }
 
 impl Problem {

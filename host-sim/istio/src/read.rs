@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use crate::{
     Source,
     manifest::{
-        decode::{Decode, Decoder},
+        decode::{Decode, Decoder, MISSING},
         node::{Node, Value},
         parse,
         suggest::nearest,
@@ -23,18 +23,14 @@ use crate::{
 /// Reads manifests. The problems are all there are, in the order of the files and of the places in them; the resources are those without one.
 #[must_use]
 pub fn read(sources: &[Source]) -> (Resources, Vec<Problem>) {
-    let mut reader = Reader::default();
-    for source in sources {
-        let file: Arc<str> = source.name.as_str().into();
-        let earlier = reader.problems.len();
-        for document in parse::documents(source, &mut reader.problems) {
-            reader.document(&file, document);
-        }
-        if let Some(found) = reader.problems.get_mut(earlier..) {
-            found.sort_by_key(|problem| problem.at);
-        }
-    }
-    (reader.resources, reader.problems)
+    Reader::default().read(sources)
+}
+
+/// Reads manifests to look at them rather than to run them: a resource that the admission webhook refuses is kept beside its problems, so that
+/// everything else that is wrong with it, or with what refers to it, can be said in the same run.
+#[must_use]
+pub fn read_refused_too(sources: &[Source]) -> (Resources, Vec<Problem>) {
+    Reader { keep_refused: true, ..Reader::default() }.read(sources)
 }
 
 #[derive(Default)]
@@ -43,6 +39,8 @@ struct Reader {
     problems: Vec<Problem>,
     /// Where each object was read, to find those that come twice.
     seen: HashMap<(Arc<str>, String, String), String>,
+    /// Whether resources that only the webhook refuses are kept.
+    keep_refused: bool,
 }
 
 /// What a group and kind mean to us.
@@ -93,6 +91,20 @@ const KINDS: [&str; 11] = [
 ];
 
 impl Reader {
+    fn read(mut self, sources: &[Source]) -> (Resources, Vec<Problem>) {
+        for source in sources {
+            let file: Arc<str> = source.name.as_str().into();
+            let earlier = self.problems.len();
+            for document in parse::documents(source, &mut self.problems) {
+                self.document(&file, document);
+            }
+            if let Some(found) = self.problems.get_mut(earlier..) {
+                found.sort_by_key(|problem| problem.at);
+            }
+        }
+        (self.resources, self.problems)
+    }
+
     fn document(&mut self, file: &Arc<str>, root: Node) {
         let text = |key: &str| root.get(key).and_then(Node::text).unwrap_or_default().to_owned();
         let (api_version, kind) = (text("apiVersion"), text("kind"));
@@ -128,7 +140,7 @@ impl Reader {
                 let cure = nearest(&kind, KINDS).map(|known| format!("did you mean {known}?"));
                 refuse("kind", format!("no kind {kind} in {group}"), cure);
             }
-            Role::Unused => drop(self.resources.unused.insert(kind)),
+            Role::Unused => self.other(file, kind, root),
             Role::NotCarriedOut => self.not_carried_out(file, &kind, &root),
             Role::WrongVersion => {
                 refuse("apiVersion", format!("no version {version} of {kind} in group \"{group}\""), None)
@@ -146,6 +158,21 @@ impl Reader {
             reason: format!("{kind} is not read: only Istio's own Gateway and VirtualService program this gateway"),
             ..Problem::default()
         });
+    }
+
+    /// A kind that is not read: it is remembered with its place, for whoever analyzes the manifests as a whole.
+    fn other(&mut self, file: &Arc<str>, kind: String, root: Node) {
+        self.resources.unused.insert(kind.clone());
+        let mut ignored = Vec::new();
+        let mut metadata = root
+            .get("metadata")
+            .map(|node| Metadata::decode(node, &mut Decoder::new(file, &kind, "metadata", &mut ignored)))
+            .unwrap_or_default();
+        if metadata.namespace.is_empty() {
+            "default".clone_into(&mut metadata.namespace);
+        }
+        let origin = Origin { kind: kind.into(), file: file.clone(), root: Arc::new(root) };
+        self.resources.others.push(Object { metadata, spec: (), origin });
     }
 
     fn resource(&mut self, file: &Arc<str>, kind: String, root: Node) {
@@ -202,6 +229,7 @@ impl Reader {
     fn keep(&mut self, kind: &str, object: Object<()>, before: usize) {
         let resources = &mut self.resources;
         let problems = &mut self.problems;
+        let before = Start { problems: before, keep_refused: self.keep_refused };
         match kind {
             "Gateway" => take(problems, before, object, Shape::Spec, &mut resources.gateways, validate::gateway::check),
             "VirtualService" => {
@@ -269,7 +297,7 @@ impl Reader {
             "Endpoints" => take(problems, before, object, Shape::Flat, &mut resources.endpoints, |_, _| {}),
             "EndpointSlice" => take(problems, before, object, Shape::Flat, &mut resources.endpoint_slices, |_, _| {}),
             "Secret" => take(problems, before, object, Shape::Flat, &mut resources.secrets, |_, _| {}),
-            "ConfigMap" => self.config_map(object, before),
+            "ConfigMap" => self.config_map(object, before.problems),
             "Pod" => {
                 let spec = Pod::read(&object.origin.root);
                 replace(&mut resources.pods, object.with(spec));
@@ -289,6 +317,7 @@ impl Reader {
             return;
         }
         let mut kept = Vec::new();
+        let before = Start { problems: before, keep_refused: self.keep_refused };
         take(&mut self.problems, before, object, Shape::Flat, &mut kept, |_, _| {});
         let kept: Option<Object<crate::resource::kubernetes::ConfigMap>> = kept.pop();
         let Some((object, text)) = kept.as_ref().and_then(|object| Some((object, object.spec.data.get("mesh")?)))
@@ -324,9 +353,17 @@ enum Shape {
     Flat,
 }
 
+/// Where reading an object began.
+#[derive(Clone, Copy)]
+struct Start {
+    /// So many problems there were before it.
+    problems: usize,
+    keep_refused: bool,
+}
+
 fn take<T: Decode>(
     problems: &mut Vec<Problem>,
-    before: usize,
+    before: Start,
     object: Object<()>,
     shape: Shape,
     into: &mut Vec<Object<T>>,
@@ -358,10 +395,16 @@ fn take<T: Decode>(
         T::decode(&node, &mut Decoder::new(&object.origin.file, &resource, path, problems))
     };
     let object = object.with(spec);
-    if problems.len() == before {
-        check(&object, problems);
+    // A resource whose faults are fields too many or too few still says what it means; one with a value of the wrong type does not.
+    let misread = |problem: &Problem| !(problem.reason.starts_with("unknown field") || problem.reason == MISSING);
+    let shape = problems.get(before.problems..).unwrap_or_default();
+    if !shape.is_empty() && (!before.keep_refused || shape.iter().any(misread)) {
+        return;
     }
-    if problems.len() == before {
+    let shape = problems.len();
+    check(&object, problems);
+    problems.iter_mut().skip(shape).for_each(|problem| problem.by_webhook = true);
+    if problems.len() == before.problems || before.keep_refused {
         replace(into, object);
     }
 }

@@ -9,6 +9,9 @@ use super::{
 };
 use crate::problem::{Position, Problem};
 
+/// What is said of a required field that is not there.
+pub(crate) const MISSING: &str = "required field is missing";
+
 /// What decoding needs to say where a fault is.
 pub(crate) struct Decoder<'a> {
     /// The file as the user named it.
@@ -44,6 +47,7 @@ impl<'a> Decoder<'a> {
             field: self.path.clone(),
             reason: reason.into(),
             cure,
+            ..Problem::default()
         };
         self.problems.push(problem);
     }
@@ -88,7 +92,7 @@ impl<'a> Decoder<'a> {
         }
         for field in known.iter().filter(|field| field.required) {
             if entries.iter().all(|entry| entry.key != field.name || matches!(entry.value.value, Value::Null)) {
-                self.within(field.name, |decoder| decoder.refuse(node.at, "required field is missing", None));
+                self.within(field.name, |decoder| decoder.refuse(node.at, MISSING, None));
             }
         }
     }

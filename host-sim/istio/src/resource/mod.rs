@@ -51,6 +51,8 @@ pub struct Resources {
     pub(crate) mesh: MeshConfig,
     /// Kinds that have nothing to do with routing, each once.
     pub(crate) unused: BTreeSet<String>,
+    /// Objects of kinds that are not read, as they were written.
+    pub(crate) others: Vec<Object<()>>,
     /// What Istio accepts and ignores, or accepts with a warning.
     pub(crate) warnings: Vec<Problem>,
 }

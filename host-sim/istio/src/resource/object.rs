@@ -72,7 +72,7 @@ impl<T> Object<T> {
             resource: self.to_string(),
             field: path.to_owned(),
             reason: reason.into(),
-            cure: None,
+            ..Problem::default()
         }
     }
 }

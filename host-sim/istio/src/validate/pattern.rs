@@ -14,7 +14,9 @@ pub(crate) fn regex(pattern: &str, place: &str) -> Result<(), String> {
     match policy::regex::Regex::search(pattern) {
         Ok(_) => Ok(()),
         Err(error) => Err(format!(
-            "{place:?}: {error}; Istio uses RE2 style regex-based match (https://github.com/google/re2/wiki/Syntax)"
+            "{place:?}: error parsing regexp: {}: `{}`; Istio uses RE2 style regex-based match (https://github.com/google/re2/wiki/Syntax)",
+            error.fault(),
+            error.fragment()
         )),
     }
 }
