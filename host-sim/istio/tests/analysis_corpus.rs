@@ -34,7 +34,9 @@ fn istioctls_findings_are_ours() {
             sources.push(Source { name: "world.yaml".into(), text: world.clone() });
         }
         let (resources, problems) = read_refused_too(&sources);
-        let row = |code: &str, level: String, resource: &str, message: &str| (code.to_owned(), level, resource.to_owned(), message.to_owned());
+        let row = |code: &str, level: String, resource: &str, message: &str| {
+            (code.to_owned(), level, resource.to_owned(), message.to_owned())
+        };
         let ours: BTreeSet<_> = analyze(&resources, &problems, Scope::Files)
             .iter()
             .filter(|finding| finding.code.starts_with("IST"))

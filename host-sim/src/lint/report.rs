@@ -10,7 +10,11 @@ pub(super) fn text(findings: &[Finding]) -> String {
     let mut out = String::new();
     for finding in findings {
         // Writing to a String cannot fail.
-        let _ = write!(out, "{}:{}:{}: {} {}", finding.file, finding.at.line, finding.at.column, finding.level, finding.code);
+        let _ = write!(
+            out,
+            "{}:{}:{}: {} {}",
+            finding.file, finding.at.line, finding.at.column, finding.level, finding.code
+        );
         for part in [&finding.resource, &finding.field] {
             if !part.is_empty() {
                 let _ = write!(out, " {part}");
@@ -26,7 +30,8 @@ pub(super) fn text(findings: &[Finding]) -> String {
     }
     let of = |level: Level| findings.iter().filter(|finding| finding.level == level).count();
     let counts = [(Level::Error, "error"), (Level::Warning, "warning"), (Level::Info, "note")];
-    let said: Vec<_> = counts.into_iter().filter(|(level, _)| of(*level) > 0).map(|(level, word)| counted(of(level), word)).collect();
+    let said: Vec<_> =
+        counts.into_iter().filter(|(level, _)| of(*level) > 0).map(|(level, word)| counted(of(level), word)).collect();
     let _ = writeln!(out, "{}", if said.is_empty() { "nothing found".to_owned() } else { said.join(", ") });
     out
 }

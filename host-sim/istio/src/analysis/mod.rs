@@ -6,6 +6,7 @@
 
 mod finding;
 mod istioctl;
+mod own;
 
 pub use finding::{Claim, Finding, Level, Scope, Witness};
 
@@ -15,6 +16,15 @@ use crate::{Problem, Resources};
 #[must_use]
 pub fn analyze(resources: &Resources, problems: &[Problem], scope: Scope) -> Vec<Finding> {
     let mut findings = istioctl::all(resources, problems, scope);
+    let own = own::all(resources, &findings);
+    // What istioctl says of a place with the whole cluster in view need not be said twice.
+    let said = |own: &Finding| {
+        findings
+            .iter()
+            .any(|theirs| theirs.level == Level::Error && theirs.resource == own.resource && theirs.field == own.field)
+    };
+    let own: Vec<_> = own.into_iter().filter(|finding| scope == Scope::Files || !said(finding)).collect();
+    findings.extend(own);
     finding::sort(&mut findings);
     findings
 }

@@ -6,7 +6,7 @@
 
 mod annotations;
 mod destination_rules;
-mod destinations;
+pub(super) mod destinations;
 mod envoy_filters;
 mod gateways;
 mod mesh_hosts;
@@ -14,7 +14,7 @@ mod schema;
 mod service_entries;
 mod services;
 mod telemetry;
-mod tokens;
+pub(super) mod tokens;
 mod unreachable;
 mod warnings;
 mod workloads;
