@@ -10,6 +10,8 @@ mod own;
 
 pub use finding::{Claim, Finding, Level, Scope, Witness};
 
+use std::collections::BTreeMap;
+
 use crate::{Problem, Resources};
 
 /// Everything there is to say, worst first, then by code, resource and place; each thing once.
@@ -27,4 +29,16 @@ pub fn analyze(resources: &Resources, problems: &[Problem], scope: Scope) -> Vec
     findings.extend(own);
     finding::sort(&mut findings);
     findings
+}
+
+/// The gateway workloads that the Gateways ask for, by their labels, each once.
+#[must_use]
+pub fn workloads(resources: &Resources) -> Vec<BTreeMap<String, String>> {
+    let mut found: Vec<BTreeMap<String, String>> = Vec::new();
+    for gateway in &resources.gateways {
+        if !found.contains(&gateway.spec.selector) {
+            found.push(gateway.spec.selector.clone());
+        }
+    }
+    found
 }
