@@ -153,6 +153,12 @@ impl Setup {
 }
 
 impl Pair {
+    /// The same pair, asked with these certificates: those its manifests were made with.
+    #[must_use]
+    pub fn with(self, certificates: Certificates) -> Self {
+        Self { certificates, ..self }
+    }
+
     /// One request to each: Envoy's answer (if there is one here) and host-sim's, bodies included. `sees` requests are waited for at the origins.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use crate::case::Send;
+use crate::certs::Certificates;
 use crate::compare;
 use crate::pair::{Pair, Setup};
 use crate::replay::title;
@@ -35,6 +36,9 @@ pub struct Scenario {
     /// Which origin stands for a service.
     #[serde(default = "stable_and_canary")]
     backends: BTreeMap<String, String>,
+    /// Secrets in `istio-system` by name, and the fresh certificate each holds: `cert-a`, or `cert-m` with the CA of `client`.
+    #[serde(default)]
+    secrets: BTreeMap<String, String>,
     /// More arguments of `host-sim`.
     #[serde(default)]
     flags: Vec<String>,
@@ -107,24 +111,29 @@ impl Scenario {
 
     async fn execute(&self, report: &mut Report) -> Result<()> {
         let folder = tempfile::tempdir()?;
-        let setup = self.setup(folder.path())?;
+        let certificates = Certificates::fresh()?;
+        let setup = self.setup(folder.path(), &certificates)?;
         if let Some(words) = &self.refused {
             return refuse(&setup, words, report).await;
         }
-        let pair = setup.start().await?;
+        let pair = setup.start().await?.with(certificates);
         for step in &self.requests {
             step.check(&pair, report).await?;
         }
         Ok(())
     }
 
-    fn setup(&self, folder: &Path) -> Result<Setup> {
+    fn setup(&self, folder: &Path, certificates: &Certificates) -> Result<Setup> {
         let named: Vec<PathBuf> = self.manifests.iter().map(|path| crate::repository().join(path)).collect();
         let mut manifests =
             if named.is_empty() { vec![crate::repository().join("tests/cases/world.yaml")] } else { named };
         let mut documents = vec![self.yaml.clone()];
         for plugin in &self.plugins {
             documents.push(plugin.manifest()?);
+        }
+        for (name, certificate) in &self.secrets {
+            let named = |word: &str| format!("\n  name: {word}\n");
+            documents.push(certificates.secret(certificate)?.replace(&named(certificate), &named(name)));
         }
         if documents.iter().any(|text| !text.trim().is_empty()) {
             let file = folder.join("scenario.yaml");

@@ -7,6 +7,7 @@
 mod finding;
 mod istioctl;
 mod own;
+mod suppressed;
 
 pub use finding::{Claim, Finding, Level, Scope, Witness};
 
@@ -25,8 +26,13 @@ pub fn analyze(resources: &Resources, problems: &[Problem], scope: Scope) -> Vec
             .iter()
             .any(|theirs| theirs.level == Level::Error && theirs.resource == own.resource && theirs.field == own.field)
     };
-    let own: Vec<_> = own.into_iter().filter(|finding| scope == Scope::Files || !said(finding)).collect();
+    // What would be refused is mended first: what it would do is no question yet.
+    let refused = |own: &Finding| problems.iter().any(|problem| problem.resource == own.resource);
+    let news = |finding: &Finding| !refused(finding) && (scope == Scope::Files || !said(finding));
+    let own: Vec<_> = own.into_iter().filter(news).collect();
     findings.extend(own);
+    let suppressed = suppressed::by_annotation(resources);
+    findings.retain(|finding| !suppressed.covers(finding));
     finding::sort(&mut findings);
     findings
 }

@@ -10,6 +10,7 @@ use crate::{
     resource::{
         Resources, host,
         object::Object,
+        protocol::Protocol,
         virtual_service::{Destination, HttpRoute, VirtualService},
     },
     translate::registry::{Registry, Service, is_subset},
@@ -97,6 +98,7 @@ fn port(
             found
                 .push(Finding::new("SLU0202", Level::Error, object, &format!("{field}.port.number"), message).fix(fix));
         }
+        Some(port) if service.is_kubernetes => nameless(object, field, port.number, service, found),
         None if numbers.len() > 1 => {
             let message = format!(
                 "{} has the ports {}: without one here, the gateway takes its own listener's port",
@@ -107,6 +109,20 @@ fn port(
             found.push(Finding::new("SLU0203", Level::Error, object, &format!("{field}.host"), message).fix(fix));
         }
         _ => {}
+    }
+}
+
+/// `SLU0214`: a port whose name tells no protocol.
+fn nameless(object: &Object<VirtualService>, field: &str, number: u32, service: &Service, found: &mut Vec<Finding>) {
+    let port = service.ports.iter().find(|port| port.number == number);
+    if let Some(port) = port.filter(|port| port.protocol == Protocol::Unsupported) {
+        let message = format!(
+            "port {number} of {} is named {:?}, which tells Istio no protocol: the gateway speaks HTTP/1.1 to it, and HTTP/2 or gRPC behind it is never used",
+            service.host, port.name
+        );
+        let field = format!("{field}.port.number");
+        let fix = "name the Service's port http, http2, grpc or tcp-…, or set its appProtocol";
+        found.push(Finding::new("SLU0214", Level::Info, object, &field, message).fix(fix));
     }
 }
 

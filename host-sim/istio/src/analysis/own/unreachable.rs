@@ -15,7 +15,12 @@ pub(super) fn rules(tables: &[Table<'_>], said: &[Finding], found: &mut Vec<Find
     let mut seen = BTreeSet::new();
     for table in tables {
         for (i, row) in table.rows.iter().enumerate() {
-            let hides = |earlier: &&Row<'_>| !earlier.same_rule(row) && covers(&earlier.matched, &row.matched);
+            // Between two VirtualServices it is their order that hides, which is a finding of its own.
+            let hides = |earlier: &&Row<'_>| {
+                std::ptr::eq(earlier.root, row.root)
+                    && !earlier.same_rule(row)
+                    && covers(&earlier.matched, &row.matched)
+            };
             let Some(hider) = table.rows.iter().take(i).find(hides) else { continue };
             // Everything behind a rule without conditions is left to the code that says it for whole rules.
             let whole_rule = format!("spec.http[{}]", row.rule);
