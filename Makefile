@@ -11,6 +11,7 @@ HOST_SIM := target/release/host-sim
 ENVOY    := .venv/bin/envoy
 ENVOY_VERSION := 1.40.0
 EXAMPLE  := manifests/examples/shop
+KUSTOMIZE := $(or $(shell command -v kustomize),$(HOME)/go/bin/kustomize)
 # bash has a variable SECONDS of its own: only the one given to make counts.
 FUZZ_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
 
@@ -18,7 +19,7 @@ FUZZ_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
 NATIVE     := --workspace $(foreach f,guest $(MODULES),--exclude $f)
 CARGO_TEST := cargo test --release $(NATIVE)
 
-.PHONY: help run test test-wasm wasm-bindgen fuzz build filters host-sim envoy setup corpus fuzz-envoy bench lint clean
+.PHONY: help run test test-wasm wasm-bindgen fuzz build filters host-sim envoy setup corpus fuzz-envoy manifests bench lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -95,14 +96,23 @@ fuzz: ## any bytes at the filters: every target of tests/fuzz for SECONDS=60
 	done
 FUZZ_TARGETS := configuration requests shared_data proxy_bytes
 
+manifests: ## what kustomize makes of every overlay, into manifests/rendered (installs kustomize with Go when absent)
+	@command -v $(KUSTOMIZE) >/dev/null || go install sigs.k8s.io/kustomize/kustomize/v5@v5.8.0
+	$(KUSTOMIZE) build manifests/base > manifests/rendered/base.yaml
+	for overlay in manifests/overlays/*/; do \
+	  $(KUSTOMIZE) build $$overlay > manifests/rendered/$$(basename $$overlay).yaml; \
+	done
+
 bench: build envoy ## host-sim, Envoy and a bare hyper proxy in one run, as ratios; also target/bench.json
 	cargo run --release -p tests --bin bench
 
-lint: ## formatting, clippy with warnings as errors, docs
+lint: host-sim ## formatting, clippy with warnings as errors, docs, manifests
 	cargo fmt --all --check
 	cargo clippy --release $(NATIVE) --all-targets -- -D warnings
 	for filter in $(FILTERS); do cargo clippy --profile wasm --target wasm32-wasip1 -p $$filter -- -D warnings; done
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps $(NATIVE)
+	$(HOST_SIM) lint --level info -f $(EXAMPLE)
+	for overlay in manifests/rendered/*.yaml; do $(HOST_SIM) lint --level info -f $$overlay; done
 
 clean: ## remove what was built
 	cargo clean

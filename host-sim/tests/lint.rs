@@ -156,10 +156,10 @@ fn json_has_its_nine_fields_and_no_other() {
 
 #[test]
 fn sarif_validates_against_its_schema() {
-    let schema: Value = serde_json::from_str(
-        &fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lint/sarif-2.1.0.json")).unwrap(),
-    )
-    .unwrap();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lint/sarif-2.1.0.json");
+    // The standard's own pattern for languages ends with a bracket that some regex engines refuse.
+    let text = fs::read_to_string(file).unwrap().replace("{2}]?$", r"{2}\\]?$");
+    let schema: Value = serde_json::from_str(&text).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let spaced = folder.path().join("a folder");
