@@ -156,7 +156,6 @@ impl Gateway {
             clock,
             seed,
             node_address,
-            hardened: config.hardened,
             registry: tools.registry.clone(),
             shared: tools.shared.clone(),
             trace: config.trace.clone(),
@@ -256,7 +255,9 @@ impl Gateway {
         match failed {
             None => Ok(()),
             Some(error) => {
-                self.workers.iter().for_each(|worker| drop(worker.tell(Command::Abandon)));
+                for worker in &self.workers {
+                    worker.tell(Command::Abandon);
+                }
                 Err(error)
             }
         }
@@ -315,6 +316,7 @@ impl Gateway {
     fn tick(&self) {
         let (clock, snapshot) = (self.tools.clock, Arc::clone(&self.served().snapshot));
         self.tools.process.tick(clock.now(), clock.wall(clock.now()), &snapshot);
+        snapshot.clusters.values().for_each(|cluster| cluster.show_breakers());
     }
 
     fn module_stats(&self) -> Vec<(String, stats::Sample)> {

@@ -148,8 +148,6 @@ pub(crate) struct Reset;
 pub(crate) enum Outgoing {
     /// None at all.
     Empty,
-    /// All of it.
-    Whole(Option<Bytes>),
     /// Bit by bit.
     Channel(mpsc::Receiver<Result<Frame<Bytes>, Reset>>),
 }
@@ -169,20 +167,18 @@ impl Body for Outgoing {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reset>>> {
         match self.get_mut() {
             Outgoing::Empty => Poll::Ready(None),
-            Outgoing::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Outgoing::Channel(frames) => frames.poll_recv(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Outgoing::Empty | Outgoing::Whole(None))
+        matches!(self, Outgoing::Empty)
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             // hyper would make `content-length: 0` of a known 0, and Envoy writes none.
-            Outgoing::Empty | Outgoing::Whole(None) => SizeHint::default(),
-            Outgoing::Whole(Some(bytes)) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or_default()),
+            Outgoing::Empty => SizeHint::default(),
             Outgoing::Channel(_) => SizeHint::default(),
         }
     }

@@ -4,6 +4,7 @@
 //! every answer, the gateway's own included. What is added right before a request is sent on depends on its route: see
 //! [`crate::route::RouteEntry::prepare`].
 
+mod address;
 mod config;
 mod connection;
 pub mod hop;

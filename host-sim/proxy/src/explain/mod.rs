@@ -180,14 +180,13 @@ fn worker(
         shared: kit.shared.clone(),
         trace: None,
         node_address: NODE,
-        hardened: kit.hardened,
     };
     let mut around = Surroundings::new(&setup, Dice::seeded(seed, 0), commands);
     around.rehearse(Stage::new(Rc::clone(origins)), Rc::clone(recorder));
     let around = Rc::new(around);
     let state = Rc::new(State::build(snapshot, &around, None)?);
     around.serve(&state);
-    Ok(Rc::new(Worker::new(&around, NODE, kit.hardened, state)))
+    Ok(Rc::new(Worker::new(&around, NODE, state)))
 }
 
 async fn ask(worker: &Rc<Worker>, recorder: &Rc<Recorder>, question: &Question) {
@@ -278,10 +277,11 @@ async fn response(client: &mut DuplexStream, question: &Question) -> Option<(u16
             Err(_) => return None,
         }
     };
-    let (mut decoder, mut body) = (head.body.decoder(), BytesMut::new());
+    let (mut decoder, mut body) = (head.body.decoder(crate::http1::BodyRules::default()), BytesMut::new());
     loop {
         match decoder.decode(&mut input) {
             Ok(Decoded::Data(data)) => body.extend_from_slice(&data),
+            Ok(Decoded::Trailers(_)) => {}
             Ok(Decoded::NeedMore) if client.read_buf(&mut input).await.ok()? > 0 => {}
             Ok(Decoded::NeedMore | Decoded::End) | Err(_) => return Some((head.status, head.headers, body.freeze())),
         }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use vm::{Admission, Callback, Direction, StreamId};
+use vm::{Admission, Direction, StreamId};
 
 use super::config::FilterKind;
 use super::mailbox::Mailbox;
@@ -96,11 +96,8 @@ impl Chain {
             let info: Rc<dyn vm::StreamInfo> = Rc::<Facts>::clone(facts);
             passes.push(match plugin.enter(|vm| vm.create_stream(info)) {
                 Admission::Stream(id) => {
-                    let module = &plugin.config.module;
-                    sees_request_body |=
-                        module.exports(Callback::OnRequestBody) || module.exports(Callback::OnRequestTrailers);
-                    sees_response_body |=
-                        module.exports(Callback::OnResponseBody) || module.exports(Callback::OnResponseTrailers);
+                    sees_request_body |= plugin.config.sees_request_body;
+                    sees_response_body |= plugin.config.sees_response_body;
                     Pass::Wasm(id)
                 }
                 Admission::Bypass => Pass::Nothing,

@@ -14,7 +14,7 @@ use super::wasm::Plugin;
 use crate::connection::{BodySource, Piece};
 use crate::headers::{self, HeaderList};
 use crate::local_reply::{LocalReply, RequestKind, grpc_status_of};
-use crate::upstream::{Attempt, Broken};
+use crate::upstream::{Attempt, Broken, Outline};
 use crate::worker::Surroundings;
 
 /// A message larger than this is not kept whole, and no more than this may wait to be sent: the stream is reset. Envoy would grow.
@@ -151,8 +151,10 @@ async fn converse(
     let head = head(request, timeout);
     let protocol = cluster.config.protocol.for_client(false);
     let opened = async {
-        let attempt = Attempt::open(&cluster, &endpoint, protocol, &head, surroundings.clock.now()).await?;
-        attempt.send_head(&head, false).await?;
+        let attempt =
+            Attempt::open(&cluster, &endpoint, protocol, &Outline::of(&head), surroundings.clock.now()).await?;
+        attempt.write_head(&head, false)?;
+        attempt.begin(false).await?;
         attempt.flush().await?;
         Ok(attempt)
     };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use vm::{CallId, ClusterState, Event, LogLevel, QueueId, StreamId, Vm, World};
+use vm::{CallId, Callback, ClusterState, Event, LogLevel, QueueId, StreamId, Vm, World};
 
 use super::config::ChainError;
 use super::mailbox::{Mailbox, Word};
@@ -21,6 +21,10 @@ pub(crate) struct WasmConfig {
     pub(crate) module: vm::Module,
     pub(crate) plugin: vm::PluginConfig,
     source: xds::WasmPluginConfig,
+    /// It looks at bodies or trailers of requests.
+    pub(crate) sees_request_body: bool,
+    /// The same for answers.
+    pub(crate) sees_response_body: bool,
 }
 
 /// What chains are compiled with: modules are loaded, logs opened, runtime flags obeyed.
@@ -62,7 +66,14 @@ impl Loader<'_> {
             fidelity: if self.hardened { vm::Fidelity::Hardened } else { vm::Fidelity::Envoy },
             ..vm::PluginConfig::default()
         };
-        Ok(WasmConfig { module, plugin, source })
+        let sees = |body, trailers| module.exports(body) || module.exports(trailers);
+        Ok(WasmConfig {
+            sees_request_body: sees(Callback::OnRequestBody, Callback::OnRequestTrailers),
+            sees_response_body: sees(Callback::OnResponseBody, Callback::OnResponseTrailers),
+            module,
+            plugin,
+            source,
+        })
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct ClusterConfig {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_requests: Option<u64>,
     pub(crate) http2: Http2Settings,
+    /// Trailers are sent to and read from HTTP/1 endpoints.
+    pub(crate) trailers: bool,
     pub(crate) tls: Option<tls::Upstream>,
     /// What may be sent again is kept up to so many bytes.
     pub(crate) buffer_limit: usize,
@@ -32,7 +34,7 @@ pub(crate) struct ClusterConfig {
     /// Changes when an endpoint is left out or taken back.
     health: AtomicU64,
     pub(crate) membership: Arc<MembershipStats>,
-    pub(crate) breakers: Arc<BreakerStats>,
+    breakers: Arc<BreakerStats>,
     outliers: Option<Arc<OutlierStats>>,
 }
 
@@ -79,6 +81,12 @@ impl ClusterConfig {
             .or(downstream)
             .and_then(|config| config.http2_protocol_options.as_ref());
         let http2 = http2.or(cluster.http2_protocol_options.as_ref());
+        let http1 = options
+            .explicit_http_config
+            .as_ref()
+            .or(downstream)
+            .and_then(|config| config.http_protocol_options.as_ref())
+            .or(cluster.http_protocol_options.as_ref());
         let follows =
             downstream.is_some() || cluster.protocol_selection == xds::ClusterProtocolSelection::UseDownstreamProtocol;
         let protocol = match (follows, http2) {
@@ -114,6 +122,7 @@ impl ClusterConfig {
                 stream_window: http2.and_then(|options| options.initial_stream_window_size),
                 connection_window: http2.and_then(|options| options.initial_connection_window_size),
             },
+            trailers: http1.is_some_and(|options| options.enable_trailers),
             tls,
             buffer_limit: cluster
                 .per_connection_buffer_limit_bytes
@@ -188,6 +197,23 @@ impl ClusterConfig {
     /// How often [`ClusterConfig::tick`] is due, if at all.
     pub(crate) fn tick_interval(&self) -> Option<Duration> {
         self.plan.outlier.as_ref().map(|outlier| outlier.interval)
+    }
+
+    /// Says in the statistics which circuit breakers are open now.
+    pub(crate) fn show_breakers(&self) {
+        let (stats, default, high) = (&self.breakers, &self.default_circuit, &self.high_circuit);
+        for (gauge, full) in [
+            (&stats.default_cx_open, !default.connections.has_room()),
+            (&stats.default_rq_open, !default.requests.has_room()),
+            (&stats.default_rq_pending_open, !default.pending.has_room()),
+            (&stats.default_rq_retry_open, !default.has_room_for_retry()),
+            (&stats.high_cx_open, !high.connections.has_room()),
+            (&stats.high_rq_open, !high.requests.has_room()),
+            (&stats.high_rq_pending_open, !high.pending.has_room()),
+            (&stats.high_rq_retry_open, !high.has_room_for_retry()),
+        ] {
+            gauge.set(u64::from(full));
+        }
     }
 
     /// Takes endpoints back whose time is over.

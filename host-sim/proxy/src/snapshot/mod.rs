@@ -5,7 +5,7 @@ mod connection_manager;
 mod listener;
 
 pub(crate) use cluster::ClusterConfig;
-pub(crate) use connection_manager::ManagerConfig;
+pub(crate) use connection_manager::{ManagerConfig, Timeouts};
 pub(crate) use listener::{ListenerConfig, Network, TcpProxy};
 
 use std::collections::HashMap;
