@@ -182,6 +182,24 @@ impl Gateway {
         self.switch(self.tools.compile(bootstrap, Some(&previous))?)
     }
 
+    /// How often [`Gateway::refresh_names`] is worth calling; `None` while no cluster is found by DNS.
+    pub fn dns_refresh(&self) -> Option<std::time::Duration> {
+        self.served().snapshot.dns_refresh()
+    }
+
+    /// Asks DNS again about the names of clusters, and serves what changed; says whether something did. Blocks while it asks.
+    ///
+    /// # Errors
+    /// See [`Gateway::apply`].
+    pub fn refresh_names(&self) -> Result<bool, StartError> {
+        let previous = Arc::clone(&self.served().snapshot);
+        if !previous.has_moved() {
+            return Ok(false);
+        }
+        self.apply(previous.bootstrap.as_ref().clone())?;
+        Ok(true)
+    }
+
     fn switch(&self, snapshot: Arc<Snapshot>) -> Result<(), StartError> {
         let mut served = self.served();
         let (kept, removed): (Vec<_>, Vec<_>) = std::mem::take(&mut served.listeners).into_iter().partition(|bound| {

@@ -15,6 +15,7 @@ mod stream;
 mod timers;
 mod wire;
 
+pub(crate) use alarm::IdleTimer;
 pub(crate) use body::{BodyError, BodySource, Piece};
 pub(crate) use executor::LocalExecutor;
 pub(crate) use facts::Facts;

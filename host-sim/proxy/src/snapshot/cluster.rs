@@ -58,6 +58,8 @@ impl ClusterProtocol {
 }
 
 const CONNECT: Duration = Duration::from_secs(5);
+/// `dns_refresh_rate`'s default.
+const DNS_REFRESH: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(3600);
 const BUFFER: usize = 1024 * 1024;
 
@@ -192,6 +194,32 @@ impl ClusterConfig {
             let _ = writeln!(text, "{name}::{address}::priority::{}", endpoint.priority);
         }
         text
+    }
+
+    /// How often its names are asked about again; nothing for a cluster without names.
+    pub(crate) fn dns_refresh(&self) -> Option<Duration> {
+        let named = matches!(self.source.r#type, Some(xds::DiscoveryType::StrictDns | xds::DiscoveryType::LogicalDns));
+        named.then(|| self.source.dns_refresh_rate.map_or(DNS_REFRESH, |rate| rate.0))
+    }
+
+    /// Do its names lead elsewhere than when it was compiled? While a name cannot be resolved nothing has changed.
+    pub(crate) fn has_moved(&self) -> bool {
+        if self.dns_refresh().is_none() {
+            return false;
+        }
+        let mut all_known = true;
+        let mut ask = |name: &str| {
+            let found = resolve(name);
+            all_known &= !found.is_empty();
+            found
+        };
+        let Ok(plan) = ClusterPlan::compile(&self.source, &mut ask) else { return false };
+        let addresses = |plan: &ClusterPlan| plan.endpoints.iter().map(|endpoint| endpoint.address).collect::<Vec<_>>();
+        let (mut now, mut before) = (addresses(&plan), addresses(&self.plan));
+        // Servers answer in an order of their own each time.
+        now.sort_unstable();
+        before.sort_unstable();
+        all_known && now != before
     }
 
     /// How often [`ClusterConfig::tick`] is due, if at all.

@@ -123,6 +123,12 @@ impl Drop for Http2Exchange {
 fn reason(error: &hyper::Error) -> Reset {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = source {
+        if let Some(h2) = error.downcast_ref::<h2::Error>()
+            && h2.is_remote()
+            && h2.reason() == Some(h2::Reason::REFUSED_STREAM)
+        {
+            return Reset::RemoteRefused;
+        }
         if let Some(io) = error.downcast_ref::<std::io::Error>()
             && io.kind() != std::io::ErrorKind::Other
         {
