@@ -159,7 +159,7 @@ fn started(bootstrap: xds::Bootstrap) -> (Arc<Gateway>, SocketAddr) {
     (Arc::new(gateway), at)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_thousand_changes_of_configuration_cost_no_request() {
     let origin = origin().await;
     let (gateway, at) = started(bootstrap(0, origin, None));
@@ -180,7 +180,7 @@ async fn a_thousand_changes_of_configuration_cost_no_request() {
     assert_eq!(last, "1000");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_refused_configuration_changes_nothing() {
     let origin = origin().await;
     let (gateway, at) = started(bootstrap(7, origin, None));
@@ -201,7 +201,7 @@ async fn a_refused_configuration_changes_nothing() {
     assert_eq!(version, "7");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_drain_answers_everything_it_accepted_and_takes_no_more() {
     let origin = origin().await;
     let (gateway, at) = started(bootstrap(1, origin, None));
