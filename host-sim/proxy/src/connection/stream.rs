@@ -57,6 +57,8 @@ pub(crate) struct Beginning {
     pub(crate) body: BodySource,
     /// The client wants its connection closed afterwards.
     pub(crate) close: bool,
+    /// It is no request and answered at once: modules are not shown it.
+    pub(crate) early: bool,
     /// What the connection remembers between requests.
     pub(crate) remembered: Rc<Remembered>,
     pub(crate) timers: Rc<Timers>,
@@ -65,7 +67,7 @@ pub(crate) struct Beginning {
 impl Stream {
     /// A request whose head was read.
     pub(crate) fn new(worker: &Rc<Worker>, manager: Rc<Manager>, beginning: Beginning) -> Stream {
-        let Beginning { connection, responder, request, body, close, remembered, timers } = beginning;
+        let Beginning { connection, responder, request, body, close, early, remembered, timers } = beginning;
         timers.begin(&manager.config.timeouts);
         let began = worker.clock().now();
         let info = StreamInfo { id: worker.dice().roll(), start: worker.clock().wall(began), ..StreamInfo::default() };
@@ -83,7 +85,7 @@ impl Stream {
         Stream {
             worker: Rc::clone(worker),
             state: worker.state(),
-            chain: Chain::enter(&manager.filters, &facts),
+            chain: if early { Chain::pass_by(&manager.filters) } else { Chain::enter(&manager.filters, &facts) },
             timers,
             manager,
             facts,
