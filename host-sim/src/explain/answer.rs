@@ -225,14 +225,14 @@ impl Answer {
                     action: action(&routing.action),
                 })
             }),
-            rewrite: forwarded.filter(|ready| ready.path.0 != ready.path.1 || ready.authority.0 != ready.authority.1).map(
-                |ready| Rewrite {
+            rewrite: forwarded
+                .filter(|ready| ready.path.0 != ready.path.1 || ready.authority.0 != ready.authority.1)
+                .map(|ready| Rewrite {
                     before: ready.path.0.clone(),
                     after: ready.path.1.clone(),
                     host: (ready.authority.0 != ready.authority.1)
                         .then(|| HostRewrite { before: ready.authority.0.clone(), after: ready.authority.1.clone() }),
-                },
-            ),
+                }),
             header_changes: HeaderChanges {
                 request: forwarded.map(|ready| header_changes(&ready.changes)).unwrap_or_default(),
                 response: header_changes(&account.route_response),
@@ -282,9 +282,8 @@ fn server(asked: &Asked, listener: &str, account: &Account, stage: &Stage) -> Op
     let (port, _) = stage.ports.get(listener)?;
     let host = if asked.tls { asked.host.clone() } else { asked.seen_host() };
     let own = bindings.servers.iter().filter(|server| server.port == u32::from(*port) && server.tls == asked.tls);
-    let same_table = |server: &&istio::ServerRef| {
-        account.route_config.is_empty() || server.route_config == account.route_config
-    };
+    let same_table =
+        |server: &&istio::ServerRef| account.route_config.is_empty() || server.route_config == account.route_config;
     let server = own.filter(same_table).find(|server| server.covers(&host))?;
     Some(ServerOrigin {
         gateway: server.gateway.clone(),
@@ -351,11 +350,17 @@ fn action(action: &RouteAction) -> &'static str {
 }
 
 fn fault(account: &Account, stage: &Stage) -> Option<Fault> {
-    let counted = |what: &str| account.counted.iter().find(|(name, _)| name.starts_with("sluice.fault-inject.") && name.ends_with(what));
+    let counted = |what: &str| {
+        account.counted.iter().find(|(name, _)| name.starts_with("sluice.fault-inject.") && name.ends_with(what))
+    };
     let number = account.filters.iter().position(|step| step.kind == "fault" && step.verdict.is_some());
     let module = || {
         let hit = counted(".delayed").or_else(|| counted(".aborted")).is_some();
-        account.filters.iter().position(|step| step.kind == "wasm" && (step.replied || !step.held.is_zero())).filter(|_| hit)
+        account
+            .filters
+            .iter()
+            .position(|step| step.kind == "wasm" && (step.replied || !step.held.is_zero()))
+            .filter(|_| hit)
     };
     let at = number.or_else(module)?;
     let step = account.filters.get(at)?;

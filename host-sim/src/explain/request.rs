@@ -33,7 +33,8 @@ impl Asked {
             (None, Some(_)) => "POST".to_owned(),
             (None, None) => "GET".to_owned(),
         };
-        asked.headers = args.header.iter().map(|line| header(line)).collect::<Result<_, _>>().map_err(Failure::Usage)?;
+        asked.headers =
+            args.header.iter().map(|line| header(line)).collect::<Result<_, _>>().map_err(Failure::Usage)?;
         asked.client = args.client_ip.unwrap_or(CLIENT);
         asked.body = args.data.clone().unwrap_or_default().into_bytes();
         Ok(asked)
@@ -56,7 +57,16 @@ impl Asked {
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
         let port = port.unwrap_or(if tls { 443 } else { 80 });
         let method = "GET".to_owned();
-        Ok(Self { method, tls, host: host.to_owned(), port, target, headers: Vec::new(), client: CLIENT, body: Vec::new() })
+        Ok(Self {
+            method,
+            tls,
+            host: host.to_owned(),
+            port,
+            target,
+            headers: Vec::new(),
+            client: CLIENT,
+            body: Vec::new(),
+        })
     }
 
     /// The URL again.
@@ -135,7 +145,11 @@ mod tests {
             ("http://a.example//x/../y#f", false, "a.example", 80, "//x/../y#f"),
         ] {
             let asked = Asked::of_url(url).unwrap();
-            assert_eq!((asked.tls, asked.host.as_str(), asked.port, asked.target.as_str()), (tls, host, port, target), "{url}");
+            assert_eq!(
+                (asked.tls, asked.host.as_str(), asked.port, asked.target.as_str()),
+                (tls, host, port, target),
+                "{url}"
+            );
         }
     }
 

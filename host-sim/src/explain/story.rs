@@ -35,7 +35,8 @@ const DIM: &str = "2";
 impl Story {
     fn line(&mut self, text: &str) {
         // A string takes everything. What clients and origins send cannot move a terminal's cursor.
-        let clean: String = text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
+        let clean: String =
+            text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
         let _ = writeln!(self.text, "{clean}");
     }
 
@@ -142,11 +143,19 @@ impl Story {
             self.step("action", &route.action.replace('_', " "));
         }
         if let Some(split) = &answer.split {
-            let shares = split.destinations.iter().zip(&split.weights).map(|(name, weight)| format!("{} {weight}", short(name)));
+            let shares =
+                split.destinations.iter().zip(&split.weights).map(|(name, weight)| format!("{} {weight}", short(name)));
             let shares: Vec<_> = shares.collect();
             self.step(
                 "split",
-                &format!("{} of {}: {} ({}; from {})", split.bucket, split.total(), short(&split.choice), shares.join(", "), split.why),
+                &format!(
+                    "{} of {}: {} ({}; from {})",
+                    split.bucket,
+                    split.total(),
+                    short(&split.choice),
+                    shares.join(", "),
+                    split.why
+                ),
             );
         }
         if let Some(rewrite) = &answer.rewrite {
@@ -200,24 +209,37 @@ impl Story {
 
     fn end(&mut self, answer: &Answer) {
         self.blank();
-        let status = answer.status.map_or_else(|| "the connection ends without an answer".to_owned(), |status| status.to_string());
+        let status = answer
+            .status
+            .map_or_else(|| "the connection ends without an answer".to_owned(), |status| status.to_string());
         let why = match (answer.flags.as_str(), answer.details.as_str()) {
             ("" | "-", "") => String::new(),
             ("" | "-", details) => format!("  ({details})"),
             (flags, details) => format!("  ({details}, {flags})"),
         };
         match &answer.why_not {
-            None => self.painted(if answer.status.is_some_and(|status| status < 400) { YES } else { NO }, &format!("{status}{why}")),
+            None => self.painted(
+                if answer.status.is_some_and(|status| status < 400) { YES } else { NO },
+                &format!("{status}{why}"),
+            ),
             Some(not) => {
                 self.painted(NO, &format!("{status}{why}: {}", not.message));
                 for near in &not.nearest {
                     let place = place(near.file.as_deref(), near.line);
-                    let actual = near.actual.as_deref().map_or_else(|| "nothing is there".to_owned(), |actual| format!("it is {actual:?}"));
-                    self.line(&format!("  near: {}{place}: {} must be {}, {actual}", near.name, near.field, near.expected));
+                    let actual = near
+                        .actual
+                        .as_deref()
+                        .map_or_else(|| "nothing is there".to_owned(), |actual| format!("it is {actual:?}"));
+                    self.line(&format!(
+                        "  near: {}{place}: {} must be {}, {actual}",
+                        near.name, near.field, near.expected
+                    ));
                 }
             }
         }
-        if let Some(location) = answer.response.iter().flat_map(|response| &response.headers).find(|(name, _)| name == "location") {
+        if let Some(location) =
+            answer.response.iter().flat_map(|response| &response.headers).find(|(name, _)| name == "location")
+        {
             self.line(&format!("  location: {}", location.1));
         }
     }
@@ -251,7 +273,10 @@ impl Rule {
         match &self.first_failed {
             _ if self.matched => format!("yes  {}{place}", self.name),
             Some(miss) => {
-                let actual = miss.actual.as_deref().map_or_else(|| "it is not there".to_owned(), |actual| format!("it is {actual:?}"));
+                let actual = miss
+                    .actual
+                    .as_deref()
+                    .map_or_else(|| "it is not there".to_owned(), |actual| format!("it is {actual:?}"));
                 format!("no   {}{place}: {} must be {}, {actual}", self.name, miss.field, miss.expected)
             }
             None => format!("no   {}{place}", self.name),

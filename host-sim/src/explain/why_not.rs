@@ -47,13 +47,17 @@ pub(crate) fn find(asked: &Asked, account: &Account, stage: &Stage) -> Option<Wh
             message: if cluster.is_empty() {
                 "the header that should name the cluster is not there".to_owned()
             } else {
-                format!("the route leads to {cluster}, which is not configured: no manifest has this service, port or subset")
+                format!(
+                    "the route leads to {cluster}, which is not configured: no manifest has this service, port or subset"
+                )
             },
             nearest: Vec::new(),
         }),
         RouteAction::Forward(cluster) if account.details.starts_with("no_healthy_upstream") => Some(WhyNot {
             class: "no_endpoints",
-            message: format!("{cluster} has no endpoint; say where the service is with --backend, or leave out --no-echo"),
+            message: format!(
+                "{cluster} has no endpoint; say where the service is with --backend, or leave out --no-echo"
+            ),
             nearest: Vec::new(),
         }),
         RouteAction::NotFound => Some(not_found(asked, routing.trail.why_not?, &routing.trail.rules, account, stage)),
@@ -93,7 +97,11 @@ fn no_server(asked: &Asked, stage: &Stage, host: &str) -> WhyNot {
         Some(_) => format!("{host} on port {} speaks no TLS: ask for http://", asked.port),
         None => format!("no server on port {} takes the host {host}", asked.port),
     };
-    WhyNot { class: "no_server_for_host", message, nearest: near.into_iter().take(TOLD).map(|(_, near)| near).collect() }
+    WhyNot {
+        class: "no_server_for_host",
+        message,
+        nearest: near.into_iter().take(TOLD).map(|(_, near)| near).collect(),
+    }
 }
 
 fn not_found(asked: &Asked, class: Class, rules: &[RuleStep], account: &Account, stage: &Stage) -> WhyNot {
@@ -125,7 +133,8 @@ fn unbound(asked: &Asked, host: &str, bindings: &istio::Bindings, account: &Acco
         service.covers(host) && taking.iter().any(|server| service.gateways.contains(&server.gateway))
     };
     if let Some(service) = bindings.virtual_services.iter().find(bound) {
-        let message = format!("{} is bound to {host}, but none of its rules applies on this gateway and port", service.resource);
+        let message =
+            format!("{} is bound to {host}, but none of its rules applies on this gateway and port", service.resource);
         let near = Near {
             name: service.resource.clone(),
             file: Some(service.file.clone()),
@@ -148,7 +157,11 @@ fn unbound(asked: &Asked, host: &str, bindings: &istio::Bindings, account: &Acco
                 ("hosts", host.to_owned())
             };
             let has = if field == "gateways" { &service.gateways } else { &service.hosts };
-            let rank = if field == "gateways" { 0 } else { has.iter().map(|own| distance(host, own)).min().unwrap_or(usize::MAX) };
+            let rank = if field == "gateways" {
+                0
+            } else {
+                has.iter().map(|own| distance(host, own)).min().unwrap_or(usize::MAX)
+            };
             let near = Near {
                 name: service.resource.clone(),
                 file: Some(service.file.clone()),
@@ -235,7 +248,12 @@ fn would_take(missing: &istio::MissingDelegate, asked: &Asked) -> bool {
         direct_response: Some(xds::DirectResponseAction { status: 200, ..Default::default() }),
         ..Default::default()
     });
-    let host = xds::VirtualHost { name: "*".into(), domains: vec!["*".into()], routes: routes.collect(), ..Default::default() };
+    let host = xds::VirtualHost {
+        name: "*".into(),
+        domains: vec!["*".into()],
+        routes: routes.collect(),
+        ..Default::default()
+    };
     let config = xds::RouteConfiguration { virtual_hosts: vec![host], ..Default::default() };
     let Ok(table) = RouteTable::compile(&config) else { return false };
     let pseudo = [
@@ -290,7 +308,9 @@ mod tests {
 
     #[test]
     fn names_are_as_far_apart_as_letters_differ() {
-        for (a, b, far) in [("shop", "shop", 0), ("shop", "shap", 1), ("", "ab", 2), ("shop.example", "shop.examples", 1)] {
+        for (a, b, far) in
+            [("shop", "shop", 0), ("shop", "shap", 1), ("", "ab", 2), ("shop.example", "shop.examples", 1)]
+        {
             assert_eq!(distance(a, b), far, "{a} {b}");
         }
     }

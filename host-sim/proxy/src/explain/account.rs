@@ -225,15 +225,20 @@ mod tests {
     use super::*;
 
     fn list(pairs: &[(&'static str, &'static str)]) -> HeaderList {
-        pairs.iter().map(|(name, value)| (Bytes::from_static(name.as_bytes()), Bytes::from_static(value.as_bytes()))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (Bytes::from_static(name.as_bytes()), Bytes::from_static(value.as_bytes())))
+            .collect()
     }
 
     #[test]
     fn a_change_names_every_copy_of_a_header() {
         let before = list(&[("a", "1"), ("b", "1"), ("b", "2"), ("c", "same")]);
         let after = list(&[("c", "same"), ("b", "1"), ("d", "new")]);
-        let seen: Vec<_> =
-            changes(&before, &after).into_iter().map(|change| (change.name, change.before.len(), change.after.len())).collect();
+        let seen: Vec<_> = changes(&before, &after)
+            .into_iter()
+            .map(|change| (change.name, change.before.len(), change.after.len()))
+            .collect();
         assert_eq!(seen, [("a".to_owned(), 1, 0), ("b".to_owned(), 2, 1), ("d".to_owned(), 0, 1)]);
     }
 

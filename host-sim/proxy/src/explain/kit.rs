@@ -19,7 +19,11 @@ pub(super) struct Kit {
 }
 
 impl Kit {
-    pub(super) fn new(bootstrap: &xds::Bootstrap, cache_dir: Option<PathBuf>, hardened: bool) -> Result<Kit, StartError> {
+    pub(super) fn new(
+        bootstrap: &xds::Bootstrap,
+        cache_dir: Option<PathBuf>,
+        hardened: bool,
+    ) -> Result<Kit, StartError> {
         let problem = |text: String| StartError::Config(vec![text]);
         let registry = Registry::new(bootstrap.stats_config.as_ref())
             .map_err(|error| problem(format!("stats_config: {error}")))?;

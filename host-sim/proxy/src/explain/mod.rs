@@ -24,18 +24,18 @@ use tokio::task::LocalSet;
 pub use account::{
     Account, Change, FilterStep, Forwarded, MirrorStep, ReplyStep, RetryStep, RouteAction, Routing, Try, Way,
 };
-pub use origin::{Answer, Origins, Seen, always_200};
 pub(crate) use origin::Stage;
+pub use origin::{Answer, Origins, Seen, always_200};
 pub use question::Question;
 pub(crate) use recorder::Recorder;
 
+use self::kit::Kit;
 use crate::connection::{self, Io};
 use crate::edge::{ConnectionInfo, Protocol, TlsInfo};
 use crate::gateway::{GatewayConfig, StartError};
 use crate::http1::{Decoded, HeadReader, parse_response};
 use crate::snapshot::{ListenerConfig, Network, Snapshot};
 use crate::tls::Asked;
-use self::kit::Kit;
 use crate::worker::{Clock, Dice, Place, State, Surroundings, Worker, WorkerSetup};
 
 /// A gateway that answers questions instead of connections.
@@ -93,8 +93,7 @@ impl Rehearsal {
                 true => kit.compile(snapshot.bootstrap.as_ref().clone())?,
                 false => Arc::clone(snapshot),
             };
-            let fresh =
-                local.block_on(runtime, async { worker(kit, &snapshot, origins, recorder, *clock, seed) })?;
+            let fresh = local.block_on(runtime, async { worker(kit, &snapshot, origins, recorder, *clock, seed) })?;
             (self.worker, self.snapshot) = (fresh, snapshot);
             self.settle();
             self.recorder.take();

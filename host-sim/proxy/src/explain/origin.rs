@@ -63,7 +63,9 @@ impl Stage {
             });
             // A reset is what was asked for; a gateway that went away is none of ours.
             if http2 {
-                let _ = hyper::server::conn::http2::Builder::new(LocalExecutor).serve_connection(TokioIo::new(far), service).await;
+                let _ = hyper::server::conn::http2::Builder::new(LocalExecutor)
+                    .serve_connection(TokioIo::new(far), service)
+                    .await;
             } else {
                 let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service).await;
             }
@@ -93,4 +95,3 @@ async fn answer(
 pub fn always_200(_: Seen) -> Answer {
     Answer::Response(Duration::ZERO, Response::new(Bytes::new()))
 }
-

@@ -34,7 +34,8 @@ impl Question {
                 out.extend_from_slice(part);
             }
         }
-        let framed = |name: &str| name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding");
+        let framed =
+            |name: &str| name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding");
         if !self.body.is_empty() && !self.headers.iter().any(|(name, _)| framed(name)) {
             out.extend_from_slice(format!("content-length: {}\r\n", self.body.len()).as_bytes());
         }

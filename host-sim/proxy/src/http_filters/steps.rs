@@ -75,9 +75,7 @@ impl Chain {
                 let levels = mutation_levels(stream, &filter.name, *most_specific_wins);
                 let (mut request, info) = (stream.request.borrow_mut(), stream.facts.info.borrow());
                 own.apply_to_request(&mut request, &stream.facts.connection, &info);
-                levels
-                    .iter()
-                    .for_each(|level| level.apply_to_request(&mut request, &stream.facts.connection, &info));
+                levels.iter().for_each(|level| level.apply_to_request(&mut request, &stream.facts.connection, &info));
             }
         }
         Ok(())
@@ -107,7 +105,8 @@ impl Chain {
         }
         let dice = stream.worker.dice();
         let delay = fault.delay(&stream.request.borrow(), dice.roll());
-        let told = |verdict: String| stream.worker.recorder().iter().for_each(|recorder| recorder.verdict(verdict.clone()));
+        let told =
+            |verdict: String| stream.worker.recorder().iter().for_each(|recorder| recorder.verdict(verdict.clone()));
         if let Some(delay) = delay {
             stats.active_faults.inc();
             let _active = Active(&stats.active_faults);

@@ -18,6 +18,8 @@ pub(crate) struct Surroundings {
     pub(crate) dice: Dice,
     pub(crate) registry: Registry,
     pub(crate) shared: vm::Shared,
+    /// VMs that plugins share.
+    pub(crate) vms: vm::SharedVms,
     /// Where modules' runs are put on record.
     pub(crate) trace: Option<vm::TraceLog>,
     pub(crate) commands: UnboundedSender<Command>,
@@ -36,6 +38,7 @@ impl Surroundings {
             dice,
             registry: setup.registry.clone(),
             shared: setup.shared.clone(),
+            vms: vm::SharedVms::default(),
             trace: setup.trace.clone(),
             commands,
             plugins: RefCell::default(),
