@@ -6,6 +6,7 @@
 
 mod admin;
 mod bootstrap_file;
+mod chain;
 mod check;
 mod command_line;
 mod completions;
@@ -15,12 +16,16 @@ mod explain;
 mod failure;
 mod inputs;
 mod inspect;
+mod pack;
 mod placement;
 mod plan;
 mod replay;
+mod routes;
 mod run;
 mod stage;
 mod stderr_log;
+mod test;
+mod watch;
 
 pub use command_line::{BackendArg, Cli, Command, Fidelity, GatewayArgs, PortMap, RunArgs};
 pub use echo::EchoServer;
@@ -47,6 +52,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Replay(args) => replay::replay(&args),
         Command::Envoy(args) => envoy::envoy(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Test(args) => test::test(&args),
+        Command::Routes(args) => routes::routes(&args),
+        Command::Chain(args) => chain::chain(&args),
+        Command::Pack(args) => pack::pack(&args),
         Command::Check(args) => check::check(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Completions(args) => completions::completions(&args),

@@ -9,6 +9,9 @@ use crate::failure::Failure;
 use crate::placement::ModuleFiles;
 use crate::{bootstrap_file, inputs, placement};
 
+/// Echo backends that run, by name, and where.
+pub(crate) type EchoBackends = BTreeMap<String, SocketAddr>;
+
 /// What `run` serves and `envoy` prints.
 pub(crate) struct Plan {
     pub(crate) bootstrap: xds::Bootstrap,
@@ -30,15 +33,28 @@ impl Plan {
     /// # Errors
     /// Exit 3 with every problem of the manifests, 5 for files and modules that are not there.
     pub(crate) fn make(args: &GatewayArgs, echo: bool) -> Result<Self, Failure> {
+        let mut plan = Self::translate(args, echo)?;
+        let files = ModuleFiles { named: &args.wasm, folder: args.wasm_dir.as_deref() };
+        placement::modules(&mut plan.bootstrap, &files)?;
+        placement::listeners(&mut plan.bootstrap, args.listen, &args.port_map);
+        placement::admin(&mut plan.bootstrap, args.admin);
+        Ok(plan)
+    }
+
+    /// Reads and translates without looking for modules and without moving ports: for who only looks.
+    ///
+    /// # Errors
+    /// As [`Plan::make`], modules aside.
+    pub(crate) fn read(args: &GatewayArgs) -> Result<Self, Failure> {
+        Self::translate(args, false)
+    }
+
+    fn translate(args: &GatewayArgs, echo: bool) -> Result<Self, Failure> {
         let mut plan = match &args.bootstrap {
             Some(file) => Self::of(bootstrap_file::read(file)?),
             None => Self::from_manifests(args, (echo || args.echo) && !args.no_echo)?,
         };
         plan.server_ports = server_ports(&plan.bootstrap);
-        let files = ModuleFiles { named: &args.wasm, folder: args.wasm_dir.as_deref() };
-        placement::modules(&mut plan.bootstrap, &files)?;
-        placement::listeners(&mut plan.bootstrap, args.listen, &args.port_map);
-        placement::admin(&mut plan.bootstrap, args.admin);
         Ok(plan)
     }
 
@@ -49,15 +65,22 @@ impl Plan {
         }
     }
 
-    /// Starts the echo backends and makes them endpoints. Must be called within a tokio runtime.
-    pub(crate) async fn start_echo(&mut self) -> Result<(), Failure> {
+    /// Starts the echo backends that do not run yet and makes all of them endpoints. Must be called within a tokio runtime.
+    pub(crate) async fn start_echo(&mut self, running: &mut EchoBackends) -> Result<(), Failure> {
         let mut backends: BTreeMap<String, Vec<SocketAddr>> = BTreeMap::new();
         for backend in &self.echo {
-            let server = EchoServer::start(backend.name.clone())
-                .await
-                .map_err(|error| Failure::World(format!("echo backend {}: {error}", backend.name)))?;
+            let address = match running.get(&backend.name) {
+                Some(address) => *address,
+                None => {
+                    let server = EchoServer::start(backend.name.clone())
+                        .await
+                        .map_err(|error| Failure::World(format!("echo backend {}: {error}", backend.name)))?;
+                    running.insert(backend.name.clone(), server.address());
+                    server.address()
+                }
+            };
             for cluster in &backend.clusters {
-                backends.entry(cluster.clone()).or_default().push(server.address());
+                backends.entry(cluster.clone()).or_default().push(address);
             }
         }
         placement::endpoints(&mut self.bootstrap, &backends);

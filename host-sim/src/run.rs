@@ -7,9 +7,10 @@ use proxy::{Gateway, GatewayConfig, StartError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, Admin};
-use crate::command_line::{Fidelity, GatewayArgs, RunArgs};
+use crate::command_line::{AccessLogFormat, Fidelity, GatewayArgs, RunArgs};
 use crate::failure::Failure;
-use crate::plan::Plan;
+use crate::plan::{EchoBackends, Plan};
+use crate::watch::{self, Watch};
 
 /// Serves until SIGTERM or SIGINT, then drains: new connections are refused, running requests finish.
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
@@ -28,9 +29,12 @@ async fn serve(args: &RunArgs, mut plan: Plan) -> Result<(), Failure> {
         (signal(SignalKind::terminate()).map_err(world)?, signal(SignalKind::interrupt()).map_err(world)?);
     let started = Instant::now();
     let trace = args.trace.as_deref().map(trace_log).transpose()?;
+    let run_args = args;
     let args = &args.gateway;
     let admin_socket = admin::bind(args.admin).await?;
-    plan.start_echo().await?;
+    let mut echo = EchoBackends::new();
+    plan.start_echo(&mut echo).await?;
+    log_access(&mut plan, run_args);
     let gateway = Arc::new(Gateway::start(config(args, plan.bootstrap.clone(), trace)).map_err(refused)?);
     if let Ok(address) = admin_socket.local_addr() {
         eprintln!("admin on {address}");
@@ -40,13 +44,42 @@ async fn serve(args: &RunArgs, mut plan: Plan) -> Result<(), Failure> {
         eprintln!("port {port} on {address}");
     }
     tokio::spawn(admin::serve(admin_socket, Arc::new(Admin { gateway: Arc::clone(&gateway), started })));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let mut watch = run_args.watch.then(|| Watch::new(run_args));
+    loop {
+        let changed = async {
+            match &mut watch {
+                Some(watch) => watch.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = changed => watch::reload(run_args, &gateway, &mut echo).await,
+        }
     }
     eprintln!("draining: new connections are refused, running requests finish");
     gateway.drain().finished().await;
     Ok(())
+}
+
+/// Every connection manager writes Istio's access log where the arguments say.
+pub(crate) fn log_access(plan: &mut Plan, args: &RunArgs) {
+    let Some(path) = &args.access_log else { return };
+    let path = if path.as_os_str() == "-" { "/dev/stdout".into() } else { path.to_string_lossy() };
+    let encoding = match args.access_log_format {
+        AccessLogFormat::Text => proxy::access_log::Encoding::Text,
+        AccessLogFormat::Json => proxy::access_log::Encoding::Json,
+    };
+    let log = proxy::access_log::istio_file_log(&path, encoding, "");
+    for listener in plan.bootstrap.static_resources.iter_mut().flat_map(|resources| &mut resources.listeners) {
+        let chains = listener.filter_chains.iter_mut().chain(&mut listener.default_filter_chain);
+        for filter in chains.flat_map(|chain| &mut chain.filters) {
+            if let Some(xds::NetworkFilterConfig::HttpConnectionManager(manager)) = &mut filter.typed_config {
+                manager.access_log = vec![log.clone()];
+            }
+        }
+    }
 }
 
 /// What a gateway is started with.

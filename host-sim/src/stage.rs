@@ -55,6 +55,16 @@ impl Stage {
         found.map(|(name, _)| name.as_str())
     }
 
+    /// Sends the same request so often, and lets modules report what they counted.
+    pub(crate) fn ask_before(&mut self, question: &Question, times: u32) {
+        for _ in 0..times {
+            self.rehearsal.ask(question);
+        }
+        if times > 0 {
+            self.rehearsal.settle();
+        }
+    }
+
     /// Sends a request.
     pub(crate) fn ask(&mut self, question: &Question) -> Account {
         self.rehearsal.ask_in_full(question)

@@ -143,6 +143,8 @@ impl Stream {
         if let Some(recorder) = self.worker.recorder() {
             recorder.finished(&self.facts.info.borrow());
         }
+        let grpc = crate::local_reply::is_grpc(&self.request.borrow());
+        self.worker.surroundings.telemetry.finished(&self.facts.info.borrow(), &self.request.borrow(), grpc);
         let stats = &self.manager.stats;
         stats.downstream_rq_active.dec();
         stats.downstream_rq_time.record(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
