@@ -49,6 +49,11 @@ pub(crate) fn chain(args: &TableArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The chains as `-o json` prints them.
+pub(crate) fn as_json(plan: &Plan) -> serde_json::Value {
+    serde_json::to_value(chains(plan)).unwrap_or_default()
+}
+
 fn chains(plan: &Plan) -> Vec<Chain> {
     let listeners = plan.bootstrap.static_resources.iter().flat_map(|resources| &resources.listeners);
     let chain = |listener: &xds::Listener, manager: &xds::HttpConnectionManager| Chain {

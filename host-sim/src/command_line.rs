@@ -63,6 +63,9 @@ pub enum Command {
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  host-sim completions bash > host-sim.bash")]
     Completions(CompletionsArgs),
+    /// Write manual pages into a folder
+    #[command(after_help = "Example:\n  host-sim man target/man")]
+    Man(ManArgs),
 }
 
 /// Which gateway, from which manifests, where on this machine.
@@ -268,6 +271,14 @@ pub enum Output {
     Text,
     /// For programs; the shape is stable
     Json,
+}
+
+/// Where the manual pages go.
+#[derive(Debug, Clone, Args)]
+pub struct ManArgs {
+    /// The folder; man -l DIR/host-sim-run.1 shows a page
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }
 
 /// The shell to complete for.

@@ -10,12 +10,14 @@ mod chain;
 mod check;
 mod command_line;
 mod completions;
+mod dashboard;
 mod echo;
 mod envoy;
 mod explain;
 mod failure;
 mod inputs;
 mod inspect;
+mod man;
 mod pack;
 mod placement;
 mod plan;
@@ -59,6 +61,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => man::man(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,6 +13,7 @@ use crate::{bootstrap_file, inputs, placement};
 pub(crate) type EchoBackends = BTreeMap<String, SocketAddr>;
 
 /// What `run` serves and `envoy` prints.
+#[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) bootstrap: xds::Bootstrap,
     /// Echo backends to start before the gateway, and the clusters each is an endpoint of.

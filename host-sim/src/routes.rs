@@ -32,6 +32,7 @@ struct Row {
     name: String,
     conditions: Vec<String>,
     action: String,
+    destinations: Vec<Destination>,
     resource: Option<String>,
     file: Option<String>,
     line: Option<u64>,
@@ -39,6 +40,13 @@ struct Row {
     #[serde(rename = "match")]
     entry: Option<u64>,
     reason: String,
+}
+
+/// One place a route sends requests to.
+#[derive(Debug, Serialize)]
+struct Destination {
+    cluster: String,
+    weight: u32,
 }
 
 /// Prints the tables.
@@ -57,6 +65,11 @@ pub(crate) fn routes(args: &TableArgs) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The tables as `-o json` prints them.
+pub(crate) fn as_json(plan: &Plan) -> Option<serde_json::Value> {
+    serde_json::to_value(tables(plan).ok()?).ok()
 }
 
 /// Every table of every listener, as the router compiles it.
@@ -102,6 +115,7 @@ fn rows(routes: &[std::sync::Arc<RouteEntry>], plan: &Plan) -> Vec<Row> {
             name: if route.name.is_empty() { format!("route {}", order + 1) } else { route.name.to_string() },
             conditions: conditions(route),
             action: action(&route.action),
+            destinations: destinations(&route.action),
             resource: origin.resource.clone(),
             file: origin.file.clone(),
             line: origin.line,
@@ -129,6 +143,11 @@ fn conditions(route: &RouteEntry) -> Vec<String> {
     all.extend(matcher.connect.then(|| "CONNECT".to_owned()));
     all.extend(matcher.metadata.iter().map(|filter| format!("metadata of {filter}")));
     all
+}
+
+fn destinations(action: &Action) -> Vec<Destination> {
+    let Action::Forward(forward) = action else { return Vec::new() };
+    forward.clusters.destinations().into_iter().map(|(cluster, weight)| Destination { cluster, weight }).collect()
 }
 
 fn action(action: &Action) -> String {

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, Admin};
 use crate::command_line::{AccessLogFormat, Fidelity, GatewayArgs, RunArgs};
+use crate::dashboard::{Explainer, Known};
 use crate::failure::Failure;
 use crate::plan::{EchoBackends, Plan};
 use crate::watch::{self, Watch};
@@ -43,7 +44,10 @@ async fn serve(args: &RunArgs, mut plan: Plan) -> Result<(), Failure> {
         let port = plan.server_ports.get(&name).map_or_else(|| name.clone(), u16::to_string);
         eprintln!("port {port} on {address}");
     }
-    tokio::spawn(admin::serve(admin_socket, Arc::new(Admin { gateway: Arc::clone(&gateway), started })));
+    let no_thread = |error: std::io::Error| Failure::World(format!("no thread: {error}"));
+    let explainer = Arc::new(Explainer::start(args, known(&plan, &echo)).map_err(no_thread)?);
+    let admin = Admin { gateway: Arc::clone(&gateway), explainer: Arc::clone(&explainer), started };
+    tokio::spawn(admin::serve(admin_socket, Arc::new(admin)));
     let mut watch = run_args.watch.then(|| Watch::new(run_args));
     loop {
         let changed = async {
@@ -55,12 +59,17 @@ async fn serve(args: &RunArgs, mut plan: Plan) -> Result<(), Failure> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            () = changed => watch::reload(run_args, &gateway, &mut echo).await,
+            () = changed => watch::reload(run_args, &gateway, &explainer, &mut echo).await,
         }
     }
     eprintln!("draining: new connections are refused, running requests finish");
     gateway.drain().finished().await;
     Ok(())
+}
+
+/// What the dashboard may know of what is served.
+pub(crate) fn known(plan: &Plan, echo: &EchoBackends) -> Known {
+    Known { plan: Arc::new(plan.clone()), echo: echo.iter().map(|(name, address)| (*address, name.clone())).collect() }
 }
 
 /// Every connection manager writes Istio's access log where the arguments say.

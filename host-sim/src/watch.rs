@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use proxy::Gateway;
 
 use crate::command_line::RunArgs;
+use crate::dashboard::Explainer;
 use crate::inputs;
 use crate::plan::{EchoBackends, Plan};
 use crate::run;
@@ -68,7 +69,7 @@ fn version(file: &Path) -> Option<(SystemTime, u64)> {
 }
 
 /// Reads everything again and serves it; what is refused is said, and the last good configuration goes on being served.
-pub(crate) async fn reload(args: &RunArgs, gateway: &Gateway, echo: &mut EchoBackends) {
+pub(crate) async fn reload(args: &RunArgs, gateway: &Gateway, explainer: &Explainer, echo: &mut EchoBackends) {
     let kept = |why: &dyn std::fmt::Display| eprintln!("{why}\nthe change is refused: the last good configuration goes on being served");
     let mut plan = match Plan::make(&args.gateway, true) {
         Ok(plan) => plan,
@@ -80,7 +81,10 @@ pub(crate) async fn reload(args: &RunArgs, gateway: &Gateway, echo: &mut EchoBac
         return kept(&failure);
     }
     match gateway.apply(plan.bootstrap.clone()) {
-        Ok(()) => eprintln!("the change is served"),
+        Ok(()) => {
+            explainer.serves(run::known(&plan, echo));
+            eprintln!("the change is served");
+        }
         Err(error) => kept(&run::refused(error)),
     }
 }

@@ -8,7 +8,7 @@ mod why_not;
 use std::io::IsTerminal;
 
 pub(crate) use answer::Answer;
-pub(crate) use request::{Asked, CLIENT};
+pub(crate) use request::{Asked, CLIENT, header};
 
 use crate::command_line::{ExplainArgs, Output};
 use crate::failure::Failure;
