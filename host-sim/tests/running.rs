@@ -2,10 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
 mod command;
+mod gateway;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::Command;
+
+use gateway::Running;
 
 const MANIFESTS: &str = r#"
 apiVersion: networking.istio.io/v1
@@ -30,61 +31,6 @@ kind: Service
 metadata: {name: cart, namespace: shop}
 spec: {selector: {app: cart}, ports: [{name: http, port: 80}]}
 "#;
-
-/// Stopped and reaped however the test ends.
-struct Running {
-    child: Child,
-    said: BufReader<ChildStderr>,
-    admin: String,
-    address: String,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Running {
-    fn start(args: &[&str]) -> Running {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_host-sim"))
-            .args([&["run", "--port-map", "80=0", "--admin", "127.0.0.1:0"], args].concat())
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let said = BufReader::new(child.stderr.take().unwrap());
-        let mut running = Running { child, said, admin: String::new(), address: String::new() };
-        running.admin = running.hears("admin on ");
-        running.address = running.hears("port 80 on ");
-        running
-    }
-
-    /// Reads its stderr up to a line that begins so; what follows.
-    fn hears(&mut self, beginning: &str) -> String {
-        let mut line = String::new();
-        loop {
-            line.clear();
-            assert!(self.said.read_line(&mut line).unwrap() > 0, "it ended before {beginning:?}");
-            if let Some(rest) = line.strip_prefix(beginning) {
-                return rest.trim_end().to_owned();
-            }
-        }
-    }
-
-    fn get(address: &str, path: &str) -> String {
-        let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: shop.example\r\nconnection: close\r\n\r\n").unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        text
-    }
-
-    fn status(&self, path: &str) -> String {
-        Running::get(&self.address, path).split(' ').nth(1).unwrap().to_owned()
-    }
-}
 
 #[test]
 fn a_changed_file_is_served_and_a_refused_change_leaves_the_last_good_one() {
