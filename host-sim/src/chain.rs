@@ -95,8 +95,8 @@ fn filter(order: usize, filter: &xds::HttpFilter, plan: &Plan) -> Filter {
 /// Filters that istiod puts into every gateway's chain, and why there.
 fn built_in(name: &str) -> &'static str {
     match name {
-        "envoy.filters.http.grpc_stats" => "Istio's own: counts gRPC messages before anything can refuse them",
-        "envoy.filters.http.cors" => "Istio's own: before faults, so that a preflight is answered",
+        "envoy.filters.http.grpc_stats" => "Istio's own: counts gRPC messages of what plugins let pass",
+        "envoy.filters.http.cors" => "Istio's own: answers preflights, after faults",
         "envoy.filters.http.fault" => "Istio's own: a VirtualService's fault acts after all plugins",
         "envoy.filters.http.router" => "always last: it sends the request on",
         name if name.starts_with("istio.") => "Istio's own",

@@ -25,6 +25,7 @@ pub(crate) struct Plan {
     /// The plugins of the chain, in its order.
     pub(crate) plugins: Vec<istio::PluginRef>,
     warnings: Vec<String>,
+    unused: Vec<String>,
 }
 
 impl Plan {
@@ -59,7 +60,14 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Warnings and notes of the translation, to stderr.
+    /// Kinds among the manifests that say nothing about routing, to stderr.
+    pub(crate) fn say_unused(&self) {
+        if !self.unused.is_empty() {
+            eprintln!("not used for routing: {}", self.unused.join(", "));
+        }
+    }
+
+    /// Warnings of the translation, to stderr.
     pub(crate) fn say_warnings(&self) {
         for warning in &self.warnings {
             eprintln!("{warning}");
@@ -111,6 +119,7 @@ impl Plan {
             bindings: None,
             plugins: Vec::new(),
             warnings: Vec::new(),
+            unused: Vec::new(),
         }
     }
 
@@ -121,16 +130,14 @@ impl Plan {
             return Err(refused(&problems));
         }
         let translation = istio::translate(&resources, &options(args, echo)).map_err(|problems| refused(&problems))?;
-        let mut warnings: Vec<String> =
+        let warnings: Vec<String> =
             translation.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
-        if !translation.unused.is_empty() {
-            warnings.push(format!("not used for routing: {}", translation.unused.join(", ")));
-        }
         Ok(Self {
             echo: translation.echo,
             bindings: Some(translation.bindings),
             plugins: translation.plugins,
             warnings,
+            unused: translation.unused,
             ..Self::of(translation.bootstrap)
         })
     }

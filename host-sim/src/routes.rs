@@ -182,7 +182,8 @@ fn reason(before: Option<&RouteEntry>, route: &RouteEntry, plan: &Plan) -> Strin
 }
 
 fn takes_all(route: &RouteEntry) -> bool {
-    conditions(route).len() == 1 && route.matcher.request.path.matched_len().is_none_or(|length| length <= 1)
+    let path = route.matcher.request.path.to_string();
+    conditions(route).len() == 1 && ["prefix \"/\"", "regex \".*\""].contains(&path.as_str())
 }
 
 /// Between VirtualServices of one host the older comes first; where manifests do not say when, the name decides here.

@@ -16,6 +16,7 @@ use crate::watch::{self, Watch};
 /// Serves until SIGTERM or SIGINT, then drains: new connections are refused, running requests finish.
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let plan = Plan::make(&args.gateway, true)?;
+    plan.say_unused();
     plan.say_warnings();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -140,7 +140,7 @@ fn coverage_counts_rules_entries_and_destinations_and_has_a_minimum() {
     let all = run(GOOD, &["--coverage"]);
     let said = stdout(&all.output);
     assert_eq!(code(&all.output), 0, "{said}");
-    for part in ["rules             2 of 2", "match entries     1 of 2", "destinations      1 of 1", "not reached: cart (", "gateway.yaml:20"] {
+    for part in ["rules             2 of 2", "match entries     1 of 2", "destinations      1 of 1", "not reached: cart (", "gateway.yaml:19"] {
         assert!(said.contains(part), "no {part:?} in\n{said}");
     }
     assert_eq!(code(&run(GOOD, &["--coverage=80"]).output), 0);

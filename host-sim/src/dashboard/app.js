@@ -30,6 +30,8 @@ function fill(section, rows) {
 }
 
 const number = (value) => value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(value > 0 ? 2 : 0);
+// The first look has nothing to compare with.
+const perSecond = (count, passed) => history.length > 1 ? number(count / passed) : "–";
 const millis = (value) => value === null ? "–" : value >= 1000 ? `${(value / 1000).toFixed(2)} s` : value < 1 ? "<1 ms" : `${value.toFixed(0)} ms`;
 const short = (cluster) => {
   const parts = cluster.split("|");
@@ -118,30 +120,30 @@ function traffic() {
   const rows = [];
   for (const [key, sum] of [...after.entries()].sort((a, b) => b[1].requests - a[1].requests).slice(0, 200)) {
     const recent = between(history.length > 1 ? before.get(key) : undefined, sum);
-    const rate = history.length > 1 ? recent.requests / passed : 0;
+    const rate = perSecond(recent.requests, passed);
     const name = sum.one.route || (sum.one.virtual_host ? "(no name)" : "(no route)");
     rows.push(row([
       { label: "Route", text: sum.one.virtual_host ? `${name} · ${sum.one.virtual_host}` : name, kind: "whole" },
       { label: "Destination", text: short(sum.one.cluster) },
-      { label: "Last minute", node: spark(byRoute, key, `${name} to ${short(sum.one.cluster)}: ${number(rate)} requests a second`) },
-      { label: "req/s", text: number(rate), kind: "number" },
+      { label: "Last minute", node: spark(byRoute, key, `${name} to ${short(sum.one.cluster)}: ${rate} requests a second`) },
+      { label: "req/s", text: rate, kind: "number" },
       { label: "p50", text: millis(quantile(recent.bins, 0.5)), kind: "number" },
       { label: "p95", text: millis(quantile(recent.bins, 0.95)), kind: "number" },
       { label: "p99", text: millis(quantile(recent.bins, 0.99)), kind: "number" },
-      { label: "4xx/s", text: number(recent.e4 / passed), kind: recent.e4 ? "number warn" : "number" },
-      { label: "5xx/s", text: number(recent.e5 / passed), kind: recent.e5 ? "number bad" : "number" },
+      { label: "4xx/s", text: perSecond(recent.e4, passed), kind: recent.e4 ? "number warn" : "number" },
+      { label: "5xx/s", text: perSecond(recent.e5, passed), kind: recent.e5 ? "number bad" : "number" },
       { label: "All", text: sum.requests, kind: "number" },
     ]));
   }
   fill("#traffic", rows);
   const all = between(history.length > 1 ? sums(old, () => "").get("") : undefined, sums(now, () => "").get("") || { requests: 0, e4: 0, e5: 0, bins: new Map() });
   const put = (id, text, kind) => { const where = $(id); where.textContent = text; where.className = kind || ""; };
-  put("#rate", history.length > 1 ? number(all.requests / passed) : "–");
+  put("#rate", perSecond(all.requests, passed));
   put("#p50", millis(quantile(all.bins, 0.5)));
   put("#p95", millis(quantile(all.bins, 0.95)));
   put("#p99", millis(quantile(all.bins, 0.99)));
-  put("#e4", number(all.e4 / passed), all.e4 ? "warn" : "");
-  put("#e5", number(all.e5 / passed), all.e5 ? "bad" : "");
+  put("#e4", perSecond(all.e4, passed), all.e4 ? "warn" : "");
+  put("#e5", perSecond(all.e5, passed), all.e5 ? "bad" : "");
   put("#uptime", since(Math.floor(now.uptime)));
 }
 

@@ -179,10 +179,10 @@ impl Extension {
     /// Why it stands where it stands, for a person.
     fn reason(&self) -> String {
         let phase = match self.phase {
-            Phase::Authn => "phase AUTHN: before Istio's authentication",
+            Phase::Authn => "phase AUTHN: first, before Istio's authentication",
             Phase::Authz => "phase AUTHZ: after authentication, before authorization",
             Phase::Stats => "phase STATS: after authorization, before statistics",
-            Phase::Unspecified => "no phase: after Istio's own filters, before the router",
+            Phase::Unspecified => "no phase: after plugins of every phase, before Istio's own filters and the router",
         };
         let priority = match self.priority {
             Some(priority) => format!("priority {priority}, higher first"),
