@@ -22,6 +22,7 @@ mod pack;
 mod placement;
 mod plan;
 mod replay;
+mod progress;
 mod routes;
 mod run;
 mod stage;
