@@ -273,7 +273,10 @@ impl Stream {
                 info.virtual_host = Arc::clone(&route.virtual_host.name);
                 info.route_metadata.clone_from(&route.metadata);
             }
-            info.upstream.cluster = decision.destination().map(|destination| Arc::clone(&destination.cluster));
+            // A cluster that is not there has no name in Envoy's eyes.
+            let cluster = decision.destination().and_then(|destination| self.state.clusters.get(&destination.cluster));
+            info.upstream.cluster = cluster.map(|cluster| Arc::clone(&cluster.config.name));
+            info.upstream.cluster_stat_name = cluster.and_then(|cluster| cluster.config.stat_name.clone());
             Rc::new(decision)
         });
         Rc::clone(decision)
