@@ -8,6 +8,7 @@ mod config;
 mod connection;
 pub mod hop;
 mod path;
+mod referer;
 mod request;
 mod request_id;
 mod response;
