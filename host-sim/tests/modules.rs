@@ -255,3 +255,40 @@ fn hardened_a_trap_costs_exactly_its_request_under_every_policy() {
         }
     }
 }
+
+#[test]
+fn plugins_of_one_vm_id_and_one_code_share_a_vm_as_in_envoy() {
+    let module = envoy::build_module("gateway-filter");
+    let other =
+        json!({"configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": "another"}});
+    let filters = [
+        filter("one", &module, "shared", json!({})),
+        filter("two", &module, "shared", other.clone()),
+        filter("three", &module, "apart", json!({})),
+        filter("four", &module, "", json!({})),
+        filter("five", &module, "", other),
+    ];
+    let both = Both::start(
+        "plugins_of_one_vm_id_and_one_code_share_a_vm_as_in_envoy",
+        &filters,
+        &[("origin", envoy::origin())],
+    );
+    let asked = [
+        ("one", "count"),
+        ("two", "count"),
+        ("one", "count"),
+        ("three", "count"),
+        ("four", "count"),
+        ("five", "count"),
+        ("two", "trap"),
+        ("one", "count"),
+        ("two", "count"),
+        ("three", "count"),
+        ("four", "count"),
+    ];
+    let rows = asked.iter().map(|(listener, what)| {
+        let (theirs, ours) = both.ask(listener, what);
+        (format!("{listener}: {what}"), theirs, ours)
+    });
+    equal(rows.collect());
+}

@@ -156,7 +156,6 @@ impl Gateway {
             clock,
             seed,
             node_address,
-            hardened: config.hardened,
             registry: tools.registry.clone(),
             shared: tools.shared.clone(),
             trace: config.trace.clone(),
@@ -181,6 +180,24 @@ impl Gateway {
     pub fn apply(&self, bootstrap: xds::Bootstrap) -> Result<(), StartError> {
         let previous = Arc::clone(&self.served().snapshot);
         self.switch(self.tools.compile(bootstrap, Some(&previous))?)
+    }
+
+    /// How often [`Gateway::refresh_names`] is worth calling; `None` while no cluster is found by DNS.
+    pub fn dns_refresh(&self) -> Option<std::time::Duration> {
+        self.served().snapshot.dns_refresh()
+    }
+
+    /// Asks DNS again about the names of clusters, and serves what changed; says whether something did. Blocks while it asks.
+    ///
+    /// # Errors
+    /// See [`Gateway::apply`].
+    pub fn refresh_names(&self) -> Result<bool, StartError> {
+        let previous = Arc::clone(&self.served().snapshot);
+        if !previous.has_moved() {
+            return Ok(false);
+        }
+        self.apply(previous.bootstrap.as_ref().clone())?;
+        Ok(true)
     }
 
     fn switch(&self, snapshot: Arc<Snapshot>) -> Result<(), StartError> {
@@ -256,7 +273,9 @@ impl Gateway {
         match failed {
             None => Ok(()),
             Some(error) => {
-                self.workers.iter().for_each(|worker| drop(worker.tell(Command::Abandon)));
+                for worker in &self.workers {
+                    worker.tell(Command::Abandon);
+                }
                 Err(error)
             }
         }
@@ -315,6 +334,7 @@ impl Gateway {
     fn tick(&self) {
         let (clock, snapshot) = (self.tools.clock, Arc::clone(&self.served().snapshot));
         self.tools.process.tick(clock.now(), clock.wall(clock.now()), &snapshot);
+        snapshot.clusters.values().for_each(|cluster| cluster.show_breakers());
     }
 
     fn module_stats(&self) -> Vec<(String, stats::Sample)> {
@@ -325,6 +345,27 @@ impl Gateway {
             .into_iter()
             .map(|metric| (format!("wasmcustom.{}", metric.name), sample(metric.value)))
             .collect()
+    }
+
+    /// What finished requests amount to, by route and destination.
+    pub fn traffic(&self) -> Vec<crate::telemetry::Traffic> {
+        crate::telemetry::traffic(&self.telemetry())
+    }
+
+    /// The last requests of every worker, the newest first.
+    pub fn recent(&self) -> Vec<crate::telemetry::Finished> {
+        let mut all: Vec<_> = self.telemetry().iter().flat_map(|worker| worker.recent()).collect();
+        all.sort_by_key(|request| std::cmp::Reverse(request.start));
+        all
+    }
+
+    fn telemetry(&self) -> Vec<Arc<crate::telemetry::Telemetry>> {
+        (0..self.workers.len()).map(|worker| self.tools.registry.telemetry(worker)).collect()
+    }
+
+    /// The configuration being served.
+    pub fn bootstrap(&self) -> Arc<xds::Bootstrap> {
+        Arc::clone(&self.served().snapshot.bootstrap)
     }
 
     /// `/clusters`

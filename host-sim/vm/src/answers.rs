@@ -10,7 +10,6 @@ use crate::{
     instance::Instance,
     outcome::{CallId, HttpCallResponse},
     queue::QueueId,
-    state::ROOT,
     trace::{Entry, Record, Text, texts},
     trap::Trap,
     vm::Vm,
@@ -21,7 +20,8 @@ impl Vm {
     pub fn on_tick(&mut self) {
         self.note(|| Record::Entry(Entry::Tick));
         self.enter(None, |instance| {
-            instance.call(Target::Root, "proxy_on_tick", |exports| exports.on_tick.as_ref(), ROOT)
+            let root = instance.state().root_id;
+            instance.call(Target::Root, "proxy_on_tick", |exports| exports.on_tick.as_ref(), root)
         });
     }
 
@@ -29,11 +29,12 @@ impl Vm {
     pub fn on_queue_ready(&mut self, queue: QueueId) {
         self.note(|| Record::Entry(Entry::QueueReady { queue }));
         self.enter(None, |instance| {
+            let root = instance.state().root_id;
             instance.call(
                 Target::Root,
                 "proxy_on_queue_ready",
                 |exports| exports.on_queue_ready.as_ref(),
-                (ROOT, queue),
+                (root, queue),
             )
         });
     }
@@ -58,7 +59,7 @@ impl Vm {
                     state.root.status = (Status::BrokenConnection.code().unsigned_abs(), Bytes::from_static(b"reset"))
                 }
             }
-            let params = (ROOT, call.token, sizes.0, sizes.1, sizes.2);
+            let params = (state.root_id, call.token, sizes.0, sizes.1, sizes.2);
             let called = instance.call(
                 Target::Root,
                 "proxy_on_http_call_response",
@@ -75,7 +76,7 @@ impl Vm {
     pub fn on_grpc_initial_metadata(&mut self, call: CallId, metadata: HeaderList) {
         self.note(|| Record::Entry(Entry::GrpcInitialMetadata { call: call.token, metadata: texts(&metadata) }));
         self.deliver(call, |instance| {
-            let params = (ROOT, call.token, u32::try_from(metadata.len()).unwrap_or(u32::MAX));
+            let params = (instance.state().root_id, call.token, u32::try_from(metadata.len()).unwrap_or(u32::MAX));
             instance.state_mut().root.grpc_initial_metadata = Some(metadata);
             instance.call(
                 Target::Root,
@@ -90,7 +91,7 @@ impl Vm {
     pub fn on_grpc_message(&mut self, call: CallId, message: Bytes) {
         self.note(|| Record::Entry(Entry::GrpcMessage { call: call.token, message: Text(message.clone()) }));
         self.deliver(call, |instance| {
-            let params = (ROOT, call.token, u32::try_from(message.len()).unwrap_or(u32::MAX));
+            let params = (instance.state().root_id, call.token, u32::try_from(message.len()).unwrap_or(u32::MAX));
             let state = instance.state_mut();
             state.root.grpc_message = Some(message);
             if CallKind::of(call.token) == Some(CallKind::GrpcCall) {
@@ -104,7 +105,7 @@ impl Vm {
     pub fn on_grpc_trailing_metadata(&mut self, call: CallId, metadata: HeaderList) {
         self.note(|| Record::Entry(Entry::GrpcTrailingMetadata { call: call.token, metadata: texts(&metadata) }));
         self.deliver(call, |instance| {
-            let params = (ROOT, call.token, u32::try_from(metadata.len()).unwrap_or(u32::MAX));
+            let params = (instance.state().root_id, call.token, u32::try_from(metadata.len()).unwrap_or(u32::MAX));
             instance.state_mut().root.grpc_trailing_metadata = Some(metadata);
             instance.call(
                 Target::Root,
@@ -127,11 +128,12 @@ impl Vm {
                 Some(closed) if half_open => closed.remote = true,
                 _ => drop(state.callouts.close(call.token)),
             }
+            let root = instance.state().root_id;
             let called = instance.call(
                 Target::Root,
                 "proxy_on_grpc_close",
                 |exports| exports.on_grpc_close.as_ref(),
-                (ROOT, call.token, status),
+                (root, call.token, status),
             );
             instance.state_mut().root.status.1 = Bytes::new();
             called
@@ -141,12 +143,14 @@ impl Vm {
     /// A gRPC call or stream could not start: "unavailable".
     pub(crate) fn on_grpc_failed(&mut self, token: u32) {
         self.enter(None, |instance| {
-            instance.state_mut().root.status = (14, Bytes::new());
+            let state = instance.state_mut();
+            state.root.status = (14, Bytes::new());
+            let root = state.root_id;
             instance.call(
                 Target::Root,
                 "proxy_on_grpc_close",
                 |exports| exports.on_grpc_close.as_ref(),
-                (ROOT, token, 14),
+                (root, token, 14),
             )
         });
     }

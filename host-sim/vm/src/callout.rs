@@ -58,6 +58,11 @@ impl Callouts {
         *next
     }
 
+    /// Counts on where another left off.
+    pub(crate) fn go_on_after(&mut self, other: &Callouts) {
+        self.next = other.next;
+    }
+
     /// Can one more be under way?
     pub(crate) fn has_room(&self) -> bool {
         self.open.len() < self.limit

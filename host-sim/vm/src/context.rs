@@ -27,6 +27,8 @@ pub(crate) enum Target {
 pub(crate) struct Stream {
     /// How the gateway knows it; outlives the VM it was first in.
     pub(crate) handle: StreamId,
+    /// The root context of its plugin.
+    pub(crate) root: u32,
     pub(crate) info: Rc<dyn StreamInfo>,
     /// The module has been told of it. Until then Envoy calls nothing but the log.
     pub(crate) created: bool,
@@ -174,9 +176,10 @@ impl Half {
 }
 
 impl Stream {
-    pub(crate) fn new(handle: StreamId, info: Rc<dyn StreamInfo>) -> Stream {
+    pub(crate) fn new(handle: StreamId, root: u32, info: Rc<dyn StreamInfo>) -> Stream {
         Stream {
             handle,
+            root,
             info,
             created: false,
             request: Half::default(),

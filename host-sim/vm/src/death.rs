@@ -8,8 +8,12 @@ use crate::{
     failure::{Casualty, Gate},
     instance::{Instance, Setup},
     outcome::{CallId, Event, Released, StreamId, Verdict},
+    shared_vm::Remains,
+    start_error::StartError,
+    state::State,
     trap::Trap,
     vm::{Running, Vm},
+    world::World,
 };
 
 /// Where the gateway's stream is.
@@ -39,18 +43,9 @@ impl Vm {
 
     fn reload(&mut self, now: Duration) -> Gate {
         let Running::Dead(world) = std::mem::replace(&mut self.running, Running::Between) else { return Gate::Refuse };
-        self.instances = self.instances.wrapping_add(1);
-        let setup = Setup {
-            module: &self.module,
-            plugin: self.plugin.clone(),
-            shared: self.shared.clone(),
-            number: self.instances,
-            trace: self.trace.clone(),
-            script: self.script.clone(),
-        };
-        let alive = match Instance::start(setup, world) {
+        let alive = match self.bring_up(world) {
             Ok(instance) => {
-                self.running = Running::Alive(Box::new(instance));
+                self.running = Running::Alive(instance);
                 self.reloads.success += 1;
                 self.after_call(None);
                 true
@@ -87,9 +82,79 @@ impl Vm {
         if state.tick_period_millis > 0 {
             self.events.push(Event::TickPeriod(None));
         }
+        self.leave_others(&mut state, &trap);
         self.stranded.extend(state.streams.into_values().map(|stream| (stream.handle, stream)));
         self.running = Running::Dead(state.world);
         self.last_trap = Some(trap);
+    }
+
+    /// The plugins that shared the VM find out when they are next called.
+    fn leave_others(&self, state: &mut State, trap: &Trap) {
+        let Some(home) = &self.home else { return };
+        for place in std::mem::take(&mut state.others) {
+            let theirs: Vec<u32> =
+                state.streams.iter().filter(|(_, s)| s.root == place.root_id).map(|(id, _)| *id).collect();
+            let streams = theirs.into_iter().filter_map(|id| state.streams.remove(&id)).collect();
+            home.0.leave_remains([Remains { instance: state.instance, place, streams, trap: trap.clone() }]);
+        }
+    }
+
+    /// The VM died while another plugin was in it.
+    pub(crate) fn bury(&mut self, remains: Remains) {
+        self.failure.died();
+        let Remains { instance, mut place, streams, trap } = remains;
+        for token in place.callouts.close_all() {
+            self.events.push(Event::Cancel { call: CallId { instance, token } });
+        }
+        if place.tick_period_millis > 0 {
+            self.events.push(Event::TickPeriod(None));
+        }
+        self.stranded.extend(streams.into_iter().map(|stream| (stream.handle, stream)));
+        self.running = Running::Dead(place.world);
+        self.last_trap = Some(trap);
+        self.restart_waiting();
+    }
+
+    /// A VM to be in: a fresh one, or that of the plugins this one shares it with.
+    pub(crate) fn bring_up(&mut self, world: Box<dyn World>) -> Result<Box<Instance>, (StartError, Box<dyn World>)> {
+        let shared_vm = self.home.as_ref().and_then(|home| home.0.take());
+        let number = match &self.home {
+            Some(home) if shared_vm.is_none() => home.0.next_number(),
+            Some(_) => 0,
+            None => self.instances.wrapping_add(1),
+        };
+        let setup = Setup {
+            module: &self.module,
+            plugin: self.plugin.clone(),
+            shared: self.shared.clone(),
+            number,
+            trace: self.trace.clone(),
+            script: self.script.clone(),
+        };
+        let instance = match shared_vm {
+            None => Box::new(Instance::start(setup, world)?),
+            Some(mut instance) => match instance.join(&setup, world) {
+                Ok(()) => instance,
+                Err((error, killed_by)) => return Err((error, self.take_leave(instance, killed_by.as_ref()))),
+            },
+        };
+        (self.instances, self.root_id) = (instance.state().instance, instance.state().root_id);
+        Ok(instance)
+    }
+
+    /// The plugin could not join. Its world comes back; the others have their VM, or its remains.
+    fn take_leave(&self, mut instance: Box<Instance>, killed_by: Option<&Trap>) -> Box<dyn World> {
+        if killed_by.is_none()
+            && let Some(place) = instance.state_mut().take_leave()
+        {
+            self.put_back(instance);
+            return place.world;
+        }
+        let mut state = instance.into_state();
+        if let Some(trap) = killed_by {
+            self.leave_others(&mut state, trap);
+        }
+        state.world
     }
 
     /// Finds a stream, or decides about one whose VM is gone.
@@ -127,7 +192,7 @@ impl Vm {
         let old = self.stranded.remove(&id)?;
         let state = self.alive_mut()?.state_mut();
         let now = StreamId { instance: state.instance, context: state.allocate_context() };
-        let stream = Box::new(Stream { created: false, moved: true, log: None, ..*old });
+        let stream = Box::new(Stream { created: false, moved: true, log: None, root: state.root_id, ..*old });
         state.streams.insert(now.context, stream);
         self.moved.insert(id, now);
         Some(now.context)

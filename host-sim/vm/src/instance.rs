@@ -15,8 +15,9 @@ use crate::{
     plugin::PluginConfig,
     script::Script,
     shared::Shared,
+    shared_vm::RootPlace,
     start_error::StartError,
-    state::{Bounds, MetricIds, Phase, ROOT, State, Streams},
+    state::{Bounds, FIRST_ROOT, MetricIds, Phase, State, Streams},
     trace::{Record, TraceSink},
     trap::Trap,
     world::World,
@@ -81,28 +82,52 @@ impl Instance {
             Err(failed) => {
                 let mut state = vm.store.into_data();
                 let log = state.log.end_capture();
-                let error = match failed {
-                    BringUp::Trapped(trap) => StartError::Trapped { trap, log },
-                    BringUp::StartRefused => StartError::StartRefused { log },
-                    BringUp::ConfigureRefused => StartError::ConfigureRefused { log },
-                };
-                Err((error, state.world))
+                Err((failed.explain(log).0, state.world))
             }
         }
     }
 
+    /// Takes one more plugin in, which is in it from then on. If it does not start: why, and the trap if the VM is dead now.
+    pub(crate) fn join(&mut self, setup: &Setup<'_>, world: Box<dyn World>) -> Result<(), (StartError, Option<Trap>)> {
+        let limits = setup.plugin.limits;
+        let state = self.state_mut();
+        let mut place = RootPlace {
+            root_id: state.allocate_context(),
+            plugin: setup.plugin.clone(),
+            world,
+            root: Root::default(),
+            callouts: Callouts::new(limits.callouts),
+            tick_period_millis: 0,
+            trace: setup.trace.clone(),
+            script: setup.script.clone(),
+        };
+        state.swap(&mut place);
+        state.others.push(place);
+        state.log.begin_capture();
+        self.deadline = limits.start_deadline;
+        let started = self.configure();
+        self.deadline = limits.deadline;
+        self.said = self.state_mut().log.end_capture();
+        started.map_err(|failed| failed.explain(self.said.clone()))
+    }
+
     fn bring_up(&mut self) -> Result<(), BringUp> {
         self.initialise()?;
-        let plugin = self.state().plugin.clone();
+        self.configure()
+    }
+
+    /// Creates, starts and configures the plugin.
+    fn configure(&mut self) -> Result<(), BringUp> {
+        let (plugin, root) = (self.state().plugin.clone(), self.state().root_id);
         self.state_mut().root.configuration_in_view = true;
-        self.call(Target::Root, "proxy_on_context_create", |exports| exports.on_context_create.as_ref(), (ROOT, 0))?;
+        self.call(Target::Root, "proxy_on_context_create", |exports| exports.on_context_create.as_ref(), (root, 0))?;
         self.state_mut().root.configuration_in_view = false;
         let size = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let started = self.call(
             Target::Root,
             "proxy_on_vm_start",
             |exports| exports.on_vm_start.as_ref(),
-            (ROOT, size(&plugin.vm_configuration)),
+            (root, size(&plugin.vm_configuration)),
         )?;
         if started == Some(0) {
             return Err(BringUp::StartRefused);
@@ -112,7 +137,7 @@ impl Instance {
             Target::Root,
             "proxy_on_configure",
             |exports| exports.on_configure.as_ref(),
-            (ROOT, size(&plugin.configuration)),
+            (root, size(&plugin.configuration)),
         )?;
         self.state_mut().root.configuration_in_view = false;
         if configured == Some(0) { Err(BringUp::ConfigureRefused) } else { Ok(()) }
@@ -160,15 +185,18 @@ impl Instance {
 
     /// Tells the module of a stream, the first time.
     pub(crate) fn create(&mut self, context: u32) -> Result<(), Trap> {
-        match self.state_mut().streams.get_mut(&context) {
-            Some(stream) if !stream.created => stream.created = true,
+        let root = match self.state_mut().streams.get_mut(&context) {
+            Some(stream) if !stream.created => {
+                stream.created = true;
+                stream.root
+            }
             _ => return Ok(()),
-        }
+        };
         self.call(
             Target::Stream(context),
             "proxy_on_context_create",
             |exports| exports.on_context_create.as_ref(),
-            (context, ROOT),
+            (context, root),
         )
         .map(drop)
     }
@@ -249,6 +277,17 @@ enum BringUp {
     ConfigureRefused,
 }
 
+impl BringUp {
+    /// The error, and what killed the VM, if it is dead.
+    fn explain(self, log: Vec<LogLine>) -> (StartError, Option<Trap>) {
+        match self {
+            BringUp::Trapped(trap) => (StartError::Trapped { trap: trap.clone(), log }, Some(trap)),
+            BringUp::StartRefused => (StartError::StartRefused { log }, None),
+            BringUp::ConfigureRefused => (StartError::ConfigureRefused { log }, None),
+        }
+    }
+}
+
 impl From<Trap> for BringUp {
     fn from(trap: Trap) -> BringUp {
         BringUp::Trapped(trap)
@@ -269,8 +308,11 @@ fn state(setup: &Setup<'_>, world: Box<dyn World>) -> State {
         current: Target::Vm,
         effective: 0,
         root: Root::default(),
+        root_id: FIRST_ROOT,
+        others: Vec::new(),
+        made_for: setup.plugin.clone(),
         streams: Streams::default(),
-        next_context: ROOT + 1,
+        next_context: FIRST_ROOT + 1,
         stop_iteration: false,
         deferred: Vec::new(),
         metrics: MetricIds::default(),

@@ -36,6 +36,11 @@ impl LogGate {
         }
     }
 
+    /// Captures again.
+    pub(crate) fn begin_capture(&mut self) {
+        self.captured = Some(Vec::new());
+    }
+
     /// What was written so far; captures no longer.
     pub(crate) fn end_capture(&mut self) -> Vec<LogLine> {
         self.captured.take().unwrap_or_default()

@@ -16,12 +16,13 @@ use crate::{
     plugin::PluginConfig,
     script::Script,
     shared::Shared,
+    shared_vm::RootPlace,
     trace::{Record, TraceSink},
     world::World,
 };
 
-/// The id of the root context: ids are given from 1, and a VM has one plugin.
-pub(crate) const ROOT: u32 = 1;
+/// The id of the first root context of a VM: ids are given from 1.
+pub(crate) const FIRST_ROOT: u32 = 1;
 
 /// What of the host a module may call now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +38,14 @@ pub(crate) enum Phase {
 pub(crate) struct State {
     /// Which VM of the plugin this is, counted from 1.
     pub(crate) instance: u32,
+    /// The plugin that is in the VM now.
     pub(crate) plugin: Rc<PluginConfig>,
+    /// Its root context.
+    pub(crate) root_id: u32,
+    /// The other plugins of the VM.
+    pub(crate) others: Vec<RootPlace>,
+    /// The environment of the VM is that of the plugin it was made for.
+    pub(crate) made_for: Rc<PluginConfig>,
     pub(crate) shared: Shared,
     pub(crate) world: Box<dyn World>,
     pub(crate) abi: AbiVersion,
@@ -186,7 +194,7 @@ impl State {
     pub(crate) fn target(&self) -> Target {
         match self.effective {
             0 => self.current,
-            ROOT => Target::Root,
+            id if id == self.root_id => Target::Root,
             id if self.streams.contains_key(&id) => Target::Stream(id),
             _ => self.current,
         }
@@ -286,7 +294,7 @@ impl State {
         loop {
             let id = self.next_context;
             self.next_context = self.next_context.wrapping_add(1);
-            if id > ROOT && !self.streams.contains_key(&id) {
+            if !self.is_context(id) {
                 return id;
             }
         }

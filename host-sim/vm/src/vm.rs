@@ -7,7 +7,7 @@ use crate::{
     context::{Shutdown, Stream, Target},
     exports::Callback,
     failure::{FailureState, Gate, ReloadStats},
-    instance::{Instance, Setup},
+    instance::Instance,
     log_gate::LogLine,
     module::Module,
     outcome::{Admission, Event, LogMaps, Released, StreamId},
@@ -15,8 +15,9 @@ use crate::{
     replay::start_record,
     script::Script,
     shared::Shared,
+    shared_vm::Home,
     start_error::StartError,
-    state::ROOT,
+    state::FIRST_ROOT,
     trace::{Entry, Record, TraceSink},
     traced::{TracedInfo, TracedWorld},
     trap::Trap,
@@ -41,12 +42,18 @@ pub struct Vm {
     pub(crate) last_trap: Option<Trap>,
     pub(crate) trace: Option<TraceSink>,
     pub(crate) script: Option<Rc<RefCell<Script>>>,
+    /// The VM it shares with other plugins, if it does.
+    pub(crate) home: Option<Home>,
+    /// Its root context in the VM.
+    pub(crate) root_id: u32,
 }
 
 pub(crate) enum Running {
     Alive(Box<Instance>),
     /// Only the world is left.
     Dead(Box<dyn World>),
+    /// In the shared VM, and nobody has called [`Vm::board`].
+    AtHome,
     /// Never seen from outside: a fresh VM is being made.
     Between,
 }
@@ -60,6 +67,20 @@ impl Vm {
         world: Box<dyn World>,
     ) -> Result<Vm, StartError> {
         Vm::start_recorded(module, plugin, shared, world, None, None)
+    }
+
+    /// As [`Vm::start`], in a VM that the plugin shares with others. From then on [`Vm::board`] comes before every use, and [`Vm::leave`] after it.
+    pub fn start_at(
+        home: Home,
+        module: &Module,
+        plugin: PluginConfig,
+        shared: &Shared,
+        world: Box<dyn World>,
+    ) -> Result<Vm, StartError> {
+        let mut vm = Vm::new(module, plugin, shared, Some(home), None, None);
+        vm.first_start(world)?;
+        vm.leave();
+        Ok(vm)
     }
 
     /// As [`Vm::start`], with a record of the run: everything that comes in, everything the module asks and is told, everything that comes out.
@@ -82,37 +103,46 @@ impl Vm {
         trace: Option<TraceSink>,
         script: Option<Rc<RefCell<Script>>>,
     ) -> Result<Vm, StartError> {
-        let plugin = Rc::new(plugin);
-        if let Some(trace) = &trace {
-            (trace.borrow_mut())(&start_record(module.digest(), &plugin, world.log_level()));
-        }
-        let setup = Setup {
-            module,
-            plugin: plugin.clone(),
-            shared: shared.clone(),
-            number: 1,
-            trace: trace.clone(),
-            script: script.clone(),
-        };
-        let mut instance = Instance::start(setup, world).map_err(|(error, _)| error)?;
+        let mut vm = Vm::new(module, plugin, shared, None, trace, script);
+        vm.first_start(world)?;
+        Ok(vm)
+    }
+
+    fn first_start(&mut self, world: Box<dyn World>) -> Result<(), StartError> {
+        self.note(|| start_record(self.module.digest(), &self.plugin, world.log_level()));
+        let mut instance = self.bring_up(world).map_err(|(error, _)| error)?;
         let now = Duration::from_nanos(instance.state_mut().world.monotonic());
-        let mut vm = Vm {
+        self.failure = FailureState::new(self.plugin.failure, self.plugin.fidelity, now);
+        self.running = Running::Alive(instance);
+        self.after_call(None);
+        Ok(())
+    }
+
+    fn new(
+        module: &Module,
+        plugin: PluginConfig,
+        shared: &Shared,
+        home: Option<Home>,
+        trace: Option<TraceSink>,
+        script: Option<Rc<RefCell<Script>>>,
+    ) -> Vm {
+        Vm {
             module: module.clone(),
-            failure: FailureState::new(plugin.failure, plugin.fidelity, now),
-            plugin,
+            failure: FailureState::new(plugin.failure, plugin.fidelity, Duration::ZERO),
+            plugin: Rc::new(plugin),
             shared: shared.clone(),
-            running: Running::Alive(Box::new(instance)),
+            running: Running::Between,
             reloads: ReloadStats::default(),
-            instances: 1,
+            instances: 0,
             stranded: HashMap::new(),
             moved: HashMap::new(),
             events: Vec::new(),
             last_trap: None,
             trace,
             script,
-        };
-        vm.after_call(None);
-        Ok(vm)
+            home,
+            root_id: FIRST_ROOT,
+        }
     }
 
     /// What the gateway configured.
@@ -129,7 +159,7 @@ impl Vm {
     pub fn has(&self, callback: Callback) -> bool {
         match &self.running {
             Running::Alive(instance) => instance.exports().has(callback),
-            Running::Dead(_) | Running::Between => self.module.exports(callback),
+            Running::Dead(_) | Running::AtHome | Running::Between => self.module.exports(callback),
         }
     }
 
@@ -197,7 +227,7 @@ impl Vm {
         let Running::Alive(instance) = &mut self.running else { return Admission::Fail };
         let state = instance.state_mut();
         let id = StreamId { instance: state.instance, context: state.allocate_context() };
-        state.streams.insert(id.context, Box::new(Stream::new(id, info)));
+        state.streams.insert(id.context, Box::new(Stream::new(id, state.root_id, info)));
         Admission::Stream(id)
     }
 
@@ -259,7 +289,8 @@ impl Vm {
     pub fn shut_down(&mut self) -> bool {
         self.note(|| Record::Entry(Entry::ShutDown));
         let done = self.enter(None, |instance| {
-            instance.call(Target::Root, "proxy_on_done", |exports| exports.on_done.as_ref(), ROOT)
+            let root = instance.state().root_id;
+            instance.call(Target::Root, "proxy_on_done", |exports| exports.on_done.as_ref(), root)
         });
         if let (Some(Some(0)), Running::Alive(instance)) = (done, &mut self.running) {
             instance.state_mut().root.shutdown = Shutdown::Pending;
@@ -279,7 +310,8 @@ impl Vm {
             instance.state_mut().root.shutdown = Shutdown::Over;
         }
         self.enter(None, |instance| {
-            instance.call(Target::Root, "proxy_on_delete", |exports| exports.on_delete.as_ref(), ROOT)
+            let root = instance.state().root_id;
+            instance.call(Target::Root, "proxy_on_delete", |exports| exports.on_delete.as_ref(), root)
         });
     }
 
@@ -293,14 +325,14 @@ impl Vm {
     pub(crate) fn alive(&self) -> Option<&Instance> {
         match &self.running {
             Running::Alive(instance) => Some(instance),
-            Running::Dead(_) | Running::Between => None,
+            Running::Dead(_) | Running::AtHome | Running::Between => None,
         }
     }
 
     pub(crate) fn alive_mut(&mut self) -> Option<&mut Instance> {
         match &mut self.running {
             Running::Alive(instance) => Some(instance),
-            Running::Dead(_) | Running::Between => None,
+            Running::Dead(_) | Running::AtHome | Running::Between => None,
         }
     }
 

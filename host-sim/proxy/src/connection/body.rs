@@ -1,6 +1,5 @@
 //! A message's body as a stream that is pulled: nothing is read from a peer before it is asked for.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -39,8 +38,6 @@ pub(crate) enum BodySource {
     /// There is none, or it is over.
     #[default]
     Empty,
-    /// All of it is here.
-    Whole(Bytes),
     /// An HTTP/1 connection.
     Http1(Rc<Wire>, BodyDecoder),
     /// An HTTP/2 stream.
@@ -62,7 +59,6 @@ impl BodySource {
     pub(crate) fn is_over(&self) -> bool {
         match self {
             BodySource::Empty => true,
-            BodySource::Whole(bytes) => bytes.is_empty(),
             BodySource::Http1(_, decoder) => decoder.is_done(),
             BodySource::Http2(incoming) => incoming.is_end_stream(),
         }
@@ -72,11 +68,6 @@ impl BodySource {
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
         match self {
             BodySource::Empty => Poll::Ready(None),
-            BodySource::Whole(bytes) => {
-                let bytes = std::mem::take(bytes);
-                *self = BodySource::Empty;
-                Poll::Ready((!bytes.is_empty()).then_some(Ok(Piece::Data(bytes))))
-            }
             BodySource::Http1(wire, decoder) => {
                 let next = ready!(poll_http1(wire, decoder, cx));
                 if next.is_none() {
@@ -100,6 +91,7 @@ fn poll_http1(wire: &Wire, decoder: &mut BodyDecoder, cx: &mut Context<'_>) -> P
         match decoded {
             Ok(Decoded::Data(data)) if data.is_empty() => {}
             Ok(Decoded::Data(data)) => return Poll::Ready(Some(Ok(Piece::Data(data)))),
+            Ok(Decoded::Trailers(list)) => return Poll::Ready(Some(Ok(Piece::Trailers(list)))),
             Ok(Decoded::End) => return Poll::Ready(None),
             Err(_) => return Poll::Ready(Some(Err(BodyError::Malformed))),
             Ok(Decoded::NeedMore) => match ready!(wire.poll_fill(cx)) {
@@ -129,6 +121,3 @@ fn poll_http2(incoming: &mut Incoming, cx: &mut Context<'_>) -> Poll<Option<Resu
         }
     }
 }
-
-/// A body shared by what reads it and what asks whether it is over.
-pub(crate) type SharedBody = RefCell<BodySource>;

@@ -46,21 +46,23 @@ pub(crate) fn request_list(parts: &http::request::Parts) -> HeaderList {
     } else if let Some(host) = host {
         push(":authority", host.as_bytes());
     }
-    let mut cookie: Option<Vec<u8>> = None;
+    let mut cookie: Vec<u8> = Vec::new();
     for (name, value) in &parts.headers {
         match name.as_str() {
             "host" => {}
-            "cookie" => match &mut cookie {
-                Some(crumbs) => {
-                    crumbs.extend_from_slice(b"; ");
-                    crumbs.extend_from_slice(value.as_bytes());
+            "cookie" => {
+                if !cookie.is_empty() {
+                    cookie.extend_from_slice(b"; ");
                 }
-                None => cookie = Some(value.as_bytes().to_vec()),
-            },
+                cookie.extend_from_slice(value.as_bytes());
+            }
             _ => list.push((name_bytes(name), Bytes::copy_from_slice(value.as_bytes()))),
         }
     }
-    list.extend(cookie.map(|crumbs| (Bytes::from_static(b"cookie"), Bytes::from(crumbs))));
+    // One without a crumb in it is none.
+    if !cookie.is_empty() {
+        list.push((Bytes::from_static(b"cookie"), Bytes::from(cookie)));
+    }
     headers::join_slots(&mut list, Side::Request);
     list
 }
@@ -148,8 +150,6 @@ pub(crate) struct Reset;
 pub(crate) enum Outgoing {
     /// None at all.
     Empty,
-    /// All of it.
-    Whole(Option<Bytes>),
     /// Bit by bit.
     Channel(mpsc::Receiver<Result<Frame<Bytes>, Reset>>),
 }
@@ -169,20 +169,18 @@ impl Body for Outgoing {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reset>>> {
         match self.get_mut() {
             Outgoing::Empty => Poll::Ready(None),
-            Outgoing::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Outgoing::Channel(frames) => frames.poll_recv(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Outgoing::Empty | Outgoing::Whole(None))
+        matches!(self, Outgoing::Empty)
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             // hyper would make `content-length: 0` of a known 0, and Envoy writes none.
-            Outgoing::Empty | Outgoing::Whole(None) => SizeHint::default(),
-            Outgoing::Whole(Some(bytes)) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or_default()),
+            Outgoing::Empty => SizeHint::default(),
             Outgoing::Channel(_) => SizeHint::default(),
         }
     }

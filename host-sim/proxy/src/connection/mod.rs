@@ -1,19 +1,21 @@
 //! The connection manager: what happens on a client's connection, request by request.
 
+mod alarm;
 mod body;
 mod counted;
 mod executor;
 mod facts;
 pub(crate) mod http2;
-mod idle;
 mod refused;
 mod remembered;
 mod responder;
 mod serve;
 mod serve_http2;
 mod stream;
+mod timers;
 mod wire;
 
+pub(crate) use alarm::IdleTimer;
 pub(crate) use body::{BodyError, BodySource, Piece};
 pub(crate) use executor::LocalExecutor;
 pub(crate) use facts::Facts;

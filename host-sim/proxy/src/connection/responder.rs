@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 use super::body::Piece;
 use super::http2::{self, Outgoing, Outlet, Reset};
 use super::wire::Wire;
-use crate::http1::{Framing, encode_chunk, encode_response};
+use crate::headers::HeaderList;
+use crate::http1::{Framing, encode_chunk, encode_last_chunk, encode_response};
 
 /// The client went away while it was being answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,16 +105,26 @@ impl Responder {
 pub(crate) struct Http1Responder {
     wire: Rc<Wire>,
     to_head: bool,
+    /// `enable_trailers`: what follows the body is written, too.
+    trailing: bool,
+    trailers: RefCell<HeaderList>,
     framing: Cell<Framing>,
     begun: Cell<bool>,
     complete: Cell<bool>,
 }
 
 impl Http1Responder {
-    /// `to_head`: the request's method is HEAD.
-    pub(crate) fn new(wire: &Rc<Wire>, to_head: bool) -> Http1Responder {
-        let (begun, complete) = (Cell::new(false), Cell::new(false));
-        Http1Responder { wire: Rc::clone(wire), to_head, framing: Cell::new(Framing::Forbidden), begun, complete }
+    /// `to_head`: the request's method is HEAD. `trailing`: write trailers.
+    pub(crate) fn new(wire: &Rc<Wire>, to_head: bool, trailing: bool) -> Http1Responder {
+        Http1Responder {
+            wire: Rc::clone(wire),
+            to_head,
+            trailing,
+            trailers: RefCell::default(),
+            framing: Cell::new(Framing::Forbidden),
+            begun: Cell::new(false),
+            complete: Cell::new(false),
+        }
     }
 
     async fn head(&self, list: &[(Bytes, Bytes)], end: bool) -> Result<(), ClientGone> {
@@ -124,8 +135,15 @@ impl Http1Responder {
     }
 
     async fn send(&self, piece: Piece) -> Result<(), ClientGone> {
-        // Trailers are dropped, as Envoy does unless told to keep them.
-        let Piece::Data(data) = piece else { return Ok(()) };
+        let data = match piece {
+            Piece::Data(data) => data,
+            Piece::Trailers(list) => {
+                if self.trailing {
+                    self.trailers.replace(list);
+                }
+                return Ok(());
+            }
+        };
         let written = match self.framing.get() {
             Framing::Forbidden => return Ok(()),
             Framing::Raw => self.wire.write(&data).await,
@@ -143,7 +161,7 @@ impl Http1Responder {
 
     async fn finish(&self) -> Result<(), ClientGone> {
         if self.framing.get() == Framing::Chunked {
-            self.wire.output().extend_from_slice(b"0\r\n\r\n");
+            encode_last_chunk(&self.trailers.borrow(), &mut self.wire.output());
         }
         self.flush().await?;
         self.complete.set(true);

@@ -3,14 +3,15 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 
+use super::alarm::{Alarm, IdleTimer};
 use super::counted::Counted;
-use super::idle::IdleTimer;
 use super::responder::{Http1Responder, Responder};
 use super::stream::{Beginning, Stream};
+use super::timers::Timers;
 use super::wire::{Io, Wire};
 use super::{BodySource, Remembered, serve_http2};
 use crate::edge::{ConnectionInfo, Protocol};
@@ -18,6 +19,7 @@ use crate::headers;
 use crate::http1::{
     BodyDecoder, BodyKind, HeadReader, Refusal, RequestHead, early_refusal, encode_response, parse_request,
 };
+use crate::snapshot::Timeouts;
 use crate::worker::{Manager, Open, Place, Worker};
 
 /// What an HTTP/2 client says first.
@@ -52,9 +54,10 @@ pub(crate) async fn serve(
     let connection = Connection {
         counted: Counted::new(&worker, &manager, &info),
         idle: IdleTimer::new(manager.config.timeouts.idle),
-        head_timer: IdleTimer::new(manager.config.timeouts.headers),
+        lateness: Lateness::default(),
         current: (worker.generation(), manager),
         remembered: Rc::default(),
+        timers: Rc::default(),
         wire: Rc::new(wire),
         info: Rc::new(info),
         place,
@@ -92,9 +95,40 @@ struct Connection {
     open: Open,
     counted: Counted,
     idle: IdleTimer,
-    head_timer: IdleTimer,
+    lateness: Lateness,
     remembered: Rc<Remembered>,
+    timers: Rc<Timers>,
     current: (u64, Rc<Manager>),
+}
+
+/// What came of waiting for more of a head.
+enum Filled {
+    More,
+    /// The client went, or is to go.
+    Gone,
+    Late(Refusal),
+}
+
+/// How long a head that has begun may be in coming.
+#[derive(Default)]
+struct Lateness {
+    head: Alarm,
+    request: Alarm,
+}
+
+impl Lateness {
+    fn begin(&self, timeouts: &Timeouts) {
+        self.head.set(timeouts.headers);
+        self.request.set(timeouts.request);
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Filled> {
+        match (self.head.poll(cx), self.request.poll(cx)) {
+            (Poll::Ready(()), _) => Poll::Ready(Filled::Late(Refusal::HEAD_LATE)),
+            (_, Poll::Ready(())) => Poll::Ready(Filled::Late(Refusal::REQUEST_LATE)),
+            _ => Poll::Pending,
+        }
+    }
 }
 
 /// What a connection does after a request.
@@ -107,12 +141,18 @@ enum Next {
 }
 
 impl Connection {
+    /// Whether `https://` in a request line is believed: on TLS, or where somebody in front is trusted to have ended it.
+    fn takes_https(&self, manager: &Manager) -> bool {
+        let edge = &manager.config.edge;
+        self.info.tls.is_some() || edge.xff_num_trusted_hops > 0 || !edge.use_remote_address
+    }
+
     async fn serve(mut self) {
         let mut reader = HeadReader::default();
         loop {
             let Some(head) = self.next_head(&mut reader).await else { return };
             let manager = self.manager();
-            let head = head.and_then(|head| parse_request(&head, manager.config.limits, self.info.tls.is_some()));
+            let head = head.and_then(|head| parse_request(&head, manager.config.limits, self.takes_https(&manager)));
             let next = match head {
                 Ok(head) => self.exchange(manager, head).await,
                 Err(refusal) => self.refuse(&manager, refusal).await,
@@ -148,29 +188,39 @@ impl Connection {
                 return Some(Err(refusal));
             }
             let waiting = !reader.has_begun();
-            if waiting {
-                self.head_timer.touch();
-            }
             let filled = poll_fn(|cx| match self.wire.poll_fill(cx) {
-                Poll::Ready(filled) => Poll::Ready(filled.is_ok_and(|count| count > 0)),
-                Poll::Pending
-                    if waiting && (self.idle.poll_idle(cx).is_ready() || self.open.poll_closing(cx).is_ready()) =>
-                {
-                    Poll::Ready(false)
-                }
-                Poll::Pending if !waiting && self.head_timer.poll_idle(cx).is_ready() => Poll::Ready(false),
-                Poll::Pending => Poll::Pending,
+                Poll::Ready(Ok(1..)) => Poll::Ready(Filled::More),
+                Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Filled::Gone),
+                Poll::Pending if waiting => self.poll_unwanted(cx),
+                Poll::Pending => self.lateness.poll(cx),
             });
-            if !filled.await {
-                return None;
+            match filled.await {
+                Filled::More if waiting => self.lateness.begin(&self.current.1.config.timeouts),
+                Filled::More => {}
+                Filled::Gone => return None,
+                Filled::Late(refusal) => {
+                    let stats = &self.current.1.stats;
+                    let late = refusal == Refusal::HEAD_LATE;
+                    if late { &stats.downstream_rq_header_timeout } else { &stats.downstream_rq_timeout }.inc();
+                    return Some(Err(refusal));
+                }
             }
         }
     }
 
+    /// Has a connection without a request been idle for too long, or is it to end?
+    fn poll_unwanted(&self, cx: &mut Context<'_>) -> Poll<Filled> {
+        if self.idle.poll_idle(cx).is_ready() {
+            self.current.1.stats.downstream_cx_idle_timeout.inc();
+            return Poll::Ready(Filled::Gone);
+        }
+        self.open.poll_closing(cx).map(|()| Filled::Gone)
+    }
+
     async fn exchange(&self, manager: Rc<Manager>, head: RequestHead) -> Next {
         let to_head = headers::get(&head.headers, ":method").is_some_and(|method| method == "HEAD");
-        let responder = Responder::Http1(Http1Responder::new(&self.wire, to_head));
-        let body = BodySource::http1(&self.wire, BodyDecoder::new(head.body));
+        let responder = Responder::Http1(Http1Responder::new(&self.wire, to_head, manager.config.trailers));
+        let body = BodySource::http1(&self.wire, BodyDecoder::new(head.body, manager.config.body_rules()));
         let tunnel = head.body == BodyKind::Tunnel;
         let stream = Stream::new(
             &self.worker,
@@ -182,6 +232,7 @@ impl Connection {
                 body,
                 close: head.close,
                 remembered: Rc::clone(&self.remembered),
+                timers: Rc::clone(&self.timers),
             },
         );
         let gone = {
@@ -207,7 +258,7 @@ impl Connection {
     }
 
     async fn refuse(&self, manager: &Rc<Manager>, refusal: Refusal) -> Next {
-        let list = super::refused::refused(&self.worker, manager, &self.info, refusal);
+        let list = super::refused::refused(&self.worker, manager, refusal);
         let end = list.1.is_empty();
         encode_response(&list.0, end, false, &mut self.wire.output());
         self.wire.output().extend_from_slice(&list.1);

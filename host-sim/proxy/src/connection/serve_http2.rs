@@ -98,6 +98,7 @@ async fn exchange(shared: Rc<Shared>, request: Request<Incoming>, head: oneshot:
             body: BodySource::http2(body),
             close: false,
             remembered: Rc::clone(&shared.remembered),
+            timers: Rc::default(),
         },
     );
     let gone = {

@@ -1,9 +1,12 @@
 //! One request and its answer: the life cycle that both protocols share.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,8 +14,8 @@ use smallvec::SmallVec;
 use vm::{Direction, LogMaps, Released};
 
 use super::body::{BodySource, Piece};
-use super::idle::IdleTimer;
 use super::responder::{ClientGone, Responder};
+use super::timers::Timers;
 use super::{Facts, Remembered};
 use crate::edge::{self, ConnectionInfo, Protocol};
 use crate::header_ops::StreamInfo;
@@ -41,7 +44,7 @@ pub(crate) struct Stream {
     response: RefCell<HeaderList>,
     trailers: RefCell<Option<HeaderList>>,
     remembered: Rc<Remembered>,
-    idle: IdleTimer,
+    pub(crate) timers: Rc<Timers>,
     close: Cell<bool>,
     upgrade: Option<Bytes>,
 }
@@ -56,12 +59,14 @@ pub(crate) struct Beginning {
     pub(crate) close: bool,
     /// What the connection remembers between requests.
     pub(crate) remembered: Rc<Remembered>,
+    pub(crate) timers: Rc<Timers>,
 }
 
 impl Stream {
     /// A request whose head was read.
     pub(crate) fn new(worker: &Rc<Worker>, manager: Rc<Manager>, beginning: Beginning) -> Stream {
-        let Beginning { connection, responder, request, body, close, remembered } = beginning;
+        let Beginning { connection, responder, request, body, close, remembered, timers } = beginning;
+        timers.begin(&manager.config.timeouts);
         let began = worker.clock().now();
         let info = StreamInfo { id: worker.dice().roll(), start: worker.clock().wall(began), ..StreamInfo::default() };
         let facts = Rc::new(Facts::new(&connection, info));
@@ -79,7 +84,7 @@ impl Stream {
             worker: Rc::clone(worker),
             state: worker.state(),
             chain: Chain::enter(&manager.filters, &facts),
-            idle: IdleTimer::new(manager.config.timeouts.stream_idle),
+            timers,
             manager,
             facts,
             responder,
@@ -100,12 +105,30 @@ impl Stream {
     /// Answers it. May be dropped half-way when the client goes; [`Stream::finish`] comes after either way.
     pub(crate) async fn run(&self) {
         let stopped = match self.admit() {
-            Ok(()) => self.forward().await,
+            Ok(()) => self.in_time(self.forward()).await,
             Err(reply) => Err(Stop::Reply(reply)),
         };
         if let Err(stop) = stopped {
             self.stop(stop).await;
         }
+    }
+
+    /// Until something takes too long.
+    async fn in_time(&self, work: impl Future<Output = Result<(), Stop>>) -> Result<(), Stop> {
+        if self.request_is_over() || self.upgrade.is_some() {
+            self.timers.request_is_over();
+        }
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(done);
+            }
+            self.timers.poll(cx).map(|overdue| {
+                overdue.count(&self.manager.stats);
+                Err(Stop::Reply(overdue.reply(self.request_is_over())))
+            })
+        })
+        .await
     }
 
     /// Ends the stream before its time. What the client has been sent so far reaches it.
@@ -143,6 +166,8 @@ impl Stream {
         if let Some(recorder) = self.worker.recorder() {
             recorder.finished(&self.facts.info.borrow());
         }
+        let grpc = crate::local_reply::is_grpc(&self.request.borrow());
+        self.worker.surroundings.telemetry.finished(&self.facts.info.borrow(), &self.request.borrow(), grpc);
         let stats = &self.manager.stats;
         stats.downstream_rq_active.dec();
         stats.downstream_rq_time.record(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
@@ -202,12 +227,7 @@ impl Stream {
 
     /// Something moved.
     pub(crate) fn touch(&self) {
-        self.idle.touch();
-    }
-
-    /// Ready when nothing has moved for too long.
-    pub(crate) fn poll_idle(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
-        self.idle.poll_idle(cx)
+        self.timers.touch();
     }
 
     /// Brings the head into the form filters and routes see.
@@ -272,8 +292,15 @@ impl Stream {
                 info.route_name = Arc::clone(&route.name);
                 info.virtual_host = Arc::clone(&route.virtual_host.name);
                 info.route_metadata.clone_from(&route.metadata);
+                if let Some(forward) = route.forward() {
+                    let elapsed = self.worker.clock().now().saturating_sub(self.began);
+                    self.timers.routed(forward.idle_timeout, forward.max_stream_duration, elapsed);
+                }
             }
-            info.upstream.cluster = decision.destination().map(|destination| Arc::clone(&destination.cluster));
+            // A cluster that is not there has no name in Envoy's eyes.
+            let cluster = decision.destination().and_then(|destination| self.state.clusters.get(&destination.cluster));
+            info.upstream.cluster = cluster.map(|cluster| Arc::clone(&cluster.config.name));
+            info.upstream.cluster_stat_name = cluster.and_then(|cluster| cluster.config.stat_name.clone());
             Rc::new(decision)
         });
         Rc::clone(decision)

@@ -9,7 +9,7 @@ use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -36,7 +36,7 @@ const AHEAD: usize = 64 * 1024;
 pub(crate) struct Wire {
     io: RefCell<Io>,
     input: RefCell<BytesMut>,
-    output: RefCell<BytesMut>,
+    output: RefCell<Vec<u8>>,
     ended: Cell<bool>,
     received: Cell<u64>,
     sent: Cell<u64>,
@@ -45,7 +45,7 @@ pub(crate) struct Wire {
 impl Wire {
     /// Over `io`; `input` was read from it already.
     pub(crate) fn new(io: Io, input: BytesMut) -> Wire {
-        let output = RefCell::new(BytesMut::new());
+        let output = RefCell::default();
         let (received, sent) = (Cell::new(0), Cell::new(0));
         Wire { io: RefCell::new(io), input: RefCell::new(input), output, ended: Cell::new(false), received, sent }
     }
@@ -61,7 +61,7 @@ impl Wire {
     }
 
     /// What waits to be written.
-    pub(crate) fn output(&self) -> RefMut<'_, BytesMut> {
+    pub(crate) fn output(&self) -> RefMut<'_, Vec<u8>> {
         self.output.borrow_mut()
     }
 
@@ -158,7 +158,7 @@ impl Wire {
             if waiting == output.len() {
                 output.clear();
             } else {
-                output.advance(waiting);
+                drop(output.drain(..waiting));
             }
             data = data.get(written - waiting..).unwrap_or_default();
         }

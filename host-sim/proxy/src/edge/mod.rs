@@ -4,10 +4,12 @@
 //! every answer, the gateway's own included. What is added right before a request is sent on depends on its route: see
 //! [`crate::route::RouteEntry::prepare`].
 
+mod address;
 mod config;
 mod connection;
 pub mod hop;
 mod path;
+mod referer;
 mod request;
 mod request_id;
 mod response;

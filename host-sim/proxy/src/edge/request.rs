@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 
+use super::address::address_bytes;
 use super::config::{EdgeConfig, StripPort, Underscores};
 use super::connection::{ConnectionInfo, Protocol};
 use super::path::PathVerdict;
@@ -78,7 +79,7 @@ pub fn request(
         append_via(headers, config);
     }
     if edge {
-        headers::set_slot(headers, "x-envoy-external-address", Bytes::from(admitted.client.to_string()));
+        headers::set_slot(headers, "x-envoy-external-address", address_bytes(admitted.client));
     }
     if config.generate_request_id {
         let force = edge && !config.preserve_external_request_id;
@@ -197,6 +198,7 @@ fn hop_by_hop(headers: &mut HeaderList) {
     headers.retain(|(name, _)| {
         !matches!(name.as_ref(), b"x-envoy-internal" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding")
     });
+    super::referer::sanitize(headers);
 }
 
 fn forwarded_for(headers: &mut HeaderList, connection: &ConnectionInfo, config: &EdgeConfig) -> Admitted {
@@ -214,7 +216,7 @@ fn forwarded_for(headers: &mut HeaderList, connection: &ConnectionInfo, config: 
     let client = behind.and_then(|hops| from_the_right(headers, hops)).map_or(peer, |(client, _)| client);
     if !config.skip_xff_append {
         let address = if peer.is_loopback() { connection.node_address } else { peer };
-        let address = Bytes::from(address.to_string());
+        let address = address_bytes(address);
         let value = headers::get(headers, "x-forwarded-for")
             .map_or_else(|| address.clone(), |old| headers::joined(old, &address));
         headers::set_slot(headers, "x-forwarded-for", value);

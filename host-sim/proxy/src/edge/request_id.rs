@@ -5,13 +5,12 @@ use bytes::Bytes;
 /// A version 4 UUID of these bits. Its fourteenth character says that the request is not traced, as Envoy's UUID extension has it.
 pub fn uuid(random: u128) -> Bytes {
     let bits = (random & !(0xf << 76) & !(0b11 << 62)) | (0x4 << 76) | (0b10 << 62);
-    let hex = format!("{bits:032x}");
     let mut out = Vec::with_capacity(36);
-    for (at, byte) in hex.bytes().enumerate() {
-        if matches!(at, 8 | 12 | 16 | 20) {
+    for (at, byte) in bits.to_be_bytes().into_iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
             out.push(b'-');
         }
-        out.push(byte);
+        out.extend([byte >> 4, byte & 0xf].map(|digit| if digit < 10 { b'0' + digit } else { b'a' - 10 + digit }));
     }
     Bytes::from(out)
 }

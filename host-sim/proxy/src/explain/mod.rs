@@ -55,8 +55,6 @@ pub struct Rehearsal {
 const ROOM: usize = 1024 * 1024;
 /// Nothing a gateway does for one request takes longer, in its own time.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
-/// Modules report what they counted within this time.
-const REPORTS: Duration = Duration::from_millis(200);
 /// The gateway's own address, where Envoy writes it for clients on loopback.
 const NODE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -120,7 +118,7 @@ impl Rehearsal {
         self.recorder.take()
     }
 
-    /// The same, and then lets time pass until modules have reported what they counted.
+    /// The same, and then asks modules for what they counted.
     pub fn ask_in_full(&mut self, question: &Question) -> Account {
         let before = self.counters();
         let mut account = self.ask(question);
@@ -129,9 +127,15 @@ impl Rehearsal {
         account
     }
 
-    /// Lets time pass until modules have reported.
+    /// Rings every module's timer, so that it reports what it counted; no time passes.
     pub fn settle(&mut self) {
-        self.local.block_on(&self.runtime, async { tokio::time::sleep(REPORTS).await });
+        let Rehearsal { runtime, local, worker, .. } = self;
+        local.block_on(runtime, async {
+            let plugins: Vec<_> = worker.surroundings.plugins.borrow().values().filter_map(std::rc::Weak::upgrade).collect();
+            for plugin in plugins.iter().filter(|plugin| plugin.ask(vm::Vm::tick_period).is_some()) {
+                plugin.enter(vm::Vm::on_tick);
+            }
+        });
     }
 
     /// What modules have counted so far.
@@ -180,14 +184,13 @@ fn worker(
         shared: kit.shared.clone(),
         trace: None,
         node_address: NODE,
-        hardened: kit.hardened,
     };
     let mut around = Surroundings::new(&setup, Dice::seeded(seed, 0), commands);
     around.rehearse(Stage::new(Rc::clone(origins)), Rc::clone(recorder));
     let around = Rc::new(around);
     let state = Rc::new(State::build(snapshot, &around, None)?);
     around.serve(&state);
-    Ok(Rc::new(Worker::new(&around, NODE, kit.hardened, state)))
+    Ok(Rc::new(Worker::new(&around, NODE, state)))
 }
 
 async fn ask(worker: &Rc<Worker>, recorder: &Rc<Recorder>, question: &Question) {
@@ -278,10 +281,11 @@ async fn response(client: &mut DuplexStream, question: &Question) -> Option<(u16
             Err(_) => return None,
         }
     };
-    let (mut decoder, mut body) = (head.body.decoder(), BytesMut::new());
+    let (mut decoder, mut body) = (head.body.decoder(crate::http1::BodyRules::default()), BytesMut::new());
     loop {
         match decoder.decode(&mut input) {
             Ok(Decoded::Data(data)) => body.extend_from_slice(&data),
+            Ok(Decoded::Trailers(_)) => {}
             Ok(Decoded::NeedMore) if client.read_buf(&mut input).await.ok()? > 0 => {}
             Ok(Decoded::NeedMore | Decoded::End) | Err(_) => return Some((head.status, head.headers, body.freeze())),
         }

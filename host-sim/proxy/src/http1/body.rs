@@ -1,15 +1,21 @@
 //! A body's bytes out of a connection's: by length, by chunks, or until the end.
 
 use bytes::{Buf, Bytes, BytesMut};
+use memchr::memchr;
 use thiserror::Error;
 
+use super::fields::field;
+use super::hardened::LONGEST_EXTENSION;
 use super::request::BodyKind;
+use crate::headers::HeaderList;
 
 /// What a decoder made of the buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decoded {
     /// Some of the body.
     Data(Bytes),
+    /// What follows the last chunk; nothing comes after it.
+    Trailers(HeaderList),
     /// Nothing more without more bytes.
     NeedMore,
     /// The body is complete; what is left in the buffer is the next message's.
@@ -21,9 +27,22 @@ pub enum Decoded {
 #[error("the body is not framed as its head says")]
 pub struct InvalidBody;
 
+/// How chunks are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BodyRules {
+    /// `enable_trailers`: hand trailers on; else they are read and dropped.
+    pub trailers: bool,
+    /// Refuse what Envoy skips: bytes behind a chunk, long extensions, space behind a size.
+    pub hardened: bool,
+}
+
 /// Reads one body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BodyDecoder(State);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BodyDecoder {
+    state: State,
+    rules: BodyRules,
+    trailers: HeaderList,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -39,31 +58,34 @@ enum State {
 
 /// A chunk's size line, or a trailer line, is no longer than this.
 const LONGEST_LINE: usize = 60 * 1024;
+/// `max_headers_count` holds for trailers, too.
+const MOST_TRAILERS: usize = 100;
 
 impl BodyDecoder {
     /// A decoder for a body framed like this.
-    pub fn new(kind: BodyKind) -> BodyDecoder {
-        BodyDecoder(match kind {
+    pub fn new(kind: BodyKind, rules: BodyRules) -> BodyDecoder {
+        let state = match kind {
             BodyKind::None | BodyKind::Length(0) => State::Done,
             BodyKind::Length(length) => State::Length(length),
             BodyKind::Chunked => State::ChunkSize,
             BodyKind::Tunnel => State::UntilEnd,
-        })
+        };
+        BodyDecoder { state, rules, trailers: HeaderList::new() }
     }
 
     /// A body that ends with its connection.
     pub fn until_end() -> BodyDecoder {
-        BodyDecoder(State::UntilEnd)
+        BodyDecoder::new(BodyKind::Tunnel, BodyRules::default())
     }
 
     /// Nothing more will come.
     pub fn is_done(&self) -> bool {
-        self.0 == State::Done
+        self.state == State::Done
     }
 
     /// Does the end of the connection end this body?
     pub fn ends_with_connection(&self) -> bool {
-        self.0 == State::UntilEnd
+        self.state == State::UntilEnd
     }
 
     /// Takes what it can off the front of `buffer`.
@@ -72,45 +94,62 @@ impl BodyDecoder {
     /// A chunk size, line end or trailer that Envoy refuses.
     pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Decoded, InvalidBody> {
         loop {
-            match self.0 {
+            match self.state {
                 State::Done => return Ok(Decoded::End),
                 _ if buffer.is_empty() => return Ok(Decoded::NeedMore),
                 State::UntilEnd => return Ok(Decoded::Data(buffer.split().freeze())),
                 State::Length(left) => {
                     let (data, left) = take(buffer, left);
-                    self.0 = if left == 0 { State::Done } else { State::Length(left) };
+                    self.state = if left == 0 { State::Done } else { State::Length(left) };
                     return Ok(Decoded::Data(data));
                 }
                 State::ChunkData(left) => {
                     let (data, left) = take(buffer, left);
-                    self.0 = if left == 0 { State::ChunkEnd } else { State::ChunkData(left) };
+                    self.state = if left == 0 { State::ChunkEnd } else { State::ChunkData(left) };
                     return Ok(Decoded::Data(data));
                 }
                 State::ChunkSize => match line(buffer)? {
                     None => return Ok(Decoded::NeedMore),
                     Some(line) => {
-                        self.0 = match chunk_size(&line)? {
+                        self.state = match chunk_size(&line, self.rules.hardened)? {
                             0 => State::Trailers,
                             size => State::ChunkData(size),
                         }
                     }
                 },
+                State::ChunkEnd if self.rules.hardened => match line(buffer)? {
+                    None if matches!(buffer.as_ref(), b"\r" | b"") => return Ok(Decoded::NeedMore),
+                    Some(line) if line == b"\r\n"[..] => self.state = State::ChunkSize,
+                    _ => return Err(InvalidBody),
+                },
                 State::ChunkEnd => {
-                    let end = buffer.iter().position(|&byte| byte == b'\n');
+                    let end = memchr(b'\n', buffer);
                     buffer.advance(end.map_or(buffer.len(), |at| at + 1));
                     if end.is_some() {
-                        self.0 = State::ChunkSize;
+                        self.state = State::ChunkSize;
                     }
                 }
                 State::Trailers => match line(buffer)? {
                     None => return Ok(Decoded::NeedMore),
-                    Some(line) if matches!(line.as_ref(), b"\n" | b"\r\n") => self.0 = State::Done,
-                    // Trailers are read and dropped, as Envoy does unless it is told to keep them.
-                    Some(line) if !line.contains(&b':') => return Err(InvalidBody),
-                    Some(_) => {}
+                    Some(line) if matches!(line.as_ref(), b"\n" | b"\r\n") => {
+                        self.state = State::Done;
+                        if !self.trailers.is_empty() {
+                            return Ok(Decoded::Trailers(std::mem::take(&mut self.trailers)));
+                        }
+                    }
+                    Some(line) => self.trailer(line.freeze())?,
                 },
             }
         }
+    }
+
+    fn trailer(&mut self, line: Bytes) -> Result<(), InvalidBody> {
+        if !self.rules.trailers {
+            return if line.contains(&b':') { Ok(()) } else { Err(InvalidBody) };
+        }
+        let trailer = field(&line, 0..line.len()).map_err(|_| InvalidBody)?;
+        self.trailers.push(trailer);
+        if self.trailers.len() > MOST_TRAILERS { Err(InvalidBody) } else { Ok(()) }
     }
 }
 
@@ -121,7 +160,7 @@ fn take(buffer: &mut BytesMut, left: u64) -> (Bytes, u64) {
 }
 
 fn line(buffer: &mut BytesMut) -> Result<Option<BytesMut>, InvalidBody> {
-    match buffer.iter().position(|&byte| byte == b'\n') {
+    match memchr(b'\n', buffer) {
         Some(at) => Ok(Some(buffer.split_to(at + 1))),
         None if buffer.len() > LONGEST_LINE => Err(InvalidBody),
         None => Ok(None),
@@ -129,11 +168,14 @@ fn line(buffer: &mut BytesMut) -> Result<Option<BytesMut>, InvalidBody> {
 }
 
 /// Hexadecimal digits, white space, an extension nobody reads, CR LF.
-fn chunk_size(line: &[u8]) -> Result<u64, InvalidBody> {
+fn chunk_size(line: &[u8], hardened: bool) -> Result<u64, InvalidBody> {
     let line = line.strip_suffix(b"\r\n").ok_or(InvalidBody)?;
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, rest) = line.split_at_checked(digits).ok_or(InvalidBody)?;
     if digits.is_empty() || !matches!(rest.first(), None | Some(b' ' | b'\t' | b';')) || rest.contains(&b'\r') {
+        return Err(InvalidBody);
+    }
+    if hardened && (rest.len() > LONGEST_EXTENSION || matches!(rest.first(), Some(b' ' | b'\t'))) {
         return Err(InvalidBody);
     }
     let text = std::str::from_utf8(digits).map_err(|_| InvalidBody)?;
@@ -146,7 +188,16 @@ mod tests {
 
     /// Everything decoded when the bytes arrive cut in two at `cut`; the rest is what was left over.
     fn decode(kind: BodyKind, bytes: &[u8], cut: usize) -> Result<(Vec<u8>, bool, Vec<u8>), InvalidBody> {
-        let (mut decoder, mut buffer, mut out) = (BodyDecoder::new(kind), BytesMut::new(), Vec::new());
+        decode_by(BodyRules::default(), kind, bytes, cut)
+    }
+
+    fn decode_by(
+        rules: BodyRules,
+        kind: BodyKind,
+        bytes: &[u8],
+        cut: usize,
+    ) -> Result<(Vec<u8>, bool, Vec<u8>), InvalidBody> {
+        let (mut decoder, mut buffer, mut out) = (BodyDecoder::new(kind, rules), BytesMut::new(), Vec::new());
         for piece in [&bytes[..cut], &bytes[cut..]] {
             buffer.extend_from_slice(piece);
             while let Decoded::Data(data) = decoder.decode(&mut buffer)? {
@@ -196,8 +247,48 @@ mod tests {
 
     #[test]
     fn a_tunnel_ends_with_its_connection() {
-        let mut decoder = BodyDecoder::new(BodyKind::Tunnel);
+        let mut decoder = BodyDecoder::new(BodyKind::Tunnel, BodyRules::default());
         assert_eq!(decoder.decode(&mut BytesMut::from("abc")), Ok(Decoded::Data("abc".into())));
         assert!(decoder.ends_with_connection() && !decoder.is_done());
+    }
+
+    #[test]
+    fn trailers_are_handed_on_where_they_are_wanted_in_any_split() {
+        let bytes = b"3\r\nabc\r\n0\r\nT: v \r\nu:w\r\n\r\nGET";
+        let rules = BodyRules { trailers: true, hardened: false };
+        for cut in 0..=bytes.len() {
+            let (mut decoder, mut buffer) = (BodyDecoder::new(BodyKind::Chunked, rules), BytesMut::new());
+            let mut found = Vec::new();
+            for piece in [&bytes[..cut], &bytes[cut..]] {
+                buffer.extend_from_slice(piece);
+                loop {
+                    match decoder.decode(&mut buffer).unwrap() {
+                        Decoded::Trailers(list) => found.extend(list),
+                        Decoded::Data(_) => {}
+                        Decoded::NeedMore | Decoded::End => break,
+                    }
+                }
+            }
+            assert_eq!(found, [("t".into(), "v".into()), ("u".into(), "w".into())], "cut at {cut}");
+            assert_eq!(buffer, "GET");
+        }
+    }
+
+    #[test]
+    fn hardened_refuses_what_envoy_skips_in_any_split() {
+        let rules = BodyRules { trailers: false, hardened: true };
+        let long = format!("3;{}\r\nabc\r\n0\r\n\r\n", "x".repeat(LONGEST_EXTENSION));
+        for (bytes, accepted) in [
+            (&b"3;a=b\r\nabc\r\n0\r\n\r\n"[..], true),
+            (b"3\r\nabcXX\r\n0\r\n\r\n", false),
+            (b"3\r\nabc\n0\r\n\r\n", false),
+            (b"3 \r\nabc\r\n0\r\n\r\n", false),
+            (long.as_bytes(), false),
+        ] {
+            for cut in 0..=bytes.len() {
+                let got = decode_by(rules, BodyKind::Chunked, bytes, cut);
+                assert_eq!(got.is_ok_and(|(_, done, _)| done), accepted, "{bytes:?} cut at {cut}");
+            }
+        }
     }
 }

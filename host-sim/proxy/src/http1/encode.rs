@@ -1,6 +1,6 @@
 //! Heads and chunks as Envoy's codec writes them.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::headers;
 
@@ -16,14 +16,14 @@ pub enum Framing {
 }
 
 /// Writes a response's head. `end`: no body follows. `head_request`: the request's method was HEAD.
-pub fn encode_response(list: &[(Bytes, Bytes)], end: bool, head_request: bool, out: &mut BytesMut) -> Framing {
+pub fn encode_response(list: &[(Bytes, Bytes)], end: bool, head_request: bool, out: &mut Vec<u8>) -> Framing {
     let status = headers::get(list, ":status").map_or(&b"200"[..], |status| status.as_ref());
     let code: u16 = std::str::from_utf8(status).ok().and_then(|text| text.parse().ok()).unwrap_or(200);
-    out.put_slice(b"HTTP/1.1 ");
-    out.put_slice(status);
-    out.put_u8(b' ');
-    out.put_slice(reason(code).as_bytes());
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status);
+    out.push(b' ');
+    out.extend_from_slice(reason(code).as_bytes());
+    out.extend_from_slice(b"\r\n");
     let has_length = encode_fields(list, |_, _| false, out);
     let bodiless = code < 200 || code == 204 || code == 304;
     let framing = if code == 101 {
@@ -33,25 +33,25 @@ pub fn encode_response(list: &[(Bytes, Bytes)], end: bool, head_request: bool, o
     } else if bodiless {
         Framing::Forbidden
     } else if end && !head_request {
-        out.put_slice(b"content-length: 0\r\n");
+        out.extend_from_slice(b"content-length: 0\r\n");
         Framing::Forbidden
     } else {
-        out.put_slice(b"transfer-encoding: chunked\r\n");
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
         if head_request { Framing::Forbidden } else { Framing::Chunked }
     };
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
     framing
 }
 
 /// Writes a request's head. `end`: no body follows.
-pub fn encode_request(list: &[(Bytes, Bytes)], end: bool, out: &mut BytesMut) -> Framing {
+pub fn encode_request(list: &[(Bytes, Bytes)], end: bool, out: &mut Vec<u8>) -> Framing {
     let method = headers::get(list, ":method").map_or(&b"GET"[..], |method| method.as_ref());
     let connect = method == b"CONNECT";
     let target = headers::get(list, if connect { ":authority" } else { ":path" });
-    out.put_slice(method);
-    out.put_u8(b' ');
-    out.put_slice(target.map_or(&b"/"[..], |target| target.as_ref()));
-    out.put_slice(b" HTTP/1.1\r\n");
+    out.extend_from_slice(method);
+    out.push(b' ');
+    out.extend_from_slice(target.map_or(&b"/"[..], |target| target.as_ref()));
+    out.extend_from_slice(b" HTTP/1.1\r\n");
     let upgrade = headers::has(list, "upgrade");
     // The connection manager notes that an upgrade has no body; the origin is not told.
     let unsaid = |name: &[u8], value: &[u8]| upgrade && name == b"content-length" && value == b"0";
@@ -60,28 +60,37 @@ pub fn encode_request(list: &[(Bytes, Bytes)], end: bool, out: &mut BytesMut) ->
         Framing::Raw
     } else if end {
         if !matches!(method, b"GET" | b"HEAD" | b"DELETE" | b"TRACE") {
-            out.put_slice(b"content-length: 0\r\n");
+            out.extend_from_slice(b"content-length: 0\r\n");
         }
         Framing::Forbidden
     } else {
-        out.put_slice(b"transfer-encoding: chunked\r\n");
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
         Framing::Chunked
     };
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
     framing
 }
 
 /// Writes one chunk; an empty one writes nothing.
-pub fn encode_chunk(data: &[u8], out: &mut BytesMut) {
+pub fn encode_chunk(data: &[u8], out: &mut Vec<u8>) {
     if !data.is_empty() {
-        out.put_slice(format!("{:x}\r\n", data.len()).as_bytes());
-        out.put_slice(data);
-        out.put_slice(b"\r\n");
+        let size = format!("{:x}\r\n", data.len());
+        out.reserve(size.len() + data.len() + 2);
+        out.extend_from_slice(size.as_bytes());
+        out.extend_from_slice(data);
+        out.extend_from_slice(b"\r\n");
     }
 }
 
+/// Writes the end of a body in chunks, and what follows it.
+pub fn encode_last_chunk(trailers: &[(Bytes, Bytes)], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"0\r\n");
+    encode_fields(trailers, |_, _| false, out);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Says whether `content-length` was among them.
-fn encode_fields(list: &[(Bytes, Bytes)], unsaid: impl Fn(&[u8], &[u8]) -> bool, out: &mut BytesMut) -> bool {
+fn encode_fields(list: &[(Bytes, Bytes)], unsaid: impl Fn(&[u8], &[u8]) -> bool, out: &mut Vec<u8>) -> bool {
     let length: usize = list.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
     out.reserve(length + 64);
     let mut has_length = false;
@@ -93,10 +102,10 @@ fn encode_fields(list: &[(Bytes, Bytes)], unsaid: impl Fn(&[u8], &[u8]) -> bool,
             name => name,
         };
         has_length |= name == b"content-length";
-        out.put_slice(name);
-        out.put_slice(b": ");
-        out.put_slice(value);
-        out.put_slice(b"\r\n");
+        out.extend_from_slice(name);
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
     }
     has_length
 }

@@ -1,23 +1,28 @@
 //! From the bytes of a connection to the lines of a head: where it ends, its first line, its fields.
 
+use std::ops::Range;
+
 use bytes::{Buf, Bytes, BytesMut};
+use memchr::memchr;
 use thiserror::Error;
 
 use super::bytes_allowed::{NAME, VALUE};
 use crate::headers::HeaderList;
 
-/// How large a head may be.
+/// How large a head may be, and how strictly it is read.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadLimits {
     /// Bytes, first line included. `max_request_headers_kb`, Envoy's default is 60 KiB.
     pub bytes: usize,
     /// Header lines. `max_headers_count`, Envoy's default is 100.
     pub count: usize,
+    /// Refuse what Envoy repairs; see [`super::hardened`].
+    pub hardened: bool,
 }
 
 impl Default for HeadLimits {
     fn default() -> HeadLimits {
-        HeadLimits { bytes: 60 * 1024, count: 100 }
+        HeadLimits { bytes: 60 * 1024, count: 100, hardened: false }
     }
 }
 
@@ -68,7 +73,7 @@ impl HeadReader {
     /// The length of the head: up to and with the first empty line, which may end in LF alone.
     fn end(&mut self, buffer: &[u8]) -> Option<usize> {
         let mut at = self.scanned;
-        while let Some(found) = buffer.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == b'\n')) {
+        while let Some(found) = buffer.get(at..).and_then(|rest| memchr(b'\n', rest)) {
             let after = at + found + 1;
             match (buffer.get(after), buffer.get(after + 1)) {
                 (Some(b'\n'), _) => return Some(after + 1),
@@ -88,7 +93,7 @@ impl HeadReader {
 
 /// A head's first line, without its end, and the rest.
 pub(super) fn first_line(head: &Bytes) -> (Bytes, Bytes) {
-    let end = head.iter().position(|&byte| byte == b'\n').unwrap_or(head.len());
+    let end = memchr(b'\n', head).unwrap_or(head.len());
     (head.slice(..end), head.slice(head.len().min(end + 1)..))
 }
 
@@ -106,7 +111,7 @@ pub(super) fn fields(lines: &Bytes, out: &mut HeaderList) -> Result<(), InvalidF
     let mut at = 0;
     while let Some(line) = lines.get(at..).filter(|rest| !is_end(rest)) {
         let length = logical_line(line);
-        out.push(field(&lines.slice(at..at + length))?);
+        out.push(field(lines, at..at + length)?);
         at += length;
     }
     Ok(())
@@ -121,36 +126,39 @@ fn logical_line(rest: &[u8]) -> usize {
     let mut length = 0;
     loop {
         let line = rest.get(length..).unwrap_or_default();
-        length += line.iter().position(|&byte| byte == b'\n').map_or(line.len(), |at| at + 1);
+        length += memchr(b'\n', line).map_or(line.len(), |at| at + 1);
         if !matches!(rest.get(length), Some(b' ' | b'\t')) {
             return length;
         }
     }
 }
 
-fn field(line: &Bytes) -> Result<(Bytes, Bytes), InvalidField> {
-    let colon = line.iter().position(|&byte| byte == b':').ok_or(InvalidField::Name)?;
-    let name = line.slice(..colon);
-    if name.is_empty() || !NAME.all(&name) {
-        return Err(InvalidField::Name);
+/// One field, its line's end included. Most are a token, a colon and printable bytes, which take one look at each byte.
+pub(super) fn field(lines: &Bytes, at: Range<usize>) -> Result<(Bytes, Bytes), InvalidField> {
+    let line = lines.get(at.clone()).unwrap_or_default();
+    let mut upper = false;
+    let colon = line.iter().position(|&byte| {
+        upper |= byte.is_ascii_uppercase();
+        !NAME.has(byte)
+    });
+    let colon = colon.filter(|&at| at > 0 && line.get(at) == Some(&b':')).ok_or(InvalidField::Name)?;
+    let name = lines.slice(at.start..at.start + colon);
+    let name = if upper { Bytes::from(name.to_ascii_lowercase()) } else { name };
+    let start = colon + 1;
+    let rest = line.get(start..).unwrap_or_default();
+    let leading = rest.iter().take_while(|&&byte| is_white(byte)).count();
+    let trailing = rest.iter().skip(leading).rev().take_while(|&&byte| is_white(byte)).count();
+    let value = lines.slice(at.start + start + leading..at.end - trailing);
+    // Every byte is looked at: a loop without an early end is one the compiler makes many bytes at a time of.
+    if value.iter().fold(true, |printable, &byte| printable & (byte >= b' ') & (byte != 0x7f)) {
+        return Ok((name, value));
     }
-    let value = value(&line.slice(colon + 1..));
-    if !VALUE.all(&value) {
-        return Err(InvalidField::Value);
-    }
-    Ok((lower(name), value))
+    let value: Bytes = value.iter().copied().filter(|&byte| byte != b'\r' && byte != b'\n').collect();
+    if VALUE.all(&value) { Ok((name, value)) } else { Err(InvalidField::Value) }
 }
 
-fn lower(name: Bytes) -> Bytes {
-    if name.iter().any(u8::is_ascii_uppercase) { Bytes::from(name.to_ascii_lowercase()) } else { name }
-}
-
-fn value(raw: &Bytes) -> Bytes {
-    let raw = trim(raw, |byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
-    if !raw.iter().any(|&byte| byte == b'\r' || byte == b'\n') {
-        return raw;
-    }
-    raw.iter().copied().filter(|&byte| byte != b'\r' && byte != b'\n').collect()
+fn is_white(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 pub(super) fn trim(bytes: &Bytes, white: impl Fn(u8) -> bool) -> Bytes {

@@ -11,13 +11,14 @@ mod body;
 mod bytes_allowed;
 mod encode;
 mod fields;
+mod hardened;
 mod nominated;
 mod request;
 mod response;
 mod target;
 
-pub use body::{BodyDecoder, Decoded, InvalidBody};
-pub use encode::{Framing, encode_chunk, encode_request, encode_response, reason};
+pub use body::{BodyDecoder, BodyRules, Decoded, InvalidBody};
+pub use encode::{Framing, encode_chunk, encode_last_chunk, encode_request, encode_response, reason};
 pub use fields::{HeadLimits, HeadReader, HeadTooLong};
 pub use request::{BodyKind, Refusal, RefusalKind, RequestHead, early_refusal, parse_request};
 pub use response::{InvalidResponse, ResponseBody, ResponseHead, parse_response};

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::fields::{InvalidField, fields, first_line, trim};
 use super::target::{self, Target};
-use super::{HeadLimits, bytes_allowed, nominated};
+use super::{HeadLimits, bytes_allowed, hardened, nominated};
 use crate::headers::{self, HeaderList, Side};
 
 /// A request's head as the rest of the gateway sees it.
@@ -47,6 +47,8 @@ pub struct Refusal {
 pub enum RefusalKind {
     /// The parser's: the reason phrase as body, `connection: close`, flag DPE.
     Protocol,
+    /// The connection manager's, with this text: the head was too long in coming. The connection is closed.
+    Late(&'static str),
     /// The connection manager's: no body, no flag; the connection is closed or kept.
     Manager {
         /// `connection: close`?
@@ -59,12 +61,20 @@ impl Refusal {
         Refusal { status, details, kind: RefusalKind::Protocol }
     }
 
+    const fn late(details: &'static str, text: &'static str) -> Refusal {
+        Refusal { status: 408, details, kind: RefusalKind::Late(text) }
+    }
+
     const fn manager(status: u16, details: &'static str, close: bool) -> Refusal {
         Refusal { status, details, kind: RefusalKind::Manager { close } }
     }
 
     /// The head is too long.
     pub const TOO_LARGE: Refusal = Refusal::protocol(431, "http1.headers_too_large");
+    /// `request_headers_timeout`: the head was not complete in time.
+    pub const HEAD_LATE: Refusal = Refusal::late("request_header_timeout", "request header timeout");
+    /// `request_timeout`: the request was not complete in time.
+    pub const REQUEST_LATE: Refusal = Refusal::late("request_overall_timeout", "request timeout");
     /// The parser could make no sense of the bytes.
     pub const CODEC: Refusal = Refusal::protocol(400, "http1.codec_error");
 
@@ -118,9 +128,12 @@ const METHODS: [&str; 35] = [
 /// # Errors
 /// What Envoy answers instead of handing the request on.
 pub fn parse_request(head: &Bytes, limits: HeadLimits, tls: bool) -> Result<RequestHead, Refusal> {
+    if limits.hardened && !hardened::accepts(head) {
+        return Err(Refusal::CODEC);
+    }
     let (line, rest) = first_line(head);
     let line = RequestLine::parse(&line)?;
-    let mut lines = HeaderList::with_capacity(16);
+    let mut lines = HeaderList::with_capacity(24);
     fields(&rest, &mut lines).map_err(|invalid| match invalid {
         InvalidField::Name => Refusal::CODEC,
         InvalidField::Value => Refusal::protocol(400, "http1.invalid_characters"),
@@ -153,15 +166,15 @@ struct RequestLine {
 
 impl RequestLine {
     fn parse(line: &Bytes) -> Result<RequestLine, Refusal> {
-        let white = |byte: u8| matches!(byte, b' ' | b'\t' | b'\r');
-        let line = trim_end(line, white);
-        let mut words = Words { rest: line, white };
-        let (method, target, version) = (words.next_word(), words.next_word(), words.next_word());
-        let method_known = std::str::from_utf8(&method).is_ok_and(|method| METHODS.binary_search(&method).is_ok());
-        if !method_known || !words.rest.is_empty() {
-            return Err(Refusal::CODEC);
-        }
-        let is_1_1 = match version.as_ref() {
+        let white = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
+        // What a line begins with is a word, if an empty one; white space at its end is none.
+        let mut words = line.split(white).enumerate().filter(|(at, word)| *at == 0 || !word.is_empty());
+        let mut word = || words.next().map(|(_, word)| word).unwrap_or_default();
+        let (method, target, version, more) = (word(), line.slice_ref(word()), word(), word());
+        let known = METHODS.binary_search_by(|known| known.as_bytes().cmp(method));
+        let method = known.ok().and_then(|at| METHODS.get(at)).filter(|_| more.is_empty()).ok_or(Refusal::CODEC)?;
+        let method = Bytes::from_static(method.as_bytes());
+        let is_1_1 = match version {
             b"HTTP/1.1" => true,
             [] => false,
             [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
@@ -183,27 +196,6 @@ fn invalid_target(target: &[u8]) -> Refusal {
         }
         _ => Refusal::protocol(400, "http1.invalid_url"),
     }
-}
-
-struct Words<F> {
-    rest: Bytes,
-    white: F,
-}
-
-impl<F: Fn(u8) -> bool> Words<F> {
-    /// Up to the next white space, which is taken too.
-    fn next_word(&mut self) -> Bytes {
-        let end = self.rest.iter().position(|&byte| (self.white)(byte)).unwrap_or(self.rest.len());
-        let word = self.rest.split_to(end);
-        let gap = self.rest.iter().take_while(|&&byte| (self.white)(byte)).count();
-        drop(self.rest.split_to(gap));
-        word
-    }
-}
-
-fn trim_end(bytes: &Bytes, white: impl Fn(u8) -> bool) -> Bytes {
-    let trailing = bytes.iter().rev().take_while(|&&byte| white(byte)).count();
-    bytes.slice(..bytes.len() - trailing)
 }
 
 /// What `content-length` and `transfer-encoding` say, as they came: a second copy is never the same as one.
@@ -238,8 +230,13 @@ pub(super) fn parse_length(value: &Bytes) -> Option<u64> {
 
 /// `host` becomes `:authority`; path and method follow it.
 fn with_pseudo_headers(lines: HeaderList, line: &RequestLine, tls: bool) -> Result<HeaderList, Refusal> {
-    let mut list = HeaderList::with_capacity(lines.len() + 12);
     let is_host = |name: &[u8]| name == b"host";
+    if let Target::Path(path) = &line.target
+        && let Some(place) = only(&lines, is_host)
+    {
+        return Ok(in_place(lines, place, path, &line.method));
+    }
+    let mut list = HeaderList::with_capacity(lines.len() + 12);
     if !matches!(line.target, Target::Path(_)) {
         let (authority, path) = match &line.target {
             Target::Absolute { https: true, .. } if !tls => {
@@ -261,6 +258,20 @@ fn with_pseudo_headers(lines: HeaderList, line: &RequestLine, tls: bool) -> Resu
     list.push((Bytes::from_static(b":method"), line.method.clone()));
     list.extend(lines.into_iter().filter(|(name, _)| !is_host(name)));
     Ok(list)
+}
+
+/// The place of the only such line.
+fn only(lines: &[(Bytes, Bytes)], is: impl Fn(&[u8]) -> bool) -> Option<usize> {
+    let mut found = lines.iter().enumerate().filter(|(_, (name, _))| is(name)).map(|(at, _)| at);
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// The usual request: the lines after the first three are where they belong already.
+fn in_place(mut lines: HeaderList, host: usize, path: &Bytes, method: &Bytes) -> HeaderList {
+    let (_, authority) = lines.remove(host);
+    let pseudo = [(":authority", authority), (":path", path.clone()), (":method", method.clone())];
+    lines.splice(..0, pseudo.map(|(name, value)| (Bytes::from_static(name.as_bytes()), value)));
+    lines
 }
 
 fn finish(mut list: HeaderList, mut body: BodyKind, line: &RequestLine) -> Result<RequestHead, Refusal> {

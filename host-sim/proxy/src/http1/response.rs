@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::fields::{fields, first_line};
 use super::request::{has_token, parse_length};
-use super::{BodyDecoder, BodyKind};
+use super::{BodyDecoder, BodyKind, BodyRules};
 use crate::headers::{self, HeaderList, Side};
 
 /// What an upstream answered.
@@ -34,10 +34,10 @@ pub enum ResponseBody {
 
 impl ResponseBody {
     /// A decoder for it.
-    pub fn decoder(self) -> BodyDecoder {
+    pub fn decoder(self, rules: BodyRules) -> BodyDecoder {
         match self {
-            ResponseBody::None => BodyDecoder::new(BodyKind::None),
-            ResponseBody::Framed(kind) => BodyDecoder::new(kind),
+            ResponseBody::None => BodyDecoder::new(BodyKind::None, rules),
+            ResponseBody::Framed(kind) => BodyDecoder::new(kind, rules),
             ResponseBody::UntilEnd => BodyDecoder::until_end(),
         }
     }
@@ -68,7 +68,7 @@ pub fn parse_response(head: &Bytes, method: &[u8], upgrading: bool) -> Result<Re
 }
 
 /// Three digits as text, shared for the usual ones.
-pub fn status_bytes(status: u16) -> Bytes {
+fn status_bytes(status: u16) -> Bytes {
     match status {
         200 => Bytes::from_static(b"200"),
         404 => Bytes::from_static(b"404"),

@@ -11,7 +11,7 @@ use super::wasm::Plugin;
 use crate::connection::{BodySource, Piece};
 use crate::headers::{self, HeaderList};
 use crate::local_reply::LocalReply;
-use crate::upstream::{Attempt, Broken};
+use crate::upstream::{Attempt, Broken, Outline};
 use crate::worker::{Cluster, Surroundings};
 
 /// A response larger than this is not kept whole: the call is reset, as in Envoy.
@@ -88,10 +88,12 @@ async fn answer(
     };
     let unreachable = |broken: Broken| Failure::Reply(unreachable(&broken));
     let protocol = cluster.config.protocol.for_client(false);
-    let attempt =
-        Attempt::open(cluster, &chosen, protocol, &head, surroundings.clock.now()).await.map_err(unreachable)?;
+    let attempt = Attempt::open(cluster, &chosen, protocol, &Outline::of(&head), surroundings.clock.now())
+        .await
+        .map_err(unreachable)?;
     let end = body.is_empty() && trailers.is_empty();
-    attempt.send_head(&head, end).await.map_err(unreachable)?;
+    attempt.write_head(&head, end).map_err(unreachable)?;
+    attempt.begin(end).await.map_err(unreachable)?;
     if !end {
         if !body.is_empty() {
             attempt.send(Piece::Data(body)).await.map_err(unreachable)?;

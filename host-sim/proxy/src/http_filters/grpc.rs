@@ -14,7 +14,7 @@ use super::wasm::Plugin;
 use crate::connection::{BodySource, Piece};
 use crate::headers::{self, HeaderList};
 use crate::local_reply::{LocalReply, RequestKind, grpc_status_of};
-use crate::upstream::{Attempt, Broken};
+use crate::upstream::{Attempt, Broken, Outline};
 use crate::worker::Surroundings;
 
 /// A message larger than this is not kept whole, and no more than this may wait to be sent: the stream is reset. Envoy would grow.
@@ -114,6 +114,31 @@ pub(super) async fn call(plugin: Weak<Plugin>, call: CallId, request: GrpcReques
     }
 }
 
+/// Makes a unary call; `None` for any end but a message with status OK, and for none in time.
+pub(super) async fn unary(
+    surroundings: &Rc<Surroundings>,
+    request: &GrpcRequest,
+    message: Bytes,
+    timeout: Option<Duration>,
+) -> Option<Bytes> {
+    let (outbox, inbox) = channel();
+    outbox.send(message, true);
+    let (mut answer, mut closed) = (None, None);
+    let conversation = converse(surroundings, request, timeout, inbox, |heard| {
+        match heard {
+            Heard::Message(message) => answer = Some(message),
+            Heard::Close(status, _) => closed = Some(status),
+            Heard::Initial(_) | Heard::Trailing(_) => {}
+        }
+        true
+    });
+    match timeout {
+        Some(timeout) => tokio::time::timeout(timeout, conversation).await.ok()?,
+        None => conversation.await,
+    }
+    answer.filter(|_| closed == Some(OK))
+}
+
 /// Runs a stream, and tells the plugin what comes.
 pub(super) async fn stream(plugin: Weak<Plugin>, call: CallId, request: GrpcRequest, inbox: Inbox) {
     let Some(surroundings) = plugin.upgrade().map(|plugin| Rc::clone(plugin.surroundings())) else { return };
@@ -151,8 +176,10 @@ async fn converse(
     let head = head(request, timeout);
     let protocol = cluster.config.protocol.for_client(false);
     let opened = async {
-        let attempt = Attempt::open(&cluster, &endpoint, protocol, &head, surroundings.clock.now()).await?;
-        attempt.send_head(&head, false).await?;
+        let attempt =
+            Attempt::open(&cluster, &endpoint, protocol, &Outline::of(&head), surroundings.clock.now()).await?;
+        attempt.write_head(&head, false)?;
+        attempt.begin(false).await?;
         attempt.flush().await?;
         Ok(attempt)
     };
@@ -334,7 +361,12 @@ fn head(request: &GrpcRequest, timeout: Option<Duration>) -> HeaderList {
         head.push((Bytes::from_static(b"grpc-timeout"), value));
     }
     head.push((Bytes::from_static(b"content-type"), Bytes::from_static(b"application/grpc")));
-    head.extend(request.metadata.iter().cloned());
+    for (name, value) in &request.metadata {
+        match name.first() {
+            Some(b':') => headers::replace(&mut head, name.clone(), value.clone()),
+            _ => head.push((name.clone(), value.clone())),
+        }
+    }
     callout::mark_internal(&mut head, timeout);
     head
 }

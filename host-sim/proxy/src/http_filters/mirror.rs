@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::connection::Piece;
 use crate::headers::HeaderList;
-use crate::upstream::Attempt;
+use crate::upstream::{Attempt, Outline};
 use crate::worker::{Cluster, Worker};
 
 /// One copy.
@@ -35,8 +35,9 @@ impl Copy {
         let endpoint = self.cluster.pick(worker.dice(), None, &[], 1).map(Rc::clone)?;
         let protocol = self.cluster.config.protocol.for_client(false);
         let now = worker.clock().now();
-        let attempt = Attempt::open(&self.cluster, &endpoint, protocol, &self.head, now).await.ok()?;
-        attempt.send_head(&self.head, pieces.is_empty()).await.ok()?;
+        let attempt = Attempt::open(&self.cluster, &endpoint, protocol, &Outline::of(&self.head), now).await.ok()?;
+        attempt.write_head(&self.head, pieces.is_empty()).ok()?;
+        attempt.begin(pieces.is_empty()).await.ok()?;
         if !pieces.is_empty() {
             for piece in pieces {
                 attempt.send(piece).await.ok()?;

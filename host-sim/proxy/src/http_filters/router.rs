@@ -20,7 +20,7 @@ use crate::headers::{self, HeaderList};
 use crate::local_reply::{Flag, LocalReply, Reset};
 use crate::retry::{Ended, Verdict};
 use crate::route::{Destination, Forward, Prepared, RouteEntry, write_attempt_count};
-use crate::upstream::{Attempt, Broken, Endpoint, Head};
+use crate::upstream::{Attempt, Broken, Endpoint, Head, Outline};
 use crate::worker::Cluster;
 
 type Running<'r> = Pin<Box<dyn Future<Output = Result<(), Stop>> + 'r>>;
@@ -56,23 +56,18 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
     };
     {
         let mut info = stream.facts.info.borrow_mut();
-        info.upstream.cluster = Some(Arc::clone(&cluster.config.name));
         info.upstream.cluster_metadata = None;
         info.upstream.attempts = 1; // the route's header operations see the first try as begun
     }
-    let (request, hashed) = {
-        let request = stream.request.borrow();
-        (request.clone(), HashPolicy::hash(&forward.hash, &request, &stream.facts.connection, stream.client()))
-    };
-    let mut request = request;
-    let prepared = {
-        let info = stream.facts.info.borrow();
-        route.prepare(destination, &mut request, &stream.facts.connection, &info, stream.manager.config.router)
+    let (prepared, hashed) = {
+        let (mut request, info) = (stream.request.borrow_mut(), stream.facts.info.borrow());
+        let connection = &stream.facts.connection;
+        let hashed = HashPolicy::hash(&forward.hash, &request, connection, stream.client());
+        (route.prepare(destination, &mut request, connection, &info, stream.manager.config.router), hashed)
     };
     if let Some(recorder) = stream.worker.recorder() {
-        recorder.prepared(&cluster.config.name, &request, &prepared, hashed.hash);
+        recorder.prepared(&cluster.config.name, &stream.request.borrow(), &prepared, hashed.hash);
     }
-    stream.request.replace(request);
     let routed = Routed {
         stream,
         route,
@@ -83,7 +78,6 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
         prepared: RefCell::new(prepared),
         pump: RefCell::default(),
         mirrors: RefCell::default(),
-        deadline: RefCell::default(),
         chosen: RefCell::default(),
         tried: RefCell::default(),
         begun: stream.worker.clock().now(),
@@ -107,8 +101,6 @@ struct Routed<'s> {
     mirrors: RefCell<Vec<mirror::Copy>>,
     /// The origin of the first try, until it begins.
     chosen: RefCell<Option<Rc<Endpoint>>>,
-    /// The end of the route's patience; runs from the end of the request on.
-    deadline: RefCell<Option<Pin<Box<Sleep>>>>,
     tried: RefCell<SmallVec<[usize; 4]>>,
     begun: Duration,
     request_done: Cell<Option<Duration>>,
@@ -259,13 +251,13 @@ impl<'s> Routed<'s> {
             self.route.host_of_endpoint(&mut request, name, stream.manager.config.router);
             stream.facts.info.borrow_mut().upstream.hostname = Some(Arc::clone(name));
         }
-        let head = stream.request.borrow().clone();
         if let Some(recorder) = stream.worker.recorder() {
-            recorder.tried(endpoint.address, &head);
+            recorder.tried(endpoint.address, &stream.request.borrow());
         }
+        let outline = Outline::of(&stream.request.borrow());
         let protocol = self.cluster.config.protocol.for_client(stream.is_http2());
         let now = stream.worker.clock().now();
-        let opening = Attempt::open(&self.cluster, &endpoint, protocol, &head, now);
+        let opening = Attempt::open(&self.cluster, &endpoint, protocol, &outline, now);
         let opened = self.alongside(&mut Sender(None), opening).await?;
         let attempt = opened.map_err(|broken| {
             self.report(&endpoint, outcome_of(broken.reset));
@@ -273,7 +265,7 @@ impl<'s> Routed<'s> {
         })?;
         self.report(&endpoint, Outcome::Connected);
         stream.facts.info.borrow_mut().upstream.local = attempt.local();
-        let outcome = self.exchange(&attempt, &endpoint, &head).await;
+        let outcome = self.exchange(&attempt, &endpoint).await;
         match &outcome {
             Ok(true) => attempt.complete(stream.worker.clock().now()),
             Err(Failed::PerTryTimeout) => self.report(&endpoint, Outcome::Timeout),
@@ -289,11 +281,12 @@ impl<'s> Routed<'s> {
     }
 
     /// Sends the request and passes the answer on, both at the same time; says whether all of both was passed on.
-    async fn exchange(&self, attempt: &Attempt, endpoint: &Endpoint, head: &HeaderList) -> Result<bool, Failed> {
+    async fn exchange(&self, attempt: &Attempt, endpoint: &Endpoint) -> Result<bool, Failed> {
         let stream = self.stream;
         let bodyless = stream.upload.is_empty();
         let unsent = |broken| Failed::Broken { broken, sent: true };
-        self.alongside(&mut Sender(None), attempt.send_head(head, bodyless)).await?.map_err(unsent)?;
+        attempt.write_head(&stream.request.borrow(), bodyless).map_err(unsent)?;
+        self.alongside(&mut Sender(None), attempt.begin(bodyless)).await?.map_err(unsent)?;
         let sent = stream.worker.clock().now();
         let mut sender = if bodyless { Sender(None) } else { Sender(Some(Box::pin(self.send(attempt)))) };
         let mut per_try = PerTry::new(self.prepared.borrow().timeouts.per_try);
@@ -371,7 +364,7 @@ impl<'s> Routed<'s> {
             }
             let Poll::Ready(next) = next else { continue };
             stream.touch();
-            let last = next.is_none();
+            let last = matches!(next, None | Some(Ok(Piece::Trailers(_))));
             let piece = next.transpose().map_err(|_| cut_off())?;
             if stream.chain.sees_response_body {
                 let pieces = stream.chain.piece(stream, Direction::Response, piece, last);
@@ -411,9 +404,13 @@ impl<'s> Routed<'s> {
         }
         let mut info = stream.facts.info.borrow_mut();
         info.details = "via_upstream".into();
+        // The route's operations know an origin's status, but not yet that of an answer of our own.
+        info.response_code =
+            headers::get(list, ":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
         let attempts = info.upstream.attempts;
         drop(info);
-        for cookie in &self.hashed.set_cookies {
+        // Envoy hashes anew for each try, and mints the same cookie again.
+        for cookie in (0..attempts).flat_map(|_| &self.hashed.set_cookies) {
             list.push((Bytes::from_static(b"set-cookie"), cookie.clone()));
         }
         let (request, info) = (stream.request.borrow(), stream.facts.info.borrow());
@@ -454,9 +451,8 @@ impl<'s> Routed<'s> {
         stream.facts.info.borrow_mut().request_complete = Some(now.saturating_sub(stream.began));
         self.request_done.set(Some(now));
         self.send_copies();
-        if let Some(patience) = self.prepared.borrow().timeouts.global {
-            self.deadline.replace(Some(Box::pin(tokio::time::sleep(patience))));
-        }
+        stream.timers.request_is_over();
+        stream.timers.route.set(self.prepared.borrow().timeouts.global);
     }
 
     /// Waits for `work` while the request goes on being sent, and while nobody's patience ends.
@@ -506,19 +502,9 @@ impl<'s> Routed<'s> {
                 break;
             }
         }
-        if let Some(deadline) = self.deadline.borrow_mut().as_mut()
-            && deadline.as_mut().poll(cx).is_ready()
-        {
+        if stream.timers.route.poll(cx).is_ready() {
             self.cluster.stats.upstream_rq_timeout.inc();
             return Err(Failed::Stop(Stop::Reply(self.timed_out())));
-        }
-        if stream.poll_idle(cx).is_ready() {
-            stream.manager.stats.downstream_rq_idle_timeout.inc();
-            let mut reply = LocalReply::stream_idle_timeout();
-            if stream.request_is_over() {
-                reply.status = 504;
-            }
-            return Err(Failed::Stop(Stop::Reply(reply)));
         }
         match stream.chain.poll_stop(stream, Direction::Request, cx) {
             Poll::Ready(stop) => Err(Failed::Stop(stop)),

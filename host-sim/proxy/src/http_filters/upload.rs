@@ -139,7 +139,7 @@ pub(super) async fn pump(stream: &Stream) -> Result<(), Stop> {
         poll_fn(|_| if stream.upload.has_room() { Poll::Ready(()) } else { Poll::Pending }).await;
         let next = poll_fn(|cx: &mut Context<'_>| stream.body.borrow_mut().poll_next(cx)).await.transpose()?;
         stream.touch();
-        let last = next.is_none() || stream.is_http2() && stream.request_is_over();
+        let last = matches!(next, None | Some(Piece::Trailers(_))) || stream.is_http2() && stream.request_is_over();
         let piece = stream.received(next);
         let chain = &stream.chain;
         if chain.sees_request_body {

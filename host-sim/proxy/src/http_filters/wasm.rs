@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use vm::{CallId, ClusterState, Event, LogLevel, QueueId, StreamId, Vm, World};
+use vm::{CallId, Callback, ClusterState, Event, LogLevel, QueueId, StreamId, Vm, World};
 
 use super::config::ChainError;
 use super::mailbox::{Mailbox, Word};
@@ -21,6 +21,10 @@ pub(crate) struct WasmConfig {
     pub(crate) module: vm::Module,
     pub(crate) plugin: vm::PluginConfig,
     source: xds::WasmPluginConfig,
+    /// It looks at bodies or trailers of requests.
+    pub(crate) sees_request_body: bool,
+    /// The same for answers.
+    pub(crate) sees_response_body: bool,
 }
 
 /// What chains are compiled with: modules are loaded, logs opened, runtime flags obeyed.
@@ -62,7 +66,14 @@ impl Loader<'_> {
             fidelity: if self.hardened { vm::Fidelity::Hardened } else { vm::Fidelity::Envoy },
             ..vm::PluginConfig::default()
         };
-        Ok(WasmConfig { module, plugin, source })
+        let sees = |body, trailers| module.exports(body) || module.exports(trailers);
+        Ok(WasmConfig {
+            sees_request_body: sees(Callback::OnRequestBody, Callback::OnRequestTrailers),
+            sees_response_body: sees(Callback::OnResponseBody, Callback::OnResponseTrailers),
+            module,
+            plugin,
+            source,
+        })
     }
 }
 
@@ -132,11 +143,14 @@ impl Plugin {
         let world = PluginWorld { surroundings: Rc::clone(surroundings), id };
         let (module, plugin, shared) = (&config.module, config.plugin.clone(), &surroundings.shared);
         let vm = match &surroundings.trace {
-            None => Vm::start(module, plugin, shared, Box::new(world))?,
+            // Each run on record stands for itself.
             Some(trace) => {
                 let run = vm::Run { plugin: plugin.name.clone(), worker: surroundings.index, vm: id };
                 Vm::start_traced(module, plugin, shared, Box::new(world), trace.sink(&run))?
             }
+            // What one plugin does must not cost another anything.
+            None if plugin.fidelity == vm::Fidelity::Hardened => Vm::start(module, plugin, shared, Box::new(world))?,
+            None => Vm::start_at(surroundings.vms.home(module, &plugin), module, plugin, shared, Box::new(world))?,
         };
         let plugin = Rc::new_cyclic(|me| Plugin {
             config: Arc::clone(config),
@@ -160,14 +174,22 @@ impl Plugin {
 
     /// Enters the VM, and does what it asks for besides its answer.
     pub(crate) fn enter<R>(&self, call: impl FnOnce(&mut Vm) -> R) -> R {
-        let answer = call(&mut self.vm.borrow_mut());
+        let answer = self.inside(call);
         self.settle();
         answer
     }
 
     /// Asks without entering.
     pub(crate) fn ask<R>(&self, question: impl FnOnce(&Vm) -> R) -> R {
-        question(&self.vm.borrow())
+        self.inside(|vm| question(vm))
+    }
+
+    fn inside<R>(&self, call: impl FnOnce(&mut Vm) -> R) -> R {
+        let vm = &mut self.vm.borrow_mut();
+        vm.board();
+        let answer = call(vm);
+        vm.leave();
+        answer
     }
 
     /// Events of this stream go to this mailbox.
@@ -215,7 +237,7 @@ impl Plugin {
                     let name = &self.config.plugin.name;
                     log::warn!(target: "wasm", "wasm plugin {name}: a gRPC stream was reset, too much waits to be sent (Envoy would grow)");
                     self.cancel(call);
-                    self.vm.borrow_mut().on_grpc_close(call, grpc::EXHAUSTED, Bytes::new());
+                    self.inside(|vm| vm.on_grpc_close(call, grpc::EXHAUSTED, Bytes::new()));
                 }
             }
             Event::GrpcClose { call } => drop(self.write(call, grpc::Outbox::end)),
@@ -267,7 +289,10 @@ impl Drop for Plugin {
             call.task.abort();
         }
         // Whether it says that it is done yet makes no difference: its VM goes now.
-        let _ = self.vm.get_mut().shut_down();
+        let vm = self.vm.get_mut();
+        vm.board();
+        let _ = vm.shut_down();
+        vm.leave();
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::tcp;
 use crate::connection::{self, Io, Wire};
 use crate::edge::{ConnectionInfo, Protocol};
-use crate::snapshot::{ListenerConfig, Network};
+use crate::snapshot::{ListenerConfig, Network, Transport};
 use crate::tls::{Accepted, Asked, ClientHello, Failure, Prefixed, peek_client_hello};
 use crate::worker::{ListenerCounters, Place, Worker};
 
@@ -84,12 +84,13 @@ async fn serve(worker: Rc<Worker>, name: Arc<str>, stream: TcpStream, remote: So
         protocol: Protocol::Http11,
         tls: None,
     };
-    let (io, input, alpn) = match &chain.tls {
-        None => {
+    let (io, input, alpn) = match &chain.transport {
+        Transport::SecretMissing => return,
+        Transport::Plain => {
             let (taken, stream) = stream.into_parts();
             (Io::Plain(stream), BytesMut::from(taken.as_ref()), None)
         }
-        Some(tls) => match secured(tls.accept(stream), chain.handshake_timeout, &counters).await {
+        Transport::Tls(tls) => match secured(tls.accept(stream), chain.handshake_timeout, &counters).await {
             None => return,
             Some((stream, session)) => {
                 info.tls = Some(session.info);
@@ -103,7 +104,7 @@ async fn serve(worker: Rc<Worker>, name: Arc<str>, stream: TcpStream, remote: So
             let place = Place { listener: name, chain: at };
             connection::serve(worker, place, info, io, input, alpn).await;
         }
-        Network::Tcp(proxy) => tcp::serve(&worker, proxy, Wire::new(io, input)).await,
+        Network::Tcp(proxy) => tcp::serve(&worker, proxy, info, Wire::new(io, input)).await,
     }
 }
 

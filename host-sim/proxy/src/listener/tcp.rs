@@ -1,60 +1,101 @@
 //! The TCP proxy: bytes from client to origin and back, as they are.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::BytesMut;
 use tokio::net::TcpStream;
 
-use crate::connection::{Io, Wire};
+use crate::connection::{IdleTimer, Io, Wire};
+use crate::edge::ConnectionInfo;
+use crate::header_ops::{Facts, StreamInfo};
+use crate::local_reply::Flag;
 use crate::snapshot::TcpProxy;
-use crate::worker::Worker;
+use crate::worker::{Cluster, Worker};
 
-/// Carries a connection to an endpoint of one of the proxy's clusters.
-pub(super) async fn serve(worker: &Rc<Worker>, proxy: &TcpProxy, client: Wire) {
+/// Carries a connection to an endpoint of one of the proxy's clusters, and logs it when it is over.
+pub(super) async fn serve(worker: &Rc<Worker>, proxy: &TcpProxy, info: ConnectionInfo, client: Wire) {
+    let began = worker.clock().now();
+    let mut log = StreamInfo { start: worker.clock().wall(began), ..StreamInfo::default() };
+    match connect(worker, proxy, &mut log).await {
+        Ok((cluster, origin)) => {
+            cluster.stats.upstream_cx_total.inc();
+            cluster.stats.upstream_cx_active.inc();
+            let carried = exchange(proxy, &client, &origin).await;
+            (log.bytes_received, log.bytes_sent) = carried;
+            cluster.stats.upstream_cx_tx_bytes_total.add(carried.0);
+            cluster.stats.upstream_cx_rx_bytes_total.add(carried.1);
+            cluster.stats.upstream_cx_active.dec();
+            cluster.stats.upstream_cx_destroy.inc();
+        }
+        Err(flag) => log.flags.insert(flag),
+    }
+    log.complete = Some(worker.clock().now().saturating_sub(began));
+    let facts = Facts { request: &[], response: None, trailers: None, connection: &info, stream: &log };
+    proxy.access_log.iter().for_each(|access_log| access_log.log(&facts));
+}
+
+/// Opens a connection to an endpoint of the cluster that was drawn; what the log should say is noted on the way.
+async fn connect(worker: &Rc<Worker>, proxy: &TcpProxy, log: &mut StreamInfo) -> Result<(Rc<Cluster>, Wire), Flag> {
     let total: u64 = proxy.clusters.iter().map(|(_, weight)| u64::from(*weight)).sum();
-    let Some(mut draw) = worker.dice().roll().checked_rem(total) else { return };
+    let mut draw = worker.dice().roll().checked_rem(total).unwrap_or_default();
     let chosen = proxy.clusters.iter().find(|(_, weight)| {
         let taken = draw < u64::from(*weight);
         draw = draw.saturating_sub(u64::from(*weight));
         taken
     });
-    let Some(cluster) = chosen.and_then(|(name, _)| worker.state().clusters.get(name).map(Rc::clone)) else { return };
-    let Some(endpoint) = cluster.pick(worker.dice(), None, &[], 1).map(Rc::clone) else { return };
+    let Some((name, _)) = chosen else { return Err(Flag::NoRouteFound) };
+    log.upstream.cluster = Some(Arc::clone(name));
+    let Some(cluster) = worker.state().clusters.get(name).map(Rc::clone) else { return Err(Flag::NoClusterFound) };
+    let Some(endpoint) = cluster.pick(worker.dice(), None, &[], 1).map(Rc::clone) else {
+        cluster.stats.upstream_cx_none_healthy.inc();
+        return Err(Flag::NoHealthyUpstream);
+    };
+    log.upstream.host = Some(endpoint.address);
     let connecting = tokio::time::timeout(cluster.config.connect_timeout, TcpStream::connect(endpoint.address));
-    let Ok(Ok(stream)) = connecting.await else {
-        cluster.stats.upstream_cx_connect_fail.inc();
-        return;
+    let stream = match connecting.await {
+        Ok(Ok(stream)) => stream,
+        late => {
+            cluster.stats.upstream_cx_connect_fail.inc();
+            if late.is_err() {
+                cluster.stats.upstream_cx_connect_timeout.inc();
+            }
+            return Err(Flag::UpstreamConnectionFailure);
+        }
     };
     // Latency matters more than packets.
     let _ = stream.set_nodelay(true);
-    cluster.stats.upstream_cx_total.inc();
-    let origin = Wire::new(Io::Plain(stream), BytesMut::new());
-    let mut both = pin!(async { tokio::join!(carry(&client, &origin), carry(&origin, &client)) });
-    let mut idle = pin!(async {
-        match proxy.idle_timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => std::future::pending().await,
-        }
-    });
+    log.upstream.local = stream.local_addr().ok();
+    Ok((cluster, Wire::new(Io::Plain(stream), BytesMut::new())))
+}
+
+/// Until both sides have ended, or nothing has moved for too long; says how many bytes came from the client and from the origin.
+async fn exchange(proxy: &TcpProxy, client: &Wire, origin: &Wire) -> (u64, u64) {
+    let idle = IdleTimer::new(proxy.idle_timeout);
+    let (up, down) = (Cell::new(0), Cell::new(0));
+    let mut both = pin!(async { tokio::join!(carry(client, origin, &idle, &up), carry(origin, client, &idle, &down)) });
     poll_fn(|cx| {
-        if both.as_mut().poll(cx).is_ready() || idle.as_mut().poll(cx).is_ready() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        let over = both.as_mut().poll(cx).is_ready() || idle.poll_idle(cx).is_ready();
+        if over { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
+    (up.get(), down.get())
 }
 
 /// Until the sender ends its side, which ends the receiver's.
-async fn carry(from: &Wire, to: &Wire) {
+async fn carry(from: &Wire, to: &Wire, idle: &IdleTimer, carried: &Cell<u64>) {
     loop {
         let piece = from.input().split().freeze();
-        if !piece.is_empty() && (to.write(&piece).await.is_err() || to.flush().await.is_err()) {
-            return;
+        if !piece.is_empty() {
+            idle.touch();
+            if to.write(&piece).await.is_err() || to.flush().await.is_err() {
+                return;
+            }
+            carried.set(carried.get() + u64::try_from(piece.len()).unwrap_or_default());
         }
         match from.fill().await {
             Ok(1..) => {}

@@ -13,6 +13,8 @@ use crate::upstream::{Http2Settings, Protocols};
 /// A cluster, shared by the workers and by configurations that have it unchanged.
 pub(crate) struct ClusterConfig {
     pub(crate) name: Arc<str>,
+    /// What statistics and `%UPSTREAM_CLUSTER%` call it, where that is not its name.
+    pub(crate) stat_name: Option<Arc<str>>,
     /// As it was configured.
     pub(crate) source: Arc<xds::Cluster>,
     pub(crate) plan: ClusterPlan,
@@ -21,6 +23,8 @@ pub(crate) struct ClusterConfig {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_requests: Option<u64>,
     pub(crate) http2: Http2Settings,
+    /// Trailers are sent to and read from HTTP/1 endpoints.
+    pub(crate) trailers: bool,
     pub(crate) tls: Option<tls::Upstream>,
     /// What may be sent again is kept up to so many bytes.
     pub(crate) buffer_limit: usize,
@@ -32,7 +36,7 @@ pub(crate) struct ClusterConfig {
     /// Changes when an endpoint is left out or taken back.
     health: AtomicU64,
     pub(crate) membership: Arc<MembershipStats>,
-    pub(crate) breakers: Arc<BreakerStats>,
+    breakers: Arc<BreakerStats>,
     outliers: Option<Arc<OutlierStats>>,
 }
 
@@ -56,6 +60,8 @@ impl ClusterProtocol {
 }
 
 const CONNECT: Duration = Duration::from_secs(5);
+/// `dns_refresh_rate`'s default.
+const DNS_REFRESH: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(3600);
 const BUFFER: usize = 1024 * 1024;
 
@@ -79,6 +85,12 @@ impl ClusterConfig {
             .or(downstream)
             .and_then(|config| config.http2_protocol_options.as_ref());
         let http2 = http2.or(cluster.http2_protocol_options.as_ref());
+        let http1 = options
+            .explicit_http_config
+            .as_ref()
+            .or(downstream)
+            .and_then(|config| config.http_protocol_options.as_ref())
+            .or(cluster.http_protocol_options.as_ref());
         let follows =
             downstream.is_some() || cluster.protocol_selection == xds::ClusterProtocolSelection::UseDownstreamProtocol;
         let protocol = match (follows, http2) {
@@ -105,6 +117,7 @@ impl ClusterConfig {
         membership.membership_healthy.set(u64::try_from(healthy).unwrap_or_default());
         Ok(ClusterConfig {
             name: cluster.name.as_str().into(),
+            stat_name: Some(cluster.alt_stat_name.as_str()).filter(|name| !name.is_empty()).map(Into::into),
             source: Arc::new(cluster.clone()),
             protocol,
             connect_timeout: cluster.connect_timeout.map_or(CONNECT, |timeout| timeout.0),
@@ -114,6 +127,7 @@ impl ClusterConfig {
                 stream_window: http2.and_then(|options| options.initial_stream_window_size),
                 connection_window: http2.and_then(|options| options.initial_connection_window_size),
             },
+            trailers: http1.is_some_and(|options| options.enable_trailers),
             tls,
             buffer_limit: cluster
                 .per_connection_buffer_limit_bytes
@@ -185,9 +199,52 @@ impl ClusterConfig {
         text
     }
 
+    /// How often its names are asked about again; nothing for a cluster without names.
+    pub(crate) fn dns_refresh(&self) -> Option<Duration> {
+        let named = matches!(self.source.r#type, Some(xds::DiscoveryType::StrictDns | xds::DiscoveryType::LogicalDns));
+        named.then(|| self.source.dns_refresh_rate.map_or(DNS_REFRESH, |rate| rate.0))
+    }
+
+    /// Do its names lead elsewhere than when it was compiled? While a name cannot be resolved nothing has changed.
+    pub(crate) fn has_moved(&self) -> bool {
+        if self.dns_refresh().is_none() {
+            return false;
+        }
+        let mut all_known = true;
+        let mut ask = |name: &str| {
+            let found = resolve(name);
+            all_known &= !found.is_empty();
+            found
+        };
+        let Ok(plan) = ClusterPlan::compile(&self.source, &mut ask) else { return false };
+        let addresses = |plan: &ClusterPlan| plan.endpoints.iter().map(|endpoint| endpoint.address).collect::<Vec<_>>();
+        let (mut now, mut before) = (addresses(&plan), addresses(&self.plan));
+        // Servers answer in an order of their own each time.
+        now.sort_unstable();
+        before.sort_unstable();
+        all_known && now != before
+    }
+
     /// How often [`ClusterConfig::tick`] is due, if at all.
     pub(crate) fn tick_interval(&self) -> Option<Duration> {
         self.plan.outlier.as_ref().map(|outlier| outlier.interval)
+    }
+
+    /// Says in the statistics which circuit breakers are open now.
+    pub(crate) fn show_breakers(&self) {
+        let (stats, default, high) = (&self.breakers, &self.default_circuit, &self.high_circuit);
+        for (gauge, full) in [
+            (&stats.default_cx_open, !default.connections.has_room()),
+            (&stats.default_rq_open, !default.requests.has_room()),
+            (&stats.default_rq_pending_open, !default.pending.has_room()),
+            (&stats.default_rq_retry_open, !default.has_room_for_retry()),
+            (&stats.high_cx_open, !high.connections.has_room()),
+            (&stats.high_rq_open, !high.requests.has_room()),
+            (&stats.high_rq_pending_open, !high.pending.has_room()),
+            (&stats.high_rq_retry_open, !high.has_room_for_retry()),
+        ] {
+            gauge.set(u64::from(full));
+        }
     }
 
     /// Takes endpoints back whose time is over.

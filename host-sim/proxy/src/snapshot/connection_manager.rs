@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::access_log::AccessLog;
 use crate::edge::EdgeConfig;
 use crate::http_filters::{self, ChainError, FilterConfig, Loader};
-use crate::http1::HeadLimits;
+use crate::http1::{BodyRules, HeadLimits};
 use crate::route::{RouteTable, RouterOptions};
 
 /// A connection manager.
@@ -16,6 +16,8 @@ pub(crate) struct ManagerConfig {
     pub(crate) routes: RouteTable,
     pub(crate) codec: xds::CodecType,
     pub(crate) limits: HeadLimits,
+    /// Trailers are read from and written to HTTP/1 clients.
+    pub(crate) trailers: bool,
     pub(crate) timeouts: Timeouts,
     /// Protocols a client may upgrade to, lower case.
     pub(crate) upgrades: Vec<String>,
@@ -39,6 +41,8 @@ pub(crate) struct Timeouts {
     pub(crate) stream_idle: Option<Duration>,
     /// From a request's first byte to its last.
     pub(crate) request: Option<Duration>,
+    /// From a request's first byte to its answer's last.
+    pub(crate) max_stream_duration: Option<Duration>,
     /// How long a connection that was refused may still be read from.
     pub(crate) delayed_close: Duration,
 }
@@ -66,12 +70,14 @@ impl ManagerConfig {
                 .and_then(|common| common.max_headers_count)
                 .and_then(|count| usize::try_from(count).ok())
                 .unwrap_or(100),
+            hardened: loader.hardened,
         };
         let timeouts = Timeouts {
             idle: some(common.and_then(|common| common.idle_timeout), Some(IDLE)),
             headers: some(hcm.request_headers_timeout, None),
             stream_idle: some(hcm.stream_idle_timeout, Some(STREAM_IDLE)),
             request: some(hcm.request_timeout, None),
+            max_stream_duration: some(common.and_then(|common| common.max_stream_duration), None),
             delayed_close: hcm.delayed_close_timeout.map_or(DELAYED_CLOSE, |timeout| timeout.0),
         };
         let upgrades = hcm.upgrade_configs.iter().filter(|config| config.enabled != Some(false));
@@ -94,6 +100,7 @@ impl ManagerConfig {
             edge,
             codec: hcm.codec_type,
             limits,
+            trailers: hcm.http_protocol_options.as_ref().is_some_and(|options| options.enable_trailers),
             timeouts,
             upgrades: upgrades.map(|config| config.upgrade_type.to_ascii_lowercase()).collect(),
             filters,
@@ -102,6 +109,13 @@ impl ManagerConfig {
             buffer_limit: BUFFER,
             source: Arc::new(hcm.clone()),
         })
+    }
+}
+
+impl ManagerConfig {
+    /// How bodies of HTTP/1 requests are read.
+    pub(crate) fn body_rules(&self) -> BodyRules {
+        BodyRules { trailers: self.trailers, hardened: self.limits.hardened }
     }
 }
 

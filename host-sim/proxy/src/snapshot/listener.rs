@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ManagerConfig;
+use crate::access_log::{AccessLog, InvalidAccessLog};
 use crate::http_filters::{ChainError, Loader};
-use crate::tls::{Downstream, FilterChains, Secrets};
+use crate::tls::{Downstream, FilterChains, InvalidTls, Secrets};
 
 /// A listener.
 pub(crate) struct ListenerConfig {
@@ -23,9 +24,27 @@ pub(crate) struct ListenerConfig {
 
 /// What happens to a connection.
 pub(crate) struct FilterChain {
-    pub(crate) tls: Option<Downstream>,
+    pub(crate) transport: Transport,
     pub(crate) handshake_timeout: Option<Duration>,
     pub(crate) network: Network,
+}
+
+/// What a chain's connections are carried by.
+pub(crate) enum Transport {
+    Plain,
+    Tls(Box<Downstream>),
+    /// TLS whose secret is not here: connections are closed as they come, and the other chains go on.
+    SecretMissing,
+}
+
+impl Transport {
+    /// The certificates and rules, where there are any.
+    pub(crate) fn tls(&self) -> Option<&Downstream> {
+        match self {
+            Transport::Tls(tls) => Some(tls),
+            Transport::Plain | Transport::SecretMissing => None,
+        }
+    }
 }
 
 /// The network filter at the end of a chain.
@@ -39,6 +58,7 @@ pub(crate) struct TcpProxy {
     /// Cluster names and their weights.
     pub(crate) clusters: Vec<(Arc<str>, u32)>,
     pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) access_log: Vec<AccessLog>,
 }
 
 /// `tcp_proxy`'s default.
@@ -92,7 +112,7 @@ impl ListenerConfig {
 impl FilterChain {
     /// Can a client that speaks TLS, or does not, get a request across?
     pub(crate) fn understands(&self, tls: bool) -> bool {
-        matches!(self.network, Network::Tcp(_)) || self.tls.is_some() == tls
+        matches!(self.network, Network::Tcp(_)) || self.transport.tls().is_some() == tls
     }
 
     fn compile(chain: &xds::FilterChain, secrets: &Secrets, loader: &Loader<'_>) -> Result<FilterChain, ChainError> {
@@ -110,24 +130,28 @@ impl FilterChain {
                     .to_owned(),
             );
         }
-        let tls = match chain.transport_socket.as_ref().and_then(|socket| socket.typed_config.as_ref()) {
-            None | Some(xds::TransportSocketConfig::RawBuffer(_)) => None,
+        let transport = match chain.transport_socket.as_ref().and_then(|socket| socket.typed_config.as_ref()) {
+            None | Some(xds::TransportSocketConfig::RawBuffer(_)) => Transport::Plain,
             Some(xds::TransportSocketConfig::DownstreamTls(context)) => match Downstream::build(context, secrets) {
-                Ok(tls) => Some(tls),
+                Ok(tls) => Transport::Tls(Box::new(tls)),
+                Err(error @ InvalidTls::MissingSecret { .. }) => {
+                    log::warn!("filter chain {:?}: its connections are closed: {error}", chain.name);
+                    Transport::SecretMissing
+                }
                 Err(error) => {
                     problems.push(format!("transport_socket: {error}"));
-                    None
+                    Transport::Plain
                 }
             },
             Some(other) => {
                 problems.push(format!("transport_socket: {} is not supported", other.type_name()));
-                None
+                Transport::Plain
             }
         };
         match network(&chain.filters, loader) {
             Ok(network) if problems.is_empty() => {
                 let timeout = chain.transport_socket_connect_timeout.map(|timeout| timeout.0);
-                Ok(FilterChain { tls, handshake_timeout: timeout.filter(|timeout| !timeout.is_zero()), network })
+                Ok(FilterChain { transport, handshake_timeout: timeout.filter(|timeout| !timeout.is_zero()), network })
             }
             Ok(_) => Err(ChainError::Config(problems)),
             Err(ChainError::Config(found)) => Err(ChainError::Config(problems.into_iter().chain(found).collect())),
@@ -149,7 +173,12 @@ fn network(filters: &[xds::NetworkFilter], loader: &Loader<'_>) -> Result<Networ
                     Err(module) => Err(module),
                 };
             }
-            Some(xds::NetworkFilterConfig::TcpProxy(proxy)) => return Ok(Network::Tcp(Arc::new(tcp_proxy(proxy)))),
+            Some(xds::NetworkFilterConfig::TcpProxy(proxy)) => {
+                let proxy = tcp_proxy(proxy, loader);
+                return proxy
+                    .map(|proxy| Network::Tcp(Arc::new(proxy)))
+                    .map_err(|error| ChainError::Config(vec![format!("filters[{at}].{error}")]));
+            }
             // Istio's own network filters (statistics, metadata exchange) change nothing about where bytes go.
             Some(xds::NetworkFilterConfig::Other(any))
                 if any.type_name().contains("istio") || any.type_name().contains("stats") => {}
@@ -160,12 +189,14 @@ fn network(filters: &[xds::NetworkFilter], loader: &Loader<'_>) -> Result<Networ
     refused("filters: neither a connection manager nor a TCP proxy".to_owned())
 }
 
-fn tcp_proxy(proxy: &xds::TcpProxy) -> TcpProxy {
+fn tcp_proxy(proxy: &xds::TcpProxy, loader: &Loader<'_>) -> Result<TcpProxy, InvalidAccessLog> {
     let single = proxy.cluster.iter().map(|name| (Arc::from(name.as_str()), 1));
     let weighted = proxy.weighted_clusters.iter().flat_map(|all| &all.clusters);
     let clusters = single.chain(weighted.map(|one| (Arc::from(one.name.as_str()), one.weight))).collect();
     let idle_timeout = proxy.idle_timeout.map_or(TCP_IDLE, |timeout| timeout.0);
-    TcpProxy { clusters, idle_timeout: Some(idle_timeout).filter(|timeout| !timeout.is_zero()) }
+    let logs = proxy.access_log.iter().map(|entry| AccessLog::compile(entry, loader.log_files));
+    let access_log = logs.collect::<Result<_, _>>()?;
+    Ok(TcpProxy { clusters, idle_timeout: Some(idle_timeout).filter(|timeout| !timeout.is_zero()), access_log })
 }
 
 fn address(address: Option<&xds::Address>) -> Result<SocketAddr, String> {

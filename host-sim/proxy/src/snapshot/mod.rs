@@ -5,11 +5,12 @@ mod connection_manager;
 mod listener;
 
 pub(crate) use cluster::ClusterConfig;
-pub(crate) use connection_manager::ManagerConfig;
-pub(crate) use listener::{ListenerConfig, Network, TcpProxy};
+pub(crate) use connection_manager::{ManagerConfig, Timeouts};
+pub(crate) use listener::{ListenerConfig, Network, TcpProxy, Transport};
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::gateway::StartError;
 use crate::http_filters::{ChainError, FilterKind, Loader};
@@ -29,16 +30,26 @@ impl Snapshot {
         let mut found = Vec::new();
         for listener in &self.listeners {
             let certificates =
-                listener.chains.iter().filter_map(|chain| chain.tls.as_ref()).flat_map(|tls| tls.untimely(now));
+                listener.chains.iter().filter_map(|chain| chain.transport.tls()).flat_map(|tls| tls.untimely(now));
             found.extend(certificates.map(|certificate| format!("listener {}: {certificate}", listener.name)));
         }
         found
     }
 
+    /// Does DNS say something else by now about some cluster's names? Asks the system, which may take a while.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.clusters.values().any(|cluster| cluster.has_moved())
+    }
+
+    /// How often [`Snapshot::has_moved`] is worth asking; never without clusters that are found by DNS.
+    pub(crate) fn dns_refresh(&self) -> Option<Duration> {
+        self.clusters.values().filter_map(|cluster| cluster.dns_refresh()).min()
+    }
+
     /// Whole days until the first of our certificates runs out; none without certificates.
     pub(crate) fn certificate_days(&self, now: i64) -> Option<u64> {
         let chains = self.listeners.iter().flat_map(|listener| &listener.chains);
-        chains.filter_map(|chain| chain.tls.as_ref()).map(|tls| tls.days_left(now)).min()
+        chains.filter_map(|chain| chain.transport.tls()).map(|tls| tls.days_left(now)).min()
     }
 
     /// Some filter of the gateway's own counts requests.
@@ -103,7 +114,7 @@ impl Compiler<'_> {
 
     fn cluster(&self, cluster: &xds::Cluster, secrets: &Secrets) -> Result<Arc<ClusterConfig>, Vec<String>> {
         let before = self.previous.and_then(|snapshot| snapshot.clusters.get(cluster.name.as_str()));
-        match before.filter(|before| *before.source == *cluster && before.tls.is_none()) {
+        match before.filter(|before| *before.source == *cluster && before.tls.is_none() && !before.has_moved()) {
             Some(before) => Ok(Arc::clone(before)),
             None => ClusterConfig::compile(cluster, secrets, self.registry).map(Arc::new),
         }

@@ -29,6 +29,25 @@ pub(crate) struct Attempt {
     busy: Busy,
 }
 
+/// What has to be known of a request before its head is written.
+pub(crate) struct Outline {
+    pub(crate) method: Bytes,
+    pub(crate) authority: Option<Bytes>,
+    /// It asks for another protocol.
+    pub(crate) upgrading: bool,
+}
+
+impl Outline {
+    /// Of this head.
+    pub(crate) fn of(head: &[(Bytes, Bytes)]) -> Outline {
+        Outline {
+            method: headers::get(head, ":method").cloned().unwrap_or_default(),
+            authority: headers::get(head, ":authority").cloned(),
+            upgrading: headers::has(head, "upgrade"),
+        }
+    }
+}
+
 enum Exchange {
     Http1(Http1Exchange),
     Http2(Http2Exchange),
@@ -73,16 +92,14 @@ impl Attempt {
         cluster: &Rc<Cluster>,
         endpoint: &Rc<Endpoint>,
         protocol: Protocols,
-        head: &[(Bytes, Bytes)],
+        outline: &Outline,
         now: Duration,
     ) -> Result<Attempt, Broken> {
-        let authority = headers::get(head, ":authority");
+        let authority = outline.authority.as_ref();
         let exchange = match protocol {
             Protocols::Http1 => {
                 let connection = endpoint.http1(cluster, now, authority).await?;
-                let method = headers::get(head, ":method").cloned().unwrap_or_default();
-                let upgrading = headers::has(head, "upgrade");
-                Exchange::Http1(Http1Exchange::new(connection, method, upgrading))
+                Exchange::Http1(Http1Exchange::new(connection, outline, cluster.config.trailers))
             }
             Protocols::Http2 => Exchange::Http2(Http2Exchange::new(endpoint.http2(cluster, authority).await?)),
         };
@@ -97,11 +114,23 @@ impl Attempt {
         }
     }
 
-    /// Sends the head; `end` when nothing follows. Otherwise it may wait for what follows, or [`Attempt::flush`].
-    pub(crate) async fn send_head(&self, list: &[(Bytes, Bytes)], end: bool) -> Result<(), Broken> {
+    /// Writes the head down; `end` when nothing follows. [`Attempt::begin`] sends it.
+    pub(crate) fn write_head(&self, list: &[(Bytes, Bytes)], end: bool) -> Result<(), Broken> {
         match &self.exchange {
-            Exchange::Http1(exchange) => exchange.send_head(list, end).await,
-            Exchange::Http2(exchange) => exchange.send_head(list, end).await,
+            Exchange::Http1(exchange) => {
+                exchange.write_head(list, end);
+                Ok(())
+            }
+            Exchange::Http2(exchange) => exchange.write_head(list, end),
+        }
+    }
+
+    /// Sends the head. If something follows, it may wait for that, or for [`Attempt::flush`].
+    pub(crate) async fn begin(&self, end: bool) -> Result<(), Broken> {
+        match &self.exchange {
+            Exchange::Http1(exchange) if end => exchange.finish().await,
+            Exchange::Http1(_) => Ok(()),
+            Exchange::Http2(exchange) => exchange.begin().await,
         }
     }
 

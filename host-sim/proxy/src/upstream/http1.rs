@@ -7,9 +7,13 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::connection::{BodySource, Piece, Wire};
-use crate::http1::{Framing, HeadReader, ResponseHead, encode_chunk, encode_request, parse_response};
+use crate::headers::HeaderList;
+use crate::http1::{
+    BodyRules, Framing, HeadReader, ResponseHead, encode_chunk, encode_last_chunk, encode_request, parse_response,
+};
 
 use super::Broken;
+use super::attempt::Outline;
 use super::endpoint::Counted;
 use crate::local_reply::Reset;
 
@@ -36,6 +40,8 @@ pub(crate) struct Http1Exchange {
     wire: Rc<Wire>,
     method: Bytes,
     upgrading: bool,
+    rules: BodyRules,
+    trailers: RefCell<HeaderList>,
     framing: Cell<Framing>,
     reader: RefCell<HeadReader>,
     sent: Cell<bool>,
@@ -43,13 +49,16 @@ pub(crate) struct Http1Exchange {
 }
 
 impl Http1Exchange {
-    pub(crate) fn new(connection: Http1Connection, method: Bytes, upgrading: bool) -> Http1Exchange {
+    /// `trailing`: trailers are sent and read, else dropped both ways.
+    pub(crate) fn new(connection: Http1Connection, outline: &Outline, trailing: bool) -> Http1Exchange {
         let wire = Rc::clone(&connection.wire);
         Http1Exchange {
             connection: RefCell::new(Some(connection)),
             wire,
-            method,
-            upgrading,
+            method: outline.method.clone(),
+            upgrading: outline.upgrading,
+            rules: BodyRules { trailers: trailing, hardened: false },
+            trailers: RefCell::default(),
             framing: Cell::new(Framing::Forbidden),
             reader: RefCell::new(HeadReader::of_responses()),
             sent: Cell::new(false),
@@ -57,16 +66,23 @@ impl Http1Exchange {
         }
     }
 
-    /// Writes the head, and with it a body that is already here.
-    pub(crate) async fn send_head(&self, list: &[(Bytes, Bytes)], end: bool) -> Result<(), Broken> {
+    /// Puts the head before whatever is sent next.
+    pub(crate) fn write_head(&self, list: &[(Bytes, Bytes)], end: bool) {
         let framing = encode_request(list, end, &mut self.wire.output());
         self.framing.set(framing);
-        if end { self.finish().await } else { Ok(()) }
     }
 
-    /// Writes a piece of the body. Trailers are dropped, as Envoy does unless told to keep them.
+    /// Writes a piece of the body.
     pub(crate) async fn send(&self, piece: Piece) -> Result<(), Broken> {
-        let Piece::Data(data) = piece else { return Ok(()) };
+        let data = match piece {
+            Piece::Data(data) => data,
+            Piece::Trailers(list) => {
+                if self.rules.trailers {
+                    self.trailers.replace(list);
+                }
+                return Ok(());
+            }
+        };
         let written = match self.framing.get() {
             Framing::Forbidden => return Ok(()),
             Framing::Raw => self.wire.write(&data).await,
@@ -86,7 +102,7 @@ impl Http1Exchange {
     /// The body is complete.
     pub(crate) async fn finish(&self) -> Result<(), Broken> {
         if self.framing.get() == Framing::Chunked {
-            self.wire.output().extend_from_slice(b"0\r\n\r\n");
+            encode_last_chunk(&self.trailers.borrow(), &mut self.wire.output());
         }
         self.sent.set(true);
         if self.upgrading && self.framing.get() == Framing::Raw {
@@ -123,7 +139,7 @@ impl Http1Exchange {
 
     /// The body behind the head.
     pub(crate) fn body(&self, head: &ResponseHead) -> BodySource {
-        BodySource::http1(&self.wire, head.body.decoder())
+        BodySource::http1(&self.wire, head.body.decoder(self.rules))
     }
 
     /// The connection, if it can carry another request: everything of this one was sent and read, and nothing more came.

@@ -27,6 +27,7 @@ type Answer = std::pin::Pin<Box<dyn Future<Output = hyper::Result<http::Response
 /// One stream.
 pub(crate) struct Http2Exchange {
     connection: RefCell<Http2Connection>,
+    request: RefCell<Option<http::Request<Outgoing>>>,
     outlet: RefCell<Option<Outlet>>,
     answer: RefCell<Option<Answer>>,
     body: RefCell<Option<hyper::body::Incoming>>,
@@ -36,14 +37,18 @@ impl Http2Exchange {
     pub(crate) fn new(connection: Http2Connection) -> Http2Exchange {
         Http2Exchange {
             connection: RefCell::new(connection),
+            request: RefCell::default(),
             outlet: RefCell::default(),
             answer: RefCell::default(),
             body: RefCell::default(),
         }
     }
 
-    /// Opens the stream.
-    pub(crate) async fn send_head(&self, list: &[(Bytes, Bytes)], end: bool) -> Result<(), Broken> {
+    /// Says what is to be asked.
+    ///
+    /// # Errors
+    /// HTTP/2 has no words for it.
+    pub(crate) fn write_head(&self, list: &[(Bytes, Bytes)], end: bool) -> Result<(), Broken> {
         let body = if end {
             Outgoing::Empty
         } else {
@@ -52,6 +57,13 @@ impl Http2Exchange {
             body
         };
         let request = http2::request_of(list, body).map_err(|_| Broken::from(Reset::ProtocolError))?;
+        self.request.replace(Some(request));
+        Ok(())
+    }
+
+    /// Opens the stream.
+    pub(crate) async fn begin(&self) -> Result<(), Broken> {
+        let Some(request) = self.request.take() else { return Ok(()) };
         let mut sender = self.connection.borrow().sender.clone();
         sender.ready().await.map_err(|_| Broken::from(Reset::ConnectionTermination))?;
         self.answer.replace(Some(Box::pin(sender.send_request(request))));
@@ -111,6 +123,12 @@ impl Drop for Http2Exchange {
 fn reason(error: &hyper::Error) -> Reset {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = source {
+        if let Some(h2) = error.downcast_ref::<h2::Error>()
+            && h2.is_remote()
+            && h2.reason() == Some(h2::Reason::REFUSED_STREAM)
+        {
+            return Reset::RemoteRefused;
+        }
         if let Some(io) = error.downcast_ref::<std::io::Error>()
             && io.kind() != std::io::ErrorKind::Other
         {

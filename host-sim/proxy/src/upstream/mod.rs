@@ -6,6 +6,6 @@ mod http1;
 mod http2;
 mod reset;
 
-pub(crate) use attempt::{Attempt, Head};
+pub(crate) use attempt::{Attempt, Head, Outline};
 pub(crate) use endpoint::{Endpoint, Http2Settings, Protocols};
 pub(crate) use reset::Broken;

@@ -52,11 +52,6 @@ impl Connections {
         self.draining.get()
     }
 
-    /// How many are open.
-    pub(crate) fn count(&self) -> usize {
-        self.open.get()
-    }
-
     /// Waits until none is open.
     pub(crate) async fn gone(&self) {
         std::future::poll_fn(|cx| {

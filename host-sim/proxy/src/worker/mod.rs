@@ -28,7 +28,6 @@ pub(crate) struct Worker {
     pub(crate) connections: Rc<Connections>,
     /// Written into `x-forwarded-for` for clients on loopback.
     pub(crate) node_address: IpAddr,
-    pub(crate) hardened: bool,
     state: RefCell<Rc<State>>,
     generation: Cell<u64>,
     next_id: Cell<u64>,
@@ -36,18 +35,12 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// A worker that serves `state`, with no listener yet.
-    pub(crate) fn new(
-        surroundings: &Rc<Surroundings>,
-        node_address: IpAddr,
-        hardened: bool,
-        state: Rc<State>,
-    ) -> Worker {
+    pub(crate) fn new(surroundings: &Rc<Surroundings>, node_address: IpAddr, state: Rc<State>) -> Worker {
         Worker {
             surroundings: Rc::clone(surroundings),
             date: Date::default(),
             connections: Rc::new(Connections::default()),
             node_address,
-            hardened,
             state: RefCell::new(state),
             generation: Cell::new(0),
             next_id: Cell::new(0),

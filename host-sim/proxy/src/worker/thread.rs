@@ -49,7 +49,6 @@ pub(crate) struct WorkerSetup {
     pub(crate) shared: vm::Shared,
     pub(crate) trace: Option<vm::TraceLog>,
     pub(crate) node_address: IpAddr,
-    pub(crate) hardened: bool,
 }
 
 /// The gateway's end of a worker.
@@ -150,7 +149,7 @@ async fn first_configuration(
             Command::Commit { added, .. } => {
                 let state = state?;
                 around.serve(&state);
-                let worker = Rc::new(Worker::new(around, setup.node_address, setup.hardened, state));
+                let worker = Rc::new(Worker::new(around, setup.node_address, state));
                 let mut accepting = Accepting::default();
                 accepting.start(&worker, added);
                 return Some((worker, accepting));

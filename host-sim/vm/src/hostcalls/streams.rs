@@ -10,7 +10,7 @@ use crate::{
     guest::{Answer, Guest, slice},
     outcome::LocalReply,
     plugin::Fidelity,
-    state::{Deferred, ROOT, State},
+    state::{Deferred, State},
     validate,
 };
 
@@ -107,7 +107,7 @@ pub(super) fn clear_route_cache(guest: &mut Guest<'_>) -> Answer {
 /// 0 is the VM's own context: it stands for whoever was called.
 pub(super) fn set_effective_context(guest: &mut Guest<'_>, context: u32) -> Answer {
     let state = guest.state();
-    if context > ROOT && !state.streams.contains_key(&context) {
+    if !state.is_context(context) {
         return Err(Status::BadArgument.into());
     }
     state.effective = context;

@@ -101,7 +101,7 @@ pub(super) fn fd_tell(guest: &mut Guest<'_>, fd: u32, offset_to: u32) -> Errno {
 }
 
 pub(super) fn environ_sizes_get(guest: &mut Guest<'_>, count_to: u32, size_to: u32) -> Errno {
-    let env = &guest.state().plugin.env;
+    let env = &guest.state().made_for.env;
     let count = u32::try_from(env.len()).unwrap_or(u32::MAX).to_le_bytes();
     let size = env.iter().map(|(name, value)| name.len() + value.len() + 2).sum::<usize>();
     let size = u32::try_from(size).unwrap_or(u32::MAX).to_le_bytes();
@@ -111,7 +111,7 @@ pub(super) fn environ_sizes_get(guest: &mut Guest<'_>, count_to: u32, size_to: u
 pub(super) fn environ_get(guest: &mut Guest<'_>, entries_to: u32, text_to: u32) -> Errno {
     let (memory, state) = guest.split();
     let (mut entry, mut text) = (entries_to, text_to);
-    for (name, value) in &state.plugin.env {
+    for (name, value) in &state.made_for.env {
         let line = format!("{name}={value}\0");
         if put(memory, entry, &text.to_le_bytes()).is_err() || put(memory, text, line.as_bytes()).is_err() {
             return FAULT;
