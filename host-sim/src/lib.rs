@@ -23,6 +23,7 @@ mod lint;
 mod placement;
 mod plan;
 mod replay;
+mod progress;
 mod routes;
 mod run;
 mod stage;

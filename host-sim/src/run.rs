@@ -11,6 +11,7 @@ use crate::command_line::{AccessLogFormat, Fidelity, GatewayArgs, RunArgs};
 use crate::dashboard::{Explainer, Known};
 use crate::failure::Failure;
 use crate::plan::{EchoBackends, Plan};
+use crate::progress::Progress;
 use crate::watch::{self, Watch};
 
 /// Serves until SIGTERM or SIGINT, then drains: new connections are refused, running requests finish.
@@ -37,12 +38,14 @@ async fn serve(args: &RunArgs, mut plan: Plan) -> Result<(), Failure> {
     let mut echo = EchoBackends::new();
     plan.start_echo(&mut echo).await?;
     log_access(&mut plan, run_args);
+    let progress = Progress::of("compiling modules");
     let gateway = Arc::new(Gateway::start(config(args, plan.bootstrap.clone(), trace)).map_err(refused)?);
+    drop(progress);
     if let Ok(address) = admin_socket.local_addr() {
         eprintln!("admin on {address}");
     }
     for (name, address) in gateway.listeners() {
-        let port = plan.server_ports.get(&name).map_or_else(|| name.clone(), u16::to_string);
+        let port = plan.server_ports.get(&name).filter(|port| **port != 0).map_or_else(|| name.clone(), u16::to_string);
         eprintln!("port {port} on {address}");
     }
     let no_thread = |error: std::io::Error| Failure::World(format!("no thread: {error}"));

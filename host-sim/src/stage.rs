@@ -11,6 +11,7 @@ use crate::command_line::GatewayArgs;
 use crate::echo::Origin;
 use crate::failure::Failure;
 use crate::plan::Plan;
+use crate::progress::Progress;
 use crate::run;
 
 /// The gateway, and what is known of its manifests.
@@ -40,6 +41,7 @@ impl Stage {
 
     /// The same with manifests that were read.
     pub(crate) fn of(args: &GatewayArgs, mut plan: Plan) -> Result<Self, Failure> {
+        let _progress = Progress::of("compiling modules");
         let echo = plan.place_echo();
         let ports = ports(&plan);
         let mut config = run::config(args, plan.bootstrap.clone(), None);

@@ -453,6 +453,9 @@ impl Stream {
         }
         let status = headers::get(&head, ":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
         self.facts.info.borrow_mut().response_code = status;
+        if let Some(recorder) = self.worker.recorder() {
+            recorder.sent(status, &head);
+        }
         self.facts.response_header_bytes.set(byte_size(&head));
         self.touch();
         let sent = self.responder.head(&head, end).await;

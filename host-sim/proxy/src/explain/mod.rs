@@ -8,6 +8,7 @@
 mod account;
 mod kit;
 mod origin;
+mod origin_http1;
 mod question;
 mod recorder;
 
