@@ -3,6 +3,7 @@
 mod answer;
 mod request;
 mod story;
+mod tell;
 mod why_not;
 
 use std::io::IsTerminal;
