@@ -4,90 +4,23 @@
 
 #[path = "../vm/tests/support/envoy.rs"]
 mod envoy;
+#[path = "support/gateways.rs"]
+mod gateways;
 #[path = "support/grpc_origin.rs"]
 mod grpc_origin;
 
-use std::collections::BTreeMap;
-use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use envoy::{Envoy, Filter};
+use envoy::Filter;
+use gateways::{Both, HostSim, equal};
 use serde_json::{Value, json};
 
-/// `host-sim run --bootstrap`, stopped and reaped however the test ends.
-struct HostSim {
-    process: Child,
-    said: String,
-    _folder: tempfile::TempDir,
-}
-
-impl HostSim {
-    fn start(bootstrap: &Value, more: &[&str]) -> HostSim {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("bootstrap.json");
-        std::fs::write(&file, bootstrap.to_string()).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_host-sim"))
-            .args(["run", "--workers", "1", "--admin", "127.0.0.1:0", "--port-map", "0=0", "--bootstrap"])
-            .arg(&file)
-            .args(more)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut pipe = process.stderr.take().unwrap();
-        let mut said = String::new();
-        let listeners = bootstrap["static_resources"]["listeners"].as_array().unwrap().len();
-        let mut byte = [0];
-        while said.lines().filter(|line| line.starts_with("port ")).count() < listeners || !said.ends_with('\n') {
-            assert_eq!(pipe.read(&mut byte).unwrap(), 1, "ended early: {said}");
-            said.push(byte[0].into());
-        }
-        std::thread::spawn(move || std::io::copy(&mut pipe, &mut std::io::sink()));
-        HostSim { process, said, _folder: folder }
-    }
-
-    fn listener(&self, name: &str) -> SocketAddr {
-        let admin = self.said.lines().find_map(|line| line.strip_prefix("admin on ")).unwrap().parse().unwrap();
-        let listeners = envoy::get(admin, "/listeners");
-        let line = listeners.lines().find_map(|line| line.strip_prefix(&format!("{name}::")));
-        line.unwrap_or_else(|| panic!("no {name} in {listeners}")).parse().unwrap()
-    }
-}
-
-impl Drop for HostSim {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Both gateways on the same bootstrap.
-struct Both {
-    /// Where each listener is in Envoy, if it is there, and in ours.
-    addresses: BTreeMap<String, (Option<SocketAddr>, SocketAddr)>,
-    _envoy: Option<Envoy>,
-    _host_sim: HostSim,
-}
-
-impl Both {
-    fn start(test: &str, filters: &[Filter], clusters: &[(&str, SocketAddr)]) -> Both {
-        let bootstrap = envoy::bootstrap(filters, clusters);
-        let envoy = envoy::binary(test).map(|binary| Envoy::start_on(&binary, &bootstrap));
-        let host_sim = HostSim::start(&bootstrap, &[]);
-        let address = |filter: &Filter| {
-            let name = &filter.listener;
-            (name.clone(), (envoy.as_ref().map(|envoy| envoy.listener(name)), host_sim.listener(name)))
-        };
-        Both { addresses: filters.iter().map(address).collect(), _envoy: envoy, _host_sim: host_sim }
-    }
-
-    /// What each answers: Envoy's answer, if it is there, and ours.
-    fn ask(&self, listener: &str, what: &str) -> (Option<String>, String) {
-        let (theirs, ours) = self.addresses[listener];
-        (theirs.map(|theirs| ask(theirs, what)), ask(ours, what))
-    }
+/// What each answers: Envoy's answer, if it is there, and ours.
+fn ask_both(both: &Both, listener: &str, what: &str) -> (Option<String>, String) {
+    let (theirs, ours) = both.addresses[listener];
+    (theirs.map(|theirs| ask(theirs, what)), ask(ours, what))
 }
 
 fn ask(address: SocketAddr, what: &str) -> String {
@@ -110,18 +43,6 @@ fn filter(listener: &str, module: &Path, vm_id: &str, more: Value) -> Filter {
     config["vm_config"].as_object_mut().unwrap().remove("environment_variables");
     config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     Filter { listener: listener.to_owned(), config }
-}
-
-/// Prints every difference before it fails.
-fn equal(rows: Vec<(String, Option<String>, String)>) {
-    let differ: Vec<String> = rows
-        .iter()
-        .filter(|(_, theirs, ours)| theirs.as_ref().is_some_and(|theirs| theirs != ours))
-        .map(|(what, theirs, ours)| {
-            format!("{what}\n  envoy    {:?}\n  host-sim {ours:?}", theirs.as_deref().unwrap_or(""))
-        })
-        .collect();
-    assert!(differ.is_empty(), "{} of {} answers differ:\n{}", differ.len(), rows.len(), differ.join("\n"));
 }
 
 /// Calls whose answers must be Envoy's.
@@ -180,7 +101,7 @@ fn calls_of_a_module_end_as_in_envoy() {
         rows.push(((*call).to_owned(), theirs.clone(), ours));
         rows.push((format!("{call}: what the origin saw"), theirs.map(|_| seen_from_envoy), seen_from_us));
     }
-    equal(rows);
+    equal(&rows);
 }
 
 #[test]
@@ -227,11 +148,11 @@ fn a_trap_costs_what_it_costs_in_envoy_under_every_policy() {
                 rows.push((row, theirs.map(ask_until_served), ask_until_served(ours)));
                 continue;
             }
-            let (theirs, ours) = both.ask(policy, what);
+            let (theirs, ours) = ask_both(&both, policy, what);
             rows.push((row, theirs, ours));
         }
     }
-    equal(rows);
+    equal(&rows);
 }
 
 #[test]
@@ -287,8 +208,22 @@ fn plugins_of_one_vm_id_and_one_code_share_a_vm_as_in_envoy() {
         ("four", "count"),
     ];
     let rows = asked.iter().map(|(listener, what)| {
-        let (theirs, ours) = both.ask(listener, what);
+        let (theirs, ours) = ask_both(&both, listener, what);
         (format!("{listener}: {what}"), theirs, ours)
     });
-    equal(rows.collect());
+    equal(&rows.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_pause_in_the_headers_callback_lets_the_body_come_where_that_is_allowed() {
+    let module = envoy::build_module("gateway-filter");
+    let filters = [filter("stop", &module, "", json!({"allow_on_headers_stop_iteration": true}))];
+    let test = "a_pause_in_the_headers_callback_lets_the_body_come_where_that_is_allowed";
+    let both = Both::start(test, &filters, &[("origin", envoy::origin())]);
+    let (theirs, ours) = both.addresses["stop"];
+    let request = "POST /plain HTTP/1.1\r\nhost: a.example\r\nx-do: hold-for-body\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
+    let answer = |address| gateways::exchange(address, request);
+    let ours = answer(ours);
+    assert!(ours.contains("x-held: 5"), "{ours}");
+    equal(&[("hold-for-body".to_owned(), theirs.map(answer), ours)]);
 }

@@ -4,6 +4,7 @@
 
 mod bare_proxy;
 mod cost;
+mod filter_cost;
 mod load;
 mod origin;
 mod report;
@@ -85,6 +86,10 @@ fn compare(arguments: &Arguments, runtime: &Runtime) -> Result<()> {
         }
     }
     let report = Report::new(contestants, starts)?;
+    drop((pair, bare));
+    eprintln!("modules alone");
+    let costs = filter_cost::measure(runtime, origin, arguments.rounds, arguments.connections, duration)?;
+    let report = report.with_filters(costs);
     println!("{report}");
     let file = repository().join("target/bench.json");
     std::fs::write(&file, serde_json::to_vec_pretty(&report.json())?)?;

@@ -11,6 +11,7 @@ use tests::process::Process;
 use tests::repository;
 
 use crate::cost;
+use crate::filter_cost::FilterCost;
 use crate::load::Load;
 
 /// A gateway under load, and its figures round by round.
@@ -57,6 +58,11 @@ impl Contestant {
         Ok(())
     }
 
+    /// CPU time per request, in microseconds.
+    pub(crate) fn cpu(&self, workload: &str) -> f64 {
+        self.median(workload, |figures| figures.cpu)
+    }
+
     fn median(&self, workload: &str, figure: impl Fn(&Figures) -> f64) -> f64 {
         let mut all: Vec<f64> = self.rounds.get(workload).into_iter().flatten().map(figure).collect();
         all.sort_by(f64::total_cmp);
@@ -79,6 +85,7 @@ pub(crate) struct Report {
     resident: Vec<(&'static str, u64)>,
     starts: Vec<(&'static str, Duration)>,
     modules: Vec<(String, u64)>,
+    filters: Vec<FilterCost>,
 }
 
 impl Report {
@@ -92,7 +99,12 @@ impl Report {
             }
             resident.push((contestant.name, cost::resident(contestant.pid)?));
         }
-        Ok(Self { workloads, resident, starts, modules: modules()? })
+        Ok(Self { workloads, resident, starts, modules: modules()?, filters: Vec::new() })
+    }
+
+    /// And what modules alone cost.
+    pub(crate) fn with_filters(self, filters: Vec<FilterCost>) -> Self {
+        Self { filters, ..self }
     }
 
     /// The form scripts read: `target/bench.json`.
@@ -111,6 +123,7 @@ impl Report {
             "cpu_ratios": self.ratios().into_iter().map(|(name, ratio)| (name, json!(ratio))).collect::<serde_json::Map<_, _>>(),
             "resident_bytes": pairs(&self.resident),
             "start_ms": self.starts.iter().map(|(k, v)| ((*k).to_owned(), json!(v.as_secs_f64() * 1e3))).collect::<serde_json::Map<_, _>>(),
+            "filters": self.filters.iter().map(|cost| json!({"module": cost.module, "host_sim_cpu_us": cost.host_sim, "envoy_cpu_us": cost.envoy, "ratio": cost.ratio()})).collect::<Vec<_>>(),
             "module_bytes": self.modules.iter().map(|(k, v)| (k.clone(), json!(v))).collect::<serde_json::Map<_, _>>(),
         })
     }
@@ -170,6 +183,15 @@ impl Display for Report {
         writeln!(f, "\nresident memory after the load")?;
         for (name, bytes) in &self.resident {
             writeln!(f, "  {name:<34}{:>6} MB", bytes / 1_000_000)?;
+        }
+        writeln!(f, "\nCPU time a module adds to a request; host-sim / Envoy, the goal is 0.7 or less")?;
+        for cost in &self.filters {
+            let (theirs, ratio) = (cost.envoy.unwrap_or(f64::NAN), cost.ratio().unwrap_or(f64::NAN));
+            writeln!(
+                f,
+                "  {:<16}host-sim {:>6.2} us   Envoy {theirs:>6.2} us   {ratio:>6.2}",
+                cost.module, cost.host_sim
+            )?;
         }
         writeln!(f, "\nmodules")?;
         for (name, bytes) in &self.modules {

@@ -94,7 +94,11 @@ impl Vm {
         for place in std::mem::take(&mut state.others) {
             let theirs: Vec<u32> =
                 state.streams.iter().filter(|(_, s)| s.root == place.root_id).map(|(id, _)| *id).collect();
-            let streams = theirs.into_iter().filter_map(|id| state.streams.remove(&id)).collect();
+            let streams = theirs
+                .into_iter()
+                .filter_map(|id| state.streams.remove(&id))
+                .map(|stream| (stream.handle, stream))
+                .collect();
             home.0.leave_remains([Remains { instance: state.instance, place, streams, trap: trap.clone() }]);
         }
     }
@@ -109,7 +113,7 @@ impl Vm {
         if place.tick_period_millis > 0 {
             self.events.push(Event::TickPeriod(None));
         }
-        self.stranded.extend(streams.into_iter().map(|stream| (stream.handle, stream)));
+        self.stranded.extend(streams);
         self.running = Running::Dead(place.world);
         self.last_trap = Some(trap);
         self.restart_waiting();
@@ -135,7 +139,10 @@ impl Vm {
             None => Box::new(Instance::start(setup, world)?),
             Some(mut instance) => match instance.join(&setup, world) {
                 Ok(()) => instance,
-                Err((error, killed_by)) => return Err((error, self.take_leave(instance, killed_by.as_ref()))),
+                Err(failed) => {
+                    let (error, killed_by) = *failed;
+                    return Err((error, self.take_leave(instance, killed_by.as_ref())));
+                }
             },
         };
         (self.instances, self.root_id) = (instance.state().instance, instance.state().root_id);

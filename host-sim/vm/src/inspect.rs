@@ -82,7 +82,7 @@ pub fn inspect(wasm: &[u8]) -> Inspection {
         size: wasm.len(),
         abi_version: outline.abi().ok(),
         abi_markers: names(&outline, |name| name.starts_with("proxy_abi_")),
-        languages: languages(&outline),
+        languages: languages(&outline, wasm),
         producers: outline
             .producers
             .iter()
@@ -118,20 +118,26 @@ fn names(outline: &Outline, which: impl Fn(&str) -> bool) -> Vec<String> {
     outline.exports.iter().map(|export| &export.name).filter(|name| which(name)).cloned().collect()
 }
 
-/// Compilers that write no producers section are known by their runtime's exports.
-fn languages(outline: &Outline) -> Vec<String> {
+/// Compilers that write no producers section are known by their runtime's exports, or by the names of its sources in their messages.
+fn languages(outline: &Outline, wasm: &[u8]) -> Vec<String> {
     let mut languages: Vec<String> =
         outline.producers.iter().filter(|(field, _, _)| field == "language").map(|(_, name, _)| name.clone()).collect();
     let exports = |name: &str| outline.exports.iter().any(|export| export.name == name);
     if languages.is_empty() {
         let guess = [
-            ("AssemblyScript", exports("__new") && exports("__collect")),
+            ("AssemblyScript", exports("__new") && exports("__collect") || mentions_its_library(wasm)),
             ("Go (TinyGo)", exports("resume") && exports("go_scheduler")),
             ("C++", exports("emscripten_stack_init") || exports("__wasm_call_ctors")),
         ];
         languages.extend(guess.into_iter().filter(|(_, yes)| *yes).take(1).map(|(name, _)| name.to_owned()));
     }
     languages
+}
+
+/// AssemblyScript keeps its strings in UTF-16, and names its library's files when it aborts.
+fn mentions_its_library(wasm: &[u8]) -> bool {
+    const PATH: &[u8] = b"~\0l\0i\0b\0/\0";
+    wasm.windows(PATH.len()).any(|window| window == PATH)
 }
 
 #[cfg(test)]
@@ -154,6 +160,15 @@ mod tests {
             seen.imports,
             [ImportSeen { module: "env".into(), name: "proxy_log".into(), ty: "i32 i32 i32 -> i32".into() }]
         );
+    }
+
+    #[test]
+    fn a_language_is_known_by_what_its_compiler_says_or_by_the_traces_it_leaves() {
+        let assembly_script =
+            of(r#"(module (memory (export "memory") 1) (data (i32.const 0) "~\00l\00i\00b\00/\00r\00t\00"))"#);
+        assert_eq!(assembly_script.languages, ["AssemblyScript"]);
+        let unknown = of(r#"(module (memory (export "memory") 1) (data (i32.const 0) "~lib/rt"))"#);
+        assert_eq!(unknown.languages, [""; 0]);
     }
 
     #[test]

@@ -88,7 +88,11 @@ impl Instance {
     }
 
     /// Takes one more plugin in, which is in it from then on. If it does not start: why, and the trap if the VM is dead now.
-    pub(crate) fn join(&mut self, setup: &Setup<'_>, world: Box<dyn World>) -> Result<(), (StartError, Option<Trap>)> {
+    pub(crate) fn join(
+        &mut self,
+        setup: &Setup<'_>,
+        world: Box<dyn World>,
+    ) -> Result<(), Box<(StartError, Option<Trap>)>> {
         let limits = setup.plugin.limits;
         let state = self.state_mut();
         let mut place = RootPlace {
@@ -108,7 +112,7 @@ impl Instance {
         let started = self.configure();
         self.deadline = limits.deadline;
         self.said = self.state_mut().log.end_capture();
-        started.map_err(|failed| failed.explain(self.said.clone()))
+        started.map_err(|failed| Box::new(failed.explain(self.said.clone())))
     }
 
     fn bring_up(&mut self) -> Result<(), BringUp> {

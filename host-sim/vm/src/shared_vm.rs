@@ -15,6 +15,7 @@ use crate::{
     context::{Root, Stream},
     instance::Instance,
     module::Module,
+    outcome::StreamId,
     plugin::PluginConfig,
     script::Script,
     state::State,
@@ -69,7 +70,7 @@ pub(crate) struct Remains {
     /// Which VM it was.
     pub(crate) instance: u32,
     pub(crate) place: RootPlace,
-    pub(crate) streams: Vec<Box<Stream>>,
+    pub(crate) streams: HashMap<StreamId, Box<Stream>>,
     pub(crate) trap: Trap,
 }
 

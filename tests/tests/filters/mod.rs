@@ -30,8 +30,10 @@ spec:
   http:
     - name: canary
       match: [{headers: {x-sluice-destination: {exact: canary}}}]
+      headers: {response: {set: {seen: '%REQ(:PATH)%'}}}
       directResponse: {status: 202}
-    - directResponse: {status: 200}
+    - headers: {response: {set: {seen: '%REQ(:PATH)%'}}}
+      directResponse: {status: 200}
 ";
 
 /// A plugin as its manifest. JSON is YAML.

@@ -109,8 +109,13 @@ wire! {
 
 impl Wire for Share {
     fn read(json: &Json<'_>) -> Result<Share, Invalid> {
-        let Json::Number(text) = json else { return Err(wrong(json, "a number")) };
-        Share::percent(text).ok_or_else(|| Invalid::new(format!("a percentage is 0 to 100, this one is {text}")))
+        let share = match json {
+            Json::Whole(number) => u32::try_from(*number).ok().and_then(|number| Share::percent(number.into())),
+            Json::Negative(_) => None,
+            Json::Fraction(number) => Share::percent(*number),
+            _ => return Err(wrong(json, "a number")),
+        };
+        share.ok_or_else(|| Invalid::new(format!("a percentage is 0 to 100, this one is {}", json.kind())))
     }
 }
 

@@ -162,7 +162,7 @@ sentences! {
     }
 
     fn what_is_wrong_is_said_with_its_place() {
-        refused("{", "not JSON: EOF in an object");
+        refused("{", "not JSON: EOF while parsing an object");
         refused("[]", "invalid type: sequence");
         refused(r#"{"rulez": []}"#, "rulez: unknown field `rulez`, expected `rules`; did you mean `rules`?");
         refused(r#"{"rules": [{"headers": {}}]}"#, "rules[0]: missing field `name`");

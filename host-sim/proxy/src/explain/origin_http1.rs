@@ -9,7 +9,7 @@ use hyper::{HeaderMap, Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::origin::{Answer, Origins, Seen};
-use crate::http1::{BodyDecoder, BodyKind, Decoded, HeadReader, encode_response};
+use crate::http1::{BodyDecoder, BodyKind, BodyRules, Decoded, HeadReader, encode_response};
 
 /// The connection is over.
 pub(super) struct Over;
@@ -41,12 +41,14 @@ pub(super) async fn serve(
             Err(_) => return Err(Over),
         };
         let mut request = parse(&head);
-        let mut decoder = BodyDecoder::new(framing(request.headers()));
+        let mut decoder = BodyDecoder::new(framing(request.headers()), BodyRules::default());
         let mut body = BytesMut::new();
         loop {
             match decoder.decode(&mut input) {
                 Ok(Decoded::Data(data)) => body.extend_from_slice(&data),
                 Ok(Decoded::NeedMore) => fill(&mut io, &mut input).await?,
+                // Nobody has asked for them: they are read and dropped.
+                Ok(Decoded::Trailers(_)) => {}
                 Ok(Decoded::End) => break,
                 Err(_) => return Err(Over),
             }
@@ -99,7 +101,7 @@ fn framing(headers: &HeaderMap) -> BodyKind {
     length.map_or(BodyKind::None, BodyKind::Length)
 }
 
-fn written(response: &Response<Bytes>, to_head: bool) -> BytesMut {
+fn written(response: &Response<Bytes>, to_head: bool) -> Vec<u8> {
     let status = response.status();
     let own = response.headers().iter().filter(|(name, _)| *name != "content-length");
     let mut list = vec![(Bytes::from_static(b":status"), Bytes::from(status.as_str().to_owned()))];
@@ -108,7 +110,7 @@ fn written(response: &Response<Bytes>, to_head: bool) -> BytesMut {
     if !bodiless {
         list.push((Bytes::from_static(b"content-length"), Bytes::from(response.body().len().to_string())));
     }
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     encode_response(&list, bodiless || response.body().is_empty(), to_head, &mut out);
     if !bodiless && !to_head {
         out.extend_from_slice(response.body());
@@ -134,7 +136,7 @@ mod tests {
         let answer = |status: u16| {
             let mut response = Response::new(Bytes::from_static(b"abc"));
             *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap();
-            String::from_utf8(written(&response, false).to_vec()).unwrap()
+            String::from_utf8(written(&response, false)).unwrap()
         };
         assert!(answer(200).ends_with("content-length: 3\r\n\r\nabc"), "{}", answer(200));
         assert!(answer(204).ends_with("\r\n\r\n") && !answer(204).contains("content-length"), "{}", answer(204));

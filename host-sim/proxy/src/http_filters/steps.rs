@@ -215,6 +215,8 @@ impl Chain {
         while let Passed::Held(Hold::HeadersOnly) = passed {
             // The head waits for what the module makes of the body.
             let next = poll_fn(|cx| stream.body.borrow_mut().poll_next(cx)).await;
+            // The end is a call of its own, also where the length was known before.
+            let last = !matches!(next, Some(Ok(Piece::Data(_))));
             let outcome = match next {
                 Some(Ok(Piece::Data(data))) => plugin.enter(|vm| vm.on_request_body(id, data, false)),
                 Some(Ok(Piece::Trailers(list))) => plugin.enter(|vm| vm.on_request_trailers(id, list)),
@@ -222,9 +224,7 @@ impl Chain {
                 None => plugin.enter(|vm| vm.on_request_body(id, Bytes::new(), true)),
             };
             passed = match self.judge(stream, place, plugin, id, Direction::Request, outcome).await? {
-                Passed::Held(_) if stream.request_is_over() => {
-                    Passed::On(self.wait(stream, place, plugin, id, Direction::Request).await?)
-                }
+                Passed::Held(_) if last => Passed::On(self.wait(stream, place, plugin, id, Direction::Request).await?),
                 Passed::Held(_) => Passed::Held(Hold::HeadersOnly),
                 on => on,
             };

@@ -248,7 +248,7 @@ pub(crate) fn plugin(module: &Path, vm_id: &str) -> Value {
     })
 }
 
-/// An origin that reads a whole request and answers with a chunked body and trailers; `/never` is never answered.
+/// An origin that reads a whole request and answers with a chunked body and trailers; `/plain` without either, `/never` not at all.
 pub(crate) fn origin() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -261,8 +261,9 @@ pub(crate) fn origin() -> SocketAddr {
                     unanswered.push(stream);
                     continue;
                 }
-                let answer = "HTTP/1.1 200 OK\r\nx-orig: response\r\ntrailer: x-orig\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n11\r\nhello from origin\r\n0\r\nx-orig: trailer\r\n\r\n";
-                let _ = (&stream).write_all(answer.as_bytes());
+                let plain = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 17\r\n\r\nhello from origin";
+                let chunked = "HTTP/1.1 200 OK\r\nx-orig: response\r\ntrailer: x-orig\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n11\r\nhello from origin\r\n0\r\nx-orig: trailer\r\n\r\n";
+                let _ = (&stream).write_all(if path == "/plain" { plain } else { chunked }.as_bytes());
             }
         }
     });

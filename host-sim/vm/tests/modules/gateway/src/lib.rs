@@ -4,6 +4,7 @@
 //! * `stream CLUSTER METHOD STEP…`: a gRPC stream. `send:TEXT`, `last:TEXT` (closes our side), `close` at once; `then-send:TEXT`, `then-last:TEXT`,
 //!   `then-close`, `then-cancel` one each time a message has come
 //! * `forget CLUSTER`: an http call that is never answered, and the request goes on
+//! * `hold-for-body`: the head waits for the end of the body, and the answer says in `x-held` how long that was
 //! * `count`: how often this VM was asked that; `trap`, `trap-in-response`, `trap-in-log`
 #![allow(missing_docs, clippy::panic, reason = "a module for tests")]
 
@@ -43,6 +44,8 @@ struct Stream {
     /// Steps for when a message has come, the next one last.
     then: Vec<String>,
     trap: &'static str,
+    /// Bytes of the body the head waits for.
+    held: Option<usize>,
 }
 
 /// What differs from run to run is left out.
@@ -190,6 +193,10 @@ impl HttpContext for Stream {
                 self.answer();
                 Action::Pause
             }
+            ["hold-for-body"] => {
+                self.held = Some(0);
+                Action::Pause
+            }
             ["trap"] => panic!("as asked"),
             ["trap-in-response"] | ["trap-in-log"] => {
                 self.trap = if words == ["trap-in-log"] { "log" } else { "response" };
@@ -199,7 +206,24 @@ impl HttpContext for Stream {
         }
     }
 
+    fn on_http_request_body(&mut self, size: usize, end: bool) -> Action {
+        match &mut self.held {
+            Some(held) if !end => {
+                *held = size;
+                Action::Pause
+            }
+            Some(held) => {
+                *held = size;
+                Action::Continue
+            }
+            None => Action::Continue,
+        }
+    }
+
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
+        if let Some(held) = self.held {
+            self.add_http_response_header("x-held", &held.to_string());
+        }
         if self.trap == "response" {
             panic!("as asked, in the response");
         }
