@@ -105,9 +105,9 @@ fn port(dice: &mut Dice, ports: &[(u16, bool)], send: &mut Send, host: &str) {
     send.port = *port;
     if *tls {
         let name = host.split(':').next().unwrap_or_default().to_lowercase();
-        let is_name =
-            !name.is_empty() && name.split('.').all(|l| !l.is_empty()) && name.parse::<std::net::IpAddr>().is_err();
-        let sni = (is_name && !name.contains('[') && dice.chance(90)).then_some(name);
+        let label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric());
+        let is_name = name.split('.').all(label) && name.parse::<std::net::IpAddr>().is_err();
+        let sni = (is_name && dice.chance(90)).then_some(name);
         let client = dice.maybe(40, |dice| dice.pick(&["client", "client", "stranger"]).to_owned());
         send.tls = Some(Tls { sni, client });
     }

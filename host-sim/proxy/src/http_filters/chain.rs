@@ -13,7 +13,7 @@ use super::{FilterConfig, Plugin};
 use crate::connection::{Facts, Stream};
 use crate::headers::HeaderList;
 use crate::local_reply::LocalReply;
-use crate::rate_limit::{Bucket, LocalRateLimit};
+use crate::rate_limit::{Bucket, GlobalRateLimit, LocalRateLimit};
 use crate::stats::{CorsStats, FaultStats, LocalRateLimitStats};
 
 /// A filter as one worker runs it.
@@ -28,6 +28,7 @@ pub(crate) enum Kind {
     Fault(Arc<crate::fault::Fault>, Arc<FaultStats>),
     Cors(Arc<CorsStats>),
     LocalRateLimit(Option<Arc<LocalRateLimit>>, Arc<LocalRateLimitStats>),
+    RateLimit(Arc<GlobalRateLimit>),
     HeaderMutation(crate::header_ops::HeaderMutations, bool),
 }
 
@@ -39,6 +40,7 @@ impl Kind {
             Kind::Fault(..) => "fault",
             Kind::Cors(_) => "cors",
             Kind::LocalRateLimit(..) => "local_ratelimit",
+            Kind::RateLimit(_) => "ratelimit",
             Kind::HeaderMutation(..) => "header_mutation",
         }
     }
@@ -58,6 +60,8 @@ pub(super) enum Pass {
     Cors(HeaderList),
     /// Whose bucket the answer tells about.
     Limited(Arc<LocalRateLimit>, Arc<Bucket>),
+    /// Headers a rate limit service has for the answer.
+    Told(HeaderList),
     /// Bytes a second for the answer's body.
     Slowed(u64),
 }
@@ -185,6 +189,7 @@ impl Filter {
             FilterKind::LocalRateLimit { stat_prefix, limit } => {
                 Kind::LocalRateLimit(limit.clone(), registry.local_rate_limit(stat_prefix, worker))
             }
+            FilterKind::RateLimit(limit) => Kind::RateLimit(Arc::clone(limit)),
             FilterKind::HeaderMutation { mutations, most_specific_wins } => {
                 Kind::HeaderMutation(mutations.clone(), *most_specific_wins)
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::fault::Fault;
 use crate::header_ops::HeaderMutations;
-use crate::rate_limit::LocalRateLimit;
+use crate::rate_limit::{GlobalRateLimit, LocalRateLimit};
 use crate::route::RouterOptions;
 use crate::route::error::{Errors, Path};
 
@@ -27,6 +27,8 @@ pub(crate) enum FilterKind {
         stat_prefix: String,
         limit: Option<Arc<LocalRateLimit>>,
     },
+    /// Asks a service.
+    RateLimit(Arc<GlobalRateLimit>),
     HeaderMutation {
         mutations: HeaderMutations,
         most_specific_wins: bool,
@@ -79,9 +81,9 @@ pub(crate) fn compile(
                 FilterKind::HeaderMutation { mutations: mutations.unwrap_or_default(), most_specific_wins }
             }
             Some(xds::HttpFilterConfig::GrpcStats(_)) => continue,
-            Some(xds::HttpFilterConfig::RateLimit(_)) => {
-                errors.refuse(&path, format_args!("{}: a rate limit service is not supported", filter.name));
-                continue;
+            Some(xds::HttpFilterConfig::RateLimit(limit)) => {
+                let Some(limit) = GlobalRateLimit::compile(limit, &path, &mut errors) else { continue };
+                FilterKind::RateLimit(Arc::new(limit))
             }
             Some(xds::HttpFilterConfig::Other(_)) | None if COUNTING.iter().any(|name| filter.name.contains(name)) => {
                 continue;

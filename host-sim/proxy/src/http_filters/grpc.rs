@@ -114,6 +114,31 @@ pub(super) async fn call(plugin: Weak<Plugin>, call: CallId, request: GrpcReques
     }
 }
 
+/// Makes a unary call; `None` for any end but a message with status OK, and for none in time.
+pub(super) async fn unary(
+    surroundings: &Rc<Surroundings>,
+    request: &GrpcRequest,
+    message: Bytes,
+    timeout: Option<Duration>,
+) -> Option<Bytes> {
+    let (outbox, inbox) = channel();
+    outbox.send(message, true);
+    let (mut answer, mut closed) = (None, None);
+    let conversation = converse(surroundings, request, timeout, inbox, |heard| {
+        match heard {
+            Heard::Message(message) => answer = Some(message),
+            Heard::Close(status, _) => closed = Some(status),
+            Heard::Initial(_) | Heard::Trailing(_) => {}
+        }
+        true
+    });
+    match timeout {
+        Some(timeout) => tokio::time::timeout(timeout, conversation).await.ok()?,
+        None => conversation.await,
+    }
+    answer.filter(|_| closed == Some(OK))
+}
+
 /// Runs a stream, and tells the plugin what comes.
 pub(super) async fn stream(plugin: Weak<Plugin>, call: CallId, request: GrpcRequest, inbox: Inbox) {
     let Some(surroundings) = plugin.upgrade().map(|plugin| Rc::clone(plugin.surroundings())) else { return };
@@ -336,7 +361,12 @@ fn head(request: &GrpcRequest, timeout: Option<Duration>) -> HeaderList {
         head.push((Bytes::from_static(b"grpc-timeout"), value));
     }
     head.push((Bytes::from_static(b"content-type"), Bytes::from_static(b"application/grpc")));
-    head.extend(request.metadata.iter().cloned());
+    for (name, value) in &request.metadata {
+        match name.first() {
+            Some(b':') => headers::replace(&mut head, name.clone(), value.clone()),
+            _ => head.push((name.clone(), value.clone())),
+        }
+    }
     callout::mark_internal(&mut head, timeout);
     head
 }

@@ -6,6 +6,7 @@ mod config;
 mod grpc;
 mod mailbox;
 mod mirror;
+mod ratelimit;
 pub(crate) mod router;
 mod steps;
 mod upload;

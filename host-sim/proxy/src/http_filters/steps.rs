@@ -73,6 +73,7 @@ impl Chain {
                 }
             }
             Kind::LocalRateLimit(own, stats) => self.rate_limit(stream, place, own.as_ref(), stats)?,
+            Kind::RateLimit(limit) => self.ask_service(stream, place, &filter.name, limit).await?,
             Kind::HeaderMutation(own, most_specific_wins) => {
                 let levels = mutation_levels(stream, &filter.name, *most_specific_wins);
                 let (mut request, info) = (stream.request.borrow_mut(), stream.facts.info.borrow());
@@ -400,6 +401,7 @@ impl Chain {
             }
             match self.passes.borrow().get(place) {
                 Some(Pass::Cors(marks)) => cors::mark(&mut head, marks.clone()),
+                Some(Pass::Told(more)) => head.extend(more.iter().cloned()),
                 Some(Pass::Limited(limit, bucket)) => limit.response(&mut head, bucket, stream.worker.clock().now()),
                 _ => {}
             }

@@ -6,6 +6,8 @@
 
 mod bucket;
 mod descriptor;
+mod global;
+pub mod service;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,6 +16,7 @@ use bytes::Bytes;
 
 pub use bucket::{Bucket, Shape};
 pub use descriptor::{Descriptor, RateLimits, Subject};
+pub use global::{Actions, GlobalRateLimit, PerRoute, Question, Verdict as GlobalVerdict};
 
 use crate::edge::ConnectionInfo;
 use crate::header_ops::{HeaderOps, StreamInfo};

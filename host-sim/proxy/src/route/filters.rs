@@ -7,7 +7,7 @@ use super::error::{Errors, Path};
 use crate::cors::CorsPolicy;
 use crate::fault::Fault;
 use crate::header_ops::HeaderMutations;
-use crate::rate_limit::LocalRateLimit;
+use crate::rate_limit::{self, LocalRateLimit};
 
 /// One level's configuration for one filter.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ pub enum PerFilter {
     /// A limit of this gateway's own; it holds the buckets.
     LocalRateLimit(Arc<LocalRateLimit>),
     /// A limit asked of a service.
-    RateLimit(Arc<xds::RateLimitPerRoute>),
+    RateLimit(Arc<rate_limit::PerRoute>),
     /// Header mutations.
     HeaderMutation(Arc<HeaderMutations>),
     /// The filter is switched off here.
@@ -50,7 +50,7 @@ fn one(config: &xds::PerFilterConfig, at: &Path<'_>, errors: &mut Errors) -> Opt
         Config::LocalRateLimit(limit) => {
             PerFilter::LocalRateLimit(Arc::new(LocalRateLimit::compile(limit, true, at, errors)?))
         }
-        Config::RateLimit(limit) => PerFilter::RateLimit(Arc::new(limit.as_ref().clone())),
+        Config::RateLimit(limit) => PerFilter::RateLimit(Arc::new(rate_limit::PerRoute::compile(limit, at, errors))),
         Config::HeaderMutation(mutation) => {
             let mutations = mutation.mutations.as_ref();
             let compiled = mutations.map(|mutations| HeaderMutations::compile(mutations));
