@@ -57,6 +57,7 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
     {
         let mut info = stream.facts.info.borrow_mut();
         info.upstream.cluster = Some(Arc::clone(&cluster.config.name));
+        info.upstream.cluster_stat_name.clone_from(&cluster.config.stat_name);
         info.upstream.cluster_metadata = None;
         info.upstream.attempts = 1; // the route's header operations see the first try as begun
     }
@@ -405,6 +406,9 @@ impl<'s> Routed<'s> {
         }
         let mut info = stream.facts.info.borrow_mut();
         info.details = "via_upstream".into();
+        // The route's operations know an origin's status, but not yet that of an answer of our own.
+        info.response_code =
+            headers::get(list, ":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
         let attempts = info.upstream.attempts;
         drop(info);
         for cookie in &self.hashed.set_cookies {

@@ -13,6 +13,8 @@ use crate::upstream::{Http2Settings, Protocols};
 /// A cluster, shared by the workers and by configurations that have it unchanged.
 pub(crate) struct ClusterConfig {
     pub(crate) name: Arc<str>,
+    /// What statistics and `%UPSTREAM_CLUSTER%` call it, where that is not its name.
+    pub(crate) stat_name: Option<Arc<str>>,
     /// As it was configured.
     pub(crate) source: Arc<xds::Cluster>,
     pub(crate) plan: ClusterPlan,
@@ -115,6 +117,7 @@ impl ClusterConfig {
         membership.membership_healthy.set(u64::try_from(healthy).unwrap_or_default());
         Ok(ClusterConfig {
             name: cluster.name.as_str().into(),
+            stat_name: Some(cluster.alt_stat_name.as_str()).filter(|name| !name.is_empty()).map(Into::into),
             source: Arc::new(cluster.clone()),
             protocol,
             connect_timeout: cluster.connect_timeout.map_or(CONNECT, |timeout| timeout.0),
