@@ -20,6 +20,8 @@ use crate::{envoy, host_sim, record};
 const SETTLE: Duration = Duration::from_millis(60);
 /// No world asks for anything that takes as long.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// No world asks for a pause as long: an answer that took longer waited for something else.
+const NOTABLE_MS: u64 = 600;
 /// How often a request that differed is sent again to each gateway.
 const AGAIN: usize = 24;
 
@@ -133,8 +135,8 @@ impl Judge {
             .into_iter()
             .map(|(key, outcome, ms)| {
                 let upstreams = self.origins.take(&key).into_iter().map(record::seen).collect();
-                // When Envoy lets go of a connection that it has given up is nobody's business.
-                let ms = (ms >= 90 && outcome != Outcome::Closed).then_some(ms);
+                // When Envoy lets go of a connection that it has given up is nobody's business, and a busy machine is slow.
+                let ms = (ms >= NOTABLE_MS && outcome != Outcome::Closed).then_some(ms);
                 Answer { outcome, upstreams, ms }
             })
             .collect())
@@ -156,10 +158,14 @@ fn uncommon(common: &[Answer], there: &[Answer], swapped: bool) -> Option<String
         let times = common.iter().filter(|other| same(other, answer) || same(answer, other)).count();
         let known = there.iter().any(|other| same(answer, other));
         if !known && times * 4 >= common.len() {
-            let words = |other| {
+            let words = |other: &Answer| {
                 if swapped { compare::difference(other, answer) } else { compare::difference(answer, other) }
             };
-            return there.iter().filter_map(words).min_by_key(String::len); // the nearest
+            let origins = |answer: &Answer| answer.upstreams.iter().map(|seen| seen.origin.clone()).collect::<Vec<_>>();
+            // The nearest: where an origin was drawn, the draw is not the difference.
+            let from =
+                |other: &&Answer| (origins(other) != origins(answer), words(other).map_or(0, |words| words.len()));
+            return there.iter().min_by_key(from).and_then(words);
         }
     }
     None

@@ -141,12 +141,18 @@ enum Next {
 }
 
 impl Connection {
+    /// Whether `https://` in a request line is believed: on TLS, or where somebody in front is trusted to have ended it.
+    fn takes_https(&self, manager: &Manager) -> bool {
+        let edge = &manager.config.edge;
+        self.info.tls.is_some() || edge.xff_num_trusted_hops > 0 || !edge.use_remote_address
+    }
+
     async fn serve(mut self) {
         let mut reader = HeadReader::default();
         loop {
             let Some(head) = self.next_head(&mut reader).await else { return };
             let manager = self.manager();
-            let head = head.and_then(|head| parse_request(&head, manager.config.limits, self.info.tls.is_some()));
+            let head = head.and_then(|head| parse_request(&head, manager.config.limits, self.takes_https(&manager)));
             let next = match head {
                 Ok(head) => self.exchange(manager, head).await,
                 Err(refusal) => self.refuse(&manager, refusal).await,

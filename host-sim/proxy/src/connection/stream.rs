@@ -295,7 +295,10 @@ impl Stream {
                     self.timers.routed(forward.idle_timeout, forward.max_stream_duration, elapsed);
                 }
             }
-            info.upstream.cluster = decision.destination().map(|destination| Arc::clone(&destination.cluster));
+            // A cluster that is not there has no name in Envoy's eyes.
+            let cluster = decision.destination().and_then(|destination| self.state.clusters.get(&destination.cluster));
+            info.upstream.cluster = cluster.map(|cluster| Arc::clone(&cluster.config.name));
+            info.upstream.cluster_stat_name = cluster.and_then(|cluster| cluster.config.stat_name.clone());
             Rc::new(decision)
         });
         Rc::clone(decision)

@@ -56,8 +56,6 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
     };
     {
         let mut info = stream.facts.info.borrow_mut();
-        info.upstream.cluster = Some(Arc::clone(&cluster.config.name));
-        info.upstream.cluster_stat_name.clone_from(&cluster.config.stat_name);
         info.upstream.cluster_metadata = None;
         info.upstream.attempts = 1; // the route's header operations see the first try as begun
     }

@@ -113,7 +113,7 @@ fn rewrite(dice: &mut Dice) -> Value {
                 ("^/api/(v[0-9]+)/(.*)$", r"/\2/\1"),
                 ("a", "bb"),
                 ("(a)|(b)", r"[\1\2]"),
-                ("", "x"),
+                ("x|^", "x"),
                 ("/+", "/"),
                 (r"^(.*)$", r"\1?added=1"),
                 (r"\.", "-"),
@@ -132,8 +132,7 @@ fn retries(dice: &mut Dice) -> Value {
     if dice.chance(8) {
         return json!({"attempts": 0});
     }
-    let conditions =
-        dice.maybe(70, |dice| dice.some(words::RETRY_ON, 1, 3).join(if dice.chance(80) { "," } else { ", " }));
+    let conditions = dice.maybe(70, |dice| dice.some(words::RETRY_ON, 1, 3).join(","));
     let backoff = if dice.chance(90) { "1ms" } else { "20ms" };
     Message::default()
         .with("attempts", *dice.any(&[1, 1, 2, 3]).unwrap_or(&1))
@@ -199,6 +198,14 @@ fn operations(dice: &mut Dice, names: &[&'static str]) -> Value {
         }
         map.into()
     };
+    let authority = |dice: &mut Dice| {
+        let mut map = Map::new();
+        map.insert(dice.pick(&["Host", "host", ":authority"]).to_owned(), "set.example".into());
+        Value::from(map)
+    };
+    if names == words::WRITTEN_HEADERS && dice.chance(5) {
+        return Message::default().with("set", authority(dice)).into();
+    }
     Message::default()
         .perhaps("set", dice.maybe(50, values))
         .perhaps("add", dice.maybe(50, values))

@@ -16,7 +16,7 @@ pub(super) fn entry(dice: &mut Dice, delegated: bool) -> Value {
         .perhaps("ignoreUriCase", fold.then_some(true))
         .perhaps("name", dice.maybe(20, |dice| dice.pick(&["m1", "m2", "one.two"])))
         .perhaps("headers", dice.maybe(25, headers))
-        .perhaps("withoutHeaders", dice.maybe(12, headers))
+        .perhaps("withoutHeaders", dice.maybe(12, absent_headers))
         .perhaps("queryParams", dice.maybe(12, parameters))
         .perhaps("method", dice.maybe(10, method));
     if !delegated {
@@ -24,6 +24,8 @@ pub(super) fn entry(dice: &mut Dice, delegated: bool) -> Value {
             .perhaps("scheme", dice.maybe(4, |dice| text(dice, &["http", "https", "HTTP"], &["htt"])))
             .perhaps("authority", dice.maybe(6, |dice| text(dice, words::ASKED_HOSTS, &["shop", "a.", "SHOP"])))
             .perhaps("port", dice.maybe(4, |dice| if dice.chance(60) { 80 } else { 443 }))
+            .perhaps("statPrefix", dice.maybe(2, |_| "some"))
+            .perhaps("sourceLabels", dice.maybe(2, |dice| json!({"istio": dice.pick(&["ingressgateway", "other"])})))
             .perhaps("gateways", dice.maybe(3, |_| json!(["istio-system/gw"])));
     }
     if entry.is_empty() { json!({"uri": {"prefix": "/"}}) } else { entry.into() }
@@ -84,6 +86,11 @@ fn headers(dice: &mut Dice) -> Value {
         headers.insert(dice.pick(names).to_owned(), value(dice));
     }
     headers.into()
+}
+
+/// Here Istio takes `regex: "*"` for "is present".
+fn absent_headers(dice: &mut Dice) -> Value {
+    if dice.chance(10) { json!({"x-env": {"regex": "*"}}) } else { headers(dice) }
 }
 
 fn parameters(dice: &mut Dice) -> Value {
