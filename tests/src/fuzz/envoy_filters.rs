@@ -173,7 +173,6 @@ fn connection_manager(dice: &mut Dice) -> Vec<Value> {
         json!({"http_protocol_options": {"accept_http_10": true}}),
         json!({"http_protocol_options": {"accept_http_10": true, "default_host_for_http_10": "shop.example"}}),
         json!({"http_protocol_options": {"header_key_format": {"proper_case_words": {}}}}),
-        json!({"append_x_forwarded_port": true}),
         json!({"normalize_path": false}),
     ];
     let mut config = dice.any(&choices).cloned().unwrap_or_default();

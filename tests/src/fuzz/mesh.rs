@@ -50,7 +50,6 @@ fn proxy(dice: &mut Dice) -> Value {
             .perhaps("envoyDebugHeaders", dice.maybe(30, switch))
             .perhaps("preserveHttp1HeaderCase", dice.maybe(15, |_| json!({"enabled": true})))
             .perhaps("xForwardedHost", dice.maybe(20, |_| json!({"enabled": true})))
-            .perhaps("xForwardedPort", dice.maybe(20, |_| json!({"enabled": true})))
     });
     Message::default().perhaps("gatewayTopology", topology).perhaps("proxyHeaders", headers).into()
 }

@@ -32,7 +32,6 @@ pub(super) const ASKED_HOSTS: &[&str] = &[
     "10.0.0.1",
     "[::1]:80",
     "single",
-    "",
 ];
 
 /// Pieces of paths.

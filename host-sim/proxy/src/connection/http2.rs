@@ -46,21 +46,23 @@ pub(crate) fn request_list(parts: &http::request::Parts) -> HeaderList {
     } else if let Some(host) = host {
         push(":authority", host.as_bytes());
     }
-    let mut cookie: Option<Vec<u8>> = None;
+    let mut cookie: Vec<u8> = Vec::new();
     for (name, value) in &parts.headers {
         match name.as_str() {
             "host" => {}
-            "cookie" => match &mut cookie {
-                Some(crumbs) => {
-                    crumbs.extend_from_slice(b"; ");
-                    crumbs.extend_from_slice(value.as_bytes());
+            "cookie" => {
+                if !cookie.is_empty() {
+                    cookie.extend_from_slice(b"; ");
                 }
-                None => cookie = Some(value.as_bytes().to_vec()),
-            },
+                cookie.extend_from_slice(value.as_bytes());
+            }
             _ => list.push((name_bytes(name), Bytes::copy_from_slice(value.as_bytes()))),
         }
     }
-    list.extend(cookie.map(|crumbs| (Bytes::from_static(b"cookie"), Bytes::from(crumbs))));
+    // One without a crumb in it is none.
+    if !cookie.is_empty() {
+        list.push((Bytes::from_static(b"cookie"), Bytes::from(cookie)));
+    }
     headers::join_slots(&mut list, Side::Request);
     list
 }

@@ -81,10 +81,10 @@ fn ignore_h2c(headers: &mut HeaderList) {
     }
 }
 
-/// `TE` stays only as `trailers`.
+/// `TE` stays only as `trailers`, or empty.
 pub fn sanitize_te(headers: &mut HeaderList) {
     let Some(te) = headers::get(headers, "te") else { return };
-    if te == "trailers" {
+    if te == "trailers" || te.is_empty() {
         return;
     }
     if tokens(te).any(|token| token == b"trailers") {

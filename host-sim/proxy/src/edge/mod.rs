@@ -9,6 +9,7 @@ mod config;
 mod connection;
 pub mod hop;
 mod path;
+mod referer;
 mod request;
 mod request_id;
 mod response;

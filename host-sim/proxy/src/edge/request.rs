@@ -198,6 +198,7 @@ fn hop_by_hop(headers: &mut HeaderList) {
     headers.retain(|(name, _)| {
         !matches!(name.as_ref(), b"x-envoy-internal" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding")
     });
+    super::referer::sanitize(headers);
 }
 
 fn forwarded_for(headers: &mut HeaderList, connection: &ConnectionInfo, config: &EdgeConfig) -> Admitted {

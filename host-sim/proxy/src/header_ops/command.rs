@@ -507,8 +507,23 @@ fn grpc_status(facts: &Facts<'_>) -> Option<i64> {
         return None;
     }
     let in_list = |list: Option<&[(Bytes, Bytes)]>| headers::get(list?, "grpc-status").cloned();
-    let value = in_list(facts.trailers).or_else(|| in_list(facts.response))?;
-    std::str::from_utf8(&value).ok()?.parse().ok()
+    match in_list(facts.trailers).or_else(|| in_list(facts.response)) {
+        Some(value) => std::str::from_utf8(&value).ok()?.parse().ok(),
+        // Where nobody said a status, the answer's own stands for one.
+        None => facts.stream.response_code.map(of_http_status),
+    }
+}
+
+/// gRPC's mapping of HTTP statuses.
+fn of_http_status(status: u16) -> i64 {
+    match status {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502..=504 => 14,
+        _ => 2,
+    }
 }
 
 /// Names and values, without the signs between them.

@@ -409,7 +409,8 @@ impl<'s> Routed<'s> {
             headers::get(list, ":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
         let attempts = info.upstream.attempts;
         drop(info);
-        for cookie in &self.hashed.set_cookies {
+        // Envoy hashes anew for each try, and mints the same cookie again.
+        for cookie in (0..attempts).flat_map(|_| &self.hashed.set_cookies) {
             list.push((Bytes::from_static(b"set-cookie"), cookie.clone()));
         }
         let (request, info) = (stream.request.borrow(), stream.facts.info.borrow());
