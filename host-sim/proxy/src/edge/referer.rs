@@ -8,14 +8,17 @@ use crate::headers::{self, HeaderList};
 
 /// Takes a referer away that is no URL, or not the only one.
 pub(super) fn sanitize(headers: &mut HeaderList) {
-    let mut all = headers::all(headers, b"referer");
-    let goes = match (all.next(), all.next()) {
-        (None, _) => return,
-        (Some(only), None) => !is_url(only),
-        (Some(_), Some(_)) => true,
-    };
-    if goes {
+    if !passes(headers) {
         headers::remove(headers, b"referer");
+    }
+}
+
+fn passes(headers: &[(Bytes, Bytes)]) -> bool {
+    let mut all = headers::all(headers, b"referer");
+    match (all.next(), all.next()) {
+        (None, _) => true,
+        (Some(only), None) => is_url(only),
+        (Some(_), Some(_)) => false,
     }
 }
 
