@@ -170,8 +170,6 @@ fn connection_manager(dice: &mut Dice) -> Vec<Value> {
         json!({"common_http_protocol_options": {"headers_with_underscores_action": "REJECT_REQUEST"}}),
         json!({"common_http_protocol_options": {"headers_with_underscores_action": "DROP_HEADER"}}),
         json!({"common_http_protocol_options": {"max_headers_count": 12}}),
-        json!({"http_protocol_options": {"accept_http_10": true}}),
-        json!({"http_protocol_options": {"accept_http_10": true, "default_host_for_http_10": "shop.example"}}),
         json!({"http_protocol_options": {"header_key_format": {"proper_case_words": {}}}}),
         json!({"normalize_path": false}),
     ];

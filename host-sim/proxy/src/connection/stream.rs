@@ -392,6 +392,8 @@ impl Stream {
             recorder.replied(&reply);
         }
         let is_the_routes_own = reply.details == "direct_response";
+        // The CORS filter writes its answer itself: no local reply in Envoy's eyes.
+        let is_preflight = reply.details == "cors_response";
         {
             let mut info = self.facts.info.borrow_mut();
             reply.flags.iter().for_each(|flag| info.flags.insert(flag));
@@ -404,7 +406,7 @@ impl Stream {
         if let Some(decision) = decision
             && let Some(route) = decision.route()
             // A filter's answer is changed by the route only where the route forwards; a redirect's and a direct response's changes are for its own.
-            && (is_the_routes_own || route.forward().is_some())
+            && (is_the_routes_own || route.forward().is_some() && !is_preflight)
         {
             let (request, info) = (self.request.borrow(), self.facts.info.borrow());
             let before = self.worker.recorder().map(|_| reply.headers.clone());

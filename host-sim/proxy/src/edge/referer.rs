@@ -1,6 +1,6 @@
-//! `referer` is passed on when there is one and it is an absolute URL; anything else goes.
+//! `referer` is passed on when it is the only one and a URL or a relative reference, without a fragment and without a user; anything else goes.
 //!
-//! Source: `ConnectionManagerUtility::mutateRequestHeaders` and `Utility::Url::initialize`, which leans on node's `http_parser_parse_url`.
+//! Source: `ConnectionManagerUtility::mutateRequestHeaders` and `Utility::isValidRefererValue`; which bytes are taken was asked of Envoy.
 
 use bytes::Bytes;
 
@@ -17,48 +17,47 @@ fn passes(headers: &[(Bytes, Bytes)]) -> bool {
     let mut all = headers::all(headers, b"referer");
     match (all.next(), all.next()) {
         (None, _) => true,
-        (Some(only), None) => is_url(only),
+        (Some(only), None) => is_url(only) || is_relative(only),
         (Some(_), Some(_)) => false,
     }
 }
 
-fn is_url(text: &Bytes) -> bool {
-    let scheme = text.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+/// `scheme://host:port/path?query`
+fn is_url(text: &[u8]) -> bool {
+    let is_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+    let scheme = text.iter().take_while(|byte| is_scheme(byte)).count();
     let Some(rest) = text.get(scheme..).and_then(|rest| rest.strip_prefix(b"://")) else { return false };
-    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+    let end = rest.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(rest.len());
     let Some((server, after)) = rest.split_at_checked(end) else { return false };
-    scheme > 0 && is_server(server) && after.iter().all(|byte| *byte > b' ' && *byte != 0x7f)
+    let after = after.strip_suffix(b"#").unwrap_or(after);
+    text.first().is_some_and(u8::is_ascii_alphabetic)
+        && is_server(server.strip_prefix(b"@").unwrap_or(server))
+        && after.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#')
 }
 
-/// `user@host:port`
+/// Of the bytes a URI may have behind its host; a colon only behind a slash, or it would end a scheme.
+fn is_relative(text: &[u8]) -> bool {
+    let taken = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:@/?".contains(byte);
+    let first = text.split(|byte| *byte == b'/').next().unwrap_or_default();
+    text.iter().all(taken) && !first.contains(&b':')
+}
+
+/// `host:port`
 fn is_server(server: &[u8]) -> bool {
-    let at = server.iter().position(|byte| *byte == b'@');
-    let (user, host) = match at.and_then(|at| server.split_at_checked(at)) {
-        Some((user, host)) => (user, host.get(1..).unwrap_or_default()),
-        None => (&[][..], server),
-    };
-    let is_user = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()%;:&=+$,".contains(byte);
-    if !user.iter().all(is_user) {
-        return false;
-    }
-    let (name, port) = match host.strip_prefix(b"[") {
-        Some(rest) => match rest.iter().position(|byte| *byte == b']').and_then(|at| rest.split_at_checked(at)) {
-            Some((address, rest)) if address.iter().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(byte)) => {
-                (address, rest.get(1..).unwrap_or_default())
-            }
-            _ => return false,
-        },
+    let (name, port) = match server.strip_prefix(b"[") {
+        Some(rest) => {
+            let end = rest.iter().position(|byte| *byte == b']').and_then(|at| rest.split_at_checked(at));
+            let Some((address, rest)) = end else { return false };
+            let address = std::str::from_utf8(address).unwrap_or_default();
+            return address.parse::<std::net::Ipv6Addr>().is_ok() && is_port(rest.get(1..).unwrap_or_default());
+        }
         None => {
-            let end = host.iter().position(|byte| *byte == b':').unwrap_or(host.len());
-            match host.split_at_checked(end) {
-                Some((name, port)) if name.iter().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(b)) => {
-                    (name, port)
-                }
-                _ => return false,
-            }
+            let end = server.iter().position(|byte| *byte == b':').unwrap_or(server.len());
+            server.split_at_checked(end).unwrap_or_default()
         }
     };
-    !name.is_empty() && is_port(port)
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b".-".contains(byte);
+    !name.is_empty() && name.iter().all(is_name) && is_port(port)
 }
 
 /// Nothing, or a colon and a number that a port can be.
@@ -84,37 +83,56 @@ mod tests {
     }
 
     #[test]
-    fn an_absolute_url_stays() {
-        for url in [
+    fn urls_and_relative_references_stay() {
+        let urls = [
             "http://a",
-            "https://a.example:80/x?y#z",
-            "x://u:p@a/",
+            "https://a.example:80/x?y",
+            "h1://a",
+            "h+x://a",
             "http://[::1]:8080/",
             "http://a?q",
-            "h://a_b/\u{e9}",
-        ] {
-            assert_eq!(left(&[url]), 1, "{url}");
+            "http://a/\"|<{}\\",
+            "http://a/?q#",
+            "http://@a",
+            "http://a..b",
+            "HTTP://A",
+            "http://a:080/",
+        ];
+        let relative = ["", "1", "test", "/a", "//a", "a,b", "*", "?x", "a/b:c", "http//a", "~", "a%zz", "@a", "a;b"];
+        for text in urls.iter().chain(&relative) {
+            assert_eq!(left(&[text]), 1, "{text}");
         }
     }
 
     #[test]
     fn anything_else_goes() {
-        for text in [
-            "",
-            "1",
-            "test",
-            "/a",
+        let gone = [
             "a b",
             "http:",
             "http://",
             "http:///a",
             "http://a:x/",
-            "http://a:99999",
+            "http://a:65536",
+            "http://a:",
             "http://a/ b",
-            "h1://a",
             "http://a#z",
+            "http://u@a",
             "http://u@v@a",
-        ] {
+            "http://a_b/",
+            "http://[a]/",
+            "1h://a",
+            "h_x://a",
+            "a:b",
+            ":80",
+            "[::1]",
+            "\u{e9}",
+            "http://a/\u{e9}",
+            "a|b",
+            "\"q\"",
+            "#f",
+            "a#b",
+        ];
+        for text in gone {
             assert_eq!(left(&[text]), 0, "{text}");
         }
         assert_eq!(left(&["http://a", "http://a"]), 0, "two");

@@ -305,14 +305,14 @@ mod tests {
     #[test]
     fn descriptors_come_from_the_route_its_host_or_both() {
         let (limit, none, route, host) = (compiled(json!({})), actions(""), actions("route"), actions("host"));
-        let (other, ignore) = (per_route("INCLUDE"), per_route("IGNORE"));
+        let (include, ignore) = (per_route("INCLUDE"), per_route("IGNORE"));
         let with = |route, per_route, include_virtual_host| {
             asked(&limit, &Actions { per_route, route, virtual_host: &host, include_virtual_host }, &[])
         };
         assert_eq!(with(&none, None, false), "d host");
         assert_eq!(with(&route, None, false), "d route");
         assert_eq!(with(&route, None, true), "d route host");
-        assert_eq!(with(&route, Some(&other), false), "other route host");
+        assert_eq!(with(&route, Some(&include), false), "other route host");
         assert_eq!(with(&none, Some(&ignore), false), "nothing");
     }
 

@@ -64,6 +64,9 @@ impl ManagerConfig {
         let some = |timeout: Option<xds::Duration>, default: Option<Duration>| {
             timeout.map_or(default, |timeout| Some(timeout.0)).filter(|timeout| !timeout.is_zero())
         };
+        if edge.accept_http_10 {
+            problems.push("http_protocol_options.accept_http_10: HTTP/1.0 is answered with 426 here".to_owned());
+        }
         let limits = HeadLimits {
             bytes: usize::try_from(hcm.max_request_headers_kb.unwrap_or(60)).unwrap_or(60).saturating_mul(1024),
             count: common

@@ -94,6 +94,9 @@ impl Http2Exchange {
         let response = answer.await.ok_or(Broken::from(Reset::LocalReset))?;
         self.answer.replace(None);
         let (parts, body) = response.map_err(|error| Broken::from(reason(&error)))?.into_parts();
+        if parts.status == 204 && parts.headers.get("content-length").is_some_and(|length| length != "0") {
+            return Err(Reset::ProtocolError.into()); // 204 and a body: Envoy's codec takes it for no answer
+        }
         self.body.replace(Some(body));
         Ok((parts.status.as_u16(), http2::response_list(&parts)))
     }
