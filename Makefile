@@ -6,7 +6,7 @@ SHELL       := /bin/bash
 
 FILTERS  := header-match uri-rewrite traffic-shift fault-inject rate-limit suite
 # Crates that are wasm modules and nothing else: not for the host.
-MODULES  := $(FILTERS) probe sdk-filter
+MODULES  := $(FILTERS) probe sdk-filter gateway-filter
 HOST_SIM := target/release/host-sim
 ENVOY    := .venv/bin/envoy
 ENVOY_VERSION := 1.40.0

@@ -16,9 +16,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use proxy::Gateway;
 use tokio::net::TcpListener;
 
+use crate::dashboard::{self, Explainer};
 use crate::failure::Failure;
 
-const PATHS: [(&str, &str); 10] = [
+const PATHS: [(&str, &str); 11] = [
+    ("/", "the dashboard"),
     ("/clusters", "upstream clusters and the state of their endpoints"),
     ("/config_dump", "the configuration being served, as Envoy dumps it"),
     ("/drain_listeners", "stop accepting connections (POST)"),
@@ -34,6 +36,7 @@ const PATHS: [(&str, &str); 10] = [
 /// What the admin server answers about.
 pub(crate) struct Admin {
     pub(crate) gateway: Arc<Gateway>,
+    pub(crate) explainer: Arc<Explainer>,
     pub(crate) started: Instant,
 }
 
@@ -56,9 +59,9 @@ pub(crate) async fn serve(listener: TcpListener, admin: Arc<Admin>) {
         };
         let admin = Arc::clone(&admin);
         tokio::spawn(async move {
-            let service = service_fn(|request| {
-                let response = admin.answer(&request);
-                async move { Ok::<_, std::convert::Infallible>(response) }
+            let service = service_fn(|request| async {
+                let answered = dashboard::answer(&admin.gateway, &admin.explainer, request).await;
+                Ok::<_, std::convert::Infallible>(answered.unwrap_or_else(|request| admin.answer(&request)))
             });
             // A client that went away is no error of ours.
             let mut connection = hyper::server::conn::http1::Builder::new();
@@ -72,7 +75,7 @@ impl Admin {
         let query = Query(request.uri().query().unwrap_or(""));
         let changes = request.method() == Method::POST;
         match request.uri().path() {
-            "/" | "/help" => text(StatusCode::OK, help()),
+            "/help" => text(StatusCode::OK, help()),
             "/ready" if self.gateway.is_ready() => text(StatusCode::OK, "LIVE\n"),
             "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "DRAINING\n"),
             "/server_info" => json(&self.server_info()),

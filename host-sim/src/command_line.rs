@@ -38,6 +38,20 @@ pub enum Command {
         after_help = "Example:\n  host-sim explain -f manifests/examples/shop --wasm-dir target/filters http://shop.example.com/api/cart/items"
     )]
     Explain(ExplainArgs),
+    /// Send requests through the gateway and compare what comes of them with what is expected
+    #[command(
+        after_help = "Example:\n  host-sim test -f manifests/examples/shop --wasm-dir target/filters manifests/examples/shop-tests/cases.yaml"
+    )]
+    Test(TestArgs),
+    /// List the merged route tables, with where each route was written and why it stands where it stands
+    #[command(after_help = "Example:\n  host-sim routes -f manifests/examples/shop")]
+    Routes(TableArgs),
+    /// List the HTTP filters of each listener in their order, and why
+    #[command(after_help = "Example:\n  host-sim chain -f manifests/examples/shop")]
+    Chain(TableArgs),
+    /// Make an OCI image layout of a filter module that Istio can pull
+    #[command(after_help = "Example:\n  host-sim pack target/filters/header-match.wasm -o target/header-match-image --tag 0.1.0")]
+    Pack(PackArgs),
     /// Say what is wrong with manifests: Istio's webhook, istioctl's analyzers, and findings of our own
     #[command(after_help = "Example:\n  host-sim lint -f manifests/examples/shop")]
     Lint(crate::lint::LintArgs),
@@ -52,6 +66,9 @@ pub enum Command {
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  host-sim completions bash > host-sim.bash")]
     Completions(CompletionsArgs),
+    /// Write manual pages into a folder
+    #[command(after_help = "Example:\n  host-sim man target/man")]
+    Man(ManArgs),
 }
 
 /// Which gateway, from which manifests, where on this machine.
@@ -113,6 +130,15 @@ pub struct RunArgs {
     /// Record every callback and hostcall of every module there, a JSON object a line; whole requests are in it
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
+    /// Read changed files again; a change that is refused leaves the last good configuration serving
+    #[arg(long)]
+    pub watch: bool,
+    /// Write an access log there in Istio's format, - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub access_log: Option<PathBuf>,
+    /// Istio's text lines, or Istio's JSON objects
+    #[arg(long, value_enum, default_value_t = AccessLogFormat::Text, value_name = "FORMAT")]
+    pub access_log_format: AccessLogFormat,
 }
 
 /// The trace to run again, and the modules to run it with.
@@ -145,12 +171,68 @@ pub struct ExplainArgs {
     /// The body
     #[arg(short = 'd', long, value_name = "BODY")]
     pub data: Option<String>,
+    /// Explain it as it goes after N requests like it, for limits
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub after: u32,
     /// The form of the answer
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
     /// The gateway.
     #[command(flatten)]
     pub gateway: GatewayArgs,
+}
+
+/// The cases, and the gateway they meet.
+#[derive(Debug, Clone, Args)]
+pub struct TestArgs {
+    /// Case files, or folders of them; istio-config-validator's are read as well
+    #[arg(required = true, value_name = "CASES")]
+    pub cases: Vec<PathBuf>,
+    /// Write JUnit's XML there
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Say which rules, match entries, destinations and filter rules were reached; fail below MIN percent
+    #[arg(long, value_name = "MIN", num_args = 0..=1, default_missing_value = "0", require_equals = true)]
+    pub coverage: Option<f64>,
+    /// Write what came out into the case files instead of failing
+    #[arg(long)]
+    pub update: bool,
+    /// Say nothing of cases that pass
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// The gateway.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+}
+
+/// The gateway whose tables are listed.
+#[derive(Debug, Clone, Args)]
+pub struct TableArgs {
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// The gateway.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+}
+
+/// The module to be packed.
+#[derive(Debug, Clone, Args)]
+pub struct PackArgs {
+    /// The module
+    pub module: PathBuf,
+    /// Where the layout goes
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// The image's name in the layout
+    #[arg(long, value_name = "TAG", default_value = "latest")]
+    pub tag: String,
+    /// A label and annotation, such as org.opencontainers.image.revision=abc; repeats
+    #[arg(long, value_name = "K=V", value_parser = label)]
+    pub label: Vec<(String, String)>,
+    /// An ordinary image with plugin.wasm in one tar+gzip layer, instead of the two layers of the Wasm artifact format
+    #[arg(long)]
+    pub compat: bool,
 }
 
 /// What a module is loaded and configured with.
@@ -176,6 +258,15 @@ pub struct InspectArgs {
     pub output: Output,
 }
 
+/// The form of an access log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AccessLogFormat {
+    /// Istio's default line
+    Text,
+    /// A JSON object a line
+    Json,
+}
+
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
@@ -183,6 +274,14 @@ pub enum Output {
     Text,
     /// For programs; the shape is stable
     Json,
+}
+
+/// Where the manual pages go.
+#[derive(Debug, Clone, Args)]
+pub struct ManArgs {
+    /// The folder; man -l DIR/host-sim-run.1 shows a page
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }
 
 /// The shell to complete for.
@@ -257,6 +356,13 @@ impl FromStr for BackendArg {
 
 fn log_level(text: &str) -> Result<log::LevelFilter, String> {
     text.parse().map_err(|_| "expected off, error, warn, info, debug or trace".to_owned())
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is not K=V")),
+    }
 }
 
 fn labels(text: &str) -> Result<BTreeMap<String, String>, String> {

@@ -9,6 +9,7 @@ use crate::plan::Plan;
 /// Prints the very value that `run` serves.
 pub(crate) fn envoy(args: &GatewayArgs) -> Result<(), Failure> {
     let plan = Plan::make(args, false)?;
+    plan.say_unused();
     plan.say_warnings();
     let text = serde_json::to_string_pretty(&plan.bootstrap).map_err(|error| Failure::World(error.to_string()))?;
     let mut stdout = std::io::stdout().lock();

@@ -54,6 +54,21 @@ fn standard_input() -> Result<String, Failure> {
     Ok(text)
 }
 
+/// Files below a folder with one of these ends, in the order of their names; what cannot be read is left out.
+pub(crate) fn below(folder: &Path, ends: &[&str]) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            files.extend(below(&path, ends));
+        } else if path.extension().is_some_and(|end| ends.iter().any(|known| end == *known)) {
+            files.push(path);
+        }
+    }
+    files
+}
+
 fn files_below(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let entries = std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
     let mut paths = Vec::new();

@@ -6,22 +6,30 @@
 
 mod admin;
 mod bootstrap_file;
+mod chain;
 mod check;
 mod command_line;
 mod completions;
+mod dashboard;
 mod echo;
 mod envoy;
 mod explain;
 mod failure;
 mod inputs;
 mod inspect;
+mod man;
+mod pack;
 mod lint;
 mod placement;
 mod plan;
 mod replay;
+mod progress;
+mod routes;
 mod run;
 mod stage;
 mod stderr_log;
+mod test;
+mod watch;
 
 pub use command_line::{BackendArg, Cli, Command, Fidelity, GatewayArgs, PortMap, RunArgs};
 pub use echo::EchoServer;
@@ -48,10 +56,15 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Replay(args) => replay::replay(&args),
         Command::Envoy(args) => envoy::envoy(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Test(args) => test::test(&args),
+        Command::Routes(args) => routes::routes(&args),
+        Command::Chain(args) => chain::chain(&args),
+        Command::Pack(args) => pack::pack(&args),
         Command::Lint(args) => lint::lint(&args),
         Command::Check(args) => check::check(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => man::man(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -25,6 +25,8 @@ pub(crate) struct ModuleFiles<'a> {
 pub(crate) fn local_port(server: u16, maps: &[PortMap]) -> u16 {
     match maps.iter().rev().find(|map| map.server == server) {
         Some(map) => map.local,
+        // The kernel was to choose before, and still is.
+        None if server == 0 => 0,
         None if server == 80 => 8080,
         None if server == 443 => 8443,
         None if server < 1024 => server + 8000,
@@ -198,7 +200,7 @@ mod tests {
     #[test]
     fn privileged_ports_move_up_unless_mapped() {
         let maps = [PortMap { server: 80, local: 9000 }, PortMap { server: 443, local: 0 }];
-        let cases = [(80, 9000), (443, 0), (8080, 8080), (22, 8022)];
+        let cases = [(80, 9000), (443, 0), (8080, 8080), (22, 8022), (0, 0)];
         for (server, local) in cases {
             assert_eq!(local_port(server, &maps), local, "{server}");
         }

@@ -9,7 +9,11 @@ use crate::failure::Failure;
 use crate::placement::ModuleFiles;
 use crate::{bootstrap_file, inputs, placement};
 
+/// Echo backends that run, by name, and where.
+pub(crate) type EchoBackends = BTreeMap<String, SocketAddr>;
+
 /// What `run` serves and `envoy` prints.
+#[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) bootstrap: xds::Bootstrap,
     /// Echo backends to start before the gateway, and the clusters each is an endpoint of.
@@ -21,6 +25,7 @@ pub(crate) struct Plan {
     /// The plugins of the chain, in its order.
     pub(crate) plugins: Vec<istio::PluginRef>,
     warnings: Vec<String>,
+    unused: Vec<String>,
 }
 
 impl Plan {
@@ -30,11 +35,7 @@ impl Plan {
     /// # Errors
     /// Exit 3 with every problem of the manifests, 5 for files and modules that are not there.
     pub(crate) fn make(args: &GatewayArgs, echo: bool) -> Result<Self, Failure> {
-        let mut plan = match &args.bootstrap {
-            Some(file) => Self::of(bootstrap_file::read(file)?),
-            None => Self::from_manifests(args, (echo || args.echo) && !args.no_echo)?,
-        };
-        plan.server_ports = server_ports(&plan.bootstrap);
+        let mut plan = Self::translate(args, echo)?;
         let files = ModuleFiles { named: &args.wasm, folder: args.wasm_dir.as_deref() };
         placement::modules(&mut plan.bootstrap, &files)?;
         placement::listeners(&mut plan.bootstrap, args.listen, &args.port_map);
@@ -42,22 +43,53 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Warnings and notes of the translation, to stderr.
+    /// Reads and translates without looking for modules and without moving ports: for who only looks.
+    ///
+    /// # Errors
+    /// As [`Plan::make`], modules aside.
+    pub(crate) fn read(args: &GatewayArgs) -> Result<Self, Failure> {
+        Self::translate(args, false)
+    }
+
+    fn translate(args: &GatewayArgs, echo: bool) -> Result<Self, Failure> {
+        let mut plan = match &args.bootstrap {
+            Some(file) => Self::of(bootstrap_file::read(file)?),
+            None => Self::from_manifests(args, (echo || args.echo) && !args.no_echo)?,
+        };
+        plan.server_ports = server_ports(&plan.bootstrap);
+        Ok(plan)
+    }
+
+    /// Kinds among the manifests that say nothing about routing, to stderr.
+    pub(crate) fn say_unused(&self) {
+        if !self.unused.is_empty() {
+            eprintln!("not used for routing: {}", self.unused.join(", "));
+        }
+    }
+
+    /// Warnings of the translation, to stderr.
     pub(crate) fn say_warnings(&self) {
         for warning in &self.warnings {
             eprintln!("{warning}");
         }
     }
 
-    /// Starts the echo backends and makes them endpoints. Must be called within a tokio runtime.
-    pub(crate) async fn start_echo(&mut self) -> Result<(), Failure> {
+    /// Starts the echo backends that do not run yet and makes all of them endpoints. Must be called within a tokio runtime.
+    pub(crate) async fn start_echo(&mut self, running: &mut EchoBackends) -> Result<(), Failure> {
         let mut backends: BTreeMap<String, Vec<SocketAddr>> = BTreeMap::new();
         for backend in &self.echo {
-            let server = EchoServer::start(backend.name.clone())
-                .await
-                .map_err(|error| Failure::World(format!("echo backend {}: {error}", backend.name)))?;
+            let address = match running.get(&backend.name) {
+                Some(address) => *address,
+                None => {
+                    let server = EchoServer::start(backend.name.clone())
+                        .await
+                        .map_err(|error| Failure::World(format!("echo backend {}: {error}", backend.name)))?;
+                    running.insert(backend.name.clone(), server.address());
+                    server.address()
+                }
+            };
             for cluster in &backend.clusters {
-                backends.entry(cluster.clone()).or_default().push(server.address());
+                backends.entry(cluster.clone()).or_default().push(address);
             }
         }
         placement::endpoints(&mut self.bootstrap, &backends);
@@ -87,6 +119,7 @@ impl Plan {
             bindings: None,
             plugins: Vec::new(),
             warnings: Vec::new(),
+            unused: Vec::new(),
         }
     }
 
@@ -97,16 +130,14 @@ impl Plan {
             return Err(refused(&problems));
         }
         let translation = istio::translate(&resources, &options(args, echo)).map_err(|problems| refused(&problems))?;
-        let mut warnings: Vec<String> =
+        let warnings: Vec<String> =
             translation.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
-        if !translation.unused.is_empty() {
-            warnings.push(format!("not used for routing: {}", translation.unused.join(", ")));
-        }
         Ok(Self {
             echo: translation.echo,
             bindings: Some(translation.bindings),
             plugins: translation.plugins,
             warnings,
+            unused: translation.unused,
             ..Self::of(translation.bootstrap)
         })
     }

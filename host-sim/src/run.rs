@@ -7,13 +7,17 @@ use proxy::{Gateway, GatewayConfig, StartError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, Admin};
-use crate::command_line::{Fidelity, GatewayArgs, RunArgs};
+use crate::command_line::{AccessLogFormat, Fidelity, GatewayArgs, RunArgs};
+use crate::dashboard::{Explainer, Known};
 use crate::failure::Failure;
-use crate::plan::Plan;
+use crate::plan::{EchoBackends, Plan};
+use crate::progress::Progress;
+use crate::watch::{self, Watch};
 
 /// Serves until SIGTERM or SIGINT, then drains: new connections are refused, running requests finish.
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let plan = Plan::make(&args.gateway, true)?;
+    plan.say_unused();
     plan.say_warnings();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -28,25 +32,67 @@ async fn serve(args: &RunArgs, mut plan: Plan) -> Result<(), Failure> {
         (signal(SignalKind::terminate()).map_err(world)?, signal(SignalKind::interrupt()).map_err(world)?);
     let started = Instant::now();
     let trace = args.trace.as_deref().map(trace_log).transpose()?;
+    let run_args = args;
     let args = &args.gateway;
     let admin_socket = admin::bind(args.admin).await?;
-    plan.start_echo().await?;
+    let mut echo = EchoBackends::new();
+    plan.start_echo(&mut echo).await?;
+    log_access(&mut plan, run_args);
+    let progress = Progress::of("compiling modules");
     let gateway = Arc::new(Gateway::start(config(args, plan.bootstrap.clone(), trace)).map_err(refused)?);
+    drop(progress);
     if let Ok(address) = admin_socket.local_addr() {
         eprintln!("admin on {address}");
     }
     for (name, address) in gateway.listeners() {
-        let port = plan.server_ports.get(&name).map_or_else(|| name.clone(), u16::to_string);
+        let port = plan.server_ports.get(&name).filter(|port| **port != 0).map_or_else(|| name.clone(), u16::to_string);
         eprintln!("port {port} on {address}");
     }
-    tokio::spawn(admin::serve(admin_socket, Arc::new(Admin { gateway: Arc::clone(&gateway), started })));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let no_thread = |error: std::io::Error| Failure::World(format!("no thread: {error}"));
+    let explainer = Arc::new(Explainer::start(args, known(&plan, &echo)).map_err(no_thread)?);
+    let admin = Admin { gateway: Arc::clone(&gateway), explainer: Arc::clone(&explainer), started };
+    tokio::spawn(admin::serve(admin_socket, Arc::new(admin)));
+    let mut watch = run_args.watch.then(|| Watch::new(run_args));
+    loop {
+        let changed = async {
+            match &mut watch {
+                Some(watch) => watch.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = changed => watch::reload(run_args, &gateway, &explainer, &mut echo).await,
+        }
     }
     eprintln!("draining: new connections are refused, running requests finish");
     gateway.drain().finished().await;
     Ok(())
+}
+
+/// What the dashboard may know of what is served.
+pub(crate) fn known(plan: &Plan, echo: &EchoBackends) -> Known {
+    Known { plan: Arc::new(plan.clone()), echo: echo.iter().map(|(name, address)| (*address, name.clone())).collect() }
+}
+
+/// Every connection manager writes Istio's access log where the arguments say.
+pub(crate) fn log_access(plan: &mut Plan, args: &RunArgs) {
+    let Some(path) = &args.access_log else { return };
+    let path = if path.as_os_str() == "-" { "/dev/stdout".into() } else { path.to_string_lossy() };
+    let encoding = match args.access_log_format {
+        AccessLogFormat::Text => proxy::access_log::Encoding::Text,
+        AccessLogFormat::Json => proxy::access_log::Encoding::Json,
+    };
+    let log = proxy::access_log::istio_file_log(&path, encoding, "");
+    for listener in plan.bootstrap.static_resources.iter_mut().flat_map(|resources| &mut resources.listeners) {
+        let chains = listener.filter_chains.iter_mut().chain(&mut listener.default_filter_chain);
+        for filter in chains.flat_map(|chain| &mut chain.filters) {
+            if let Some(xds::NetworkFilterConfig::HttpConnectionManager(manager)) = &mut filter.typed_config {
+                manager.access_log = vec![log.clone()];
+            }
+        }
+    }
 }
 
 /// What a gateway is started with.

@@ -11,6 +11,7 @@ use crate::command_line::GatewayArgs;
 use crate::echo::Origin;
 use crate::failure::Failure;
 use crate::plan::Plan;
+use crate::progress::Progress;
 use crate::run;
 
 /// The gateway, and what is known of its manifests.
@@ -40,6 +41,7 @@ impl Stage {
 
     /// The same with manifests that were read.
     pub(crate) fn of(args: &GatewayArgs, mut plan: Plan) -> Result<Self, Failure> {
+        let _progress = Progress::of("compiling modules");
         let echo = plan.place_echo();
         let ports = ports(&plan);
         let mut config = run::config(args, plan.bootstrap.clone(), None);
@@ -48,11 +50,36 @@ impl Stage {
         Ok(Self { rehearsal, bindings: plan.bindings, plugins: plan.plugins, ports, echo, bootstrap: plan.bootstrap })
     }
 
+    /// Beside a gateway that serves `plan`, with its running backends' names.
+    pub(crate) fn beside(args: &GatewayArgs, plan: &Plan, echo: BTreeMap<SocketAddr, String>) -> Result<Self, Failure> {
+        let mut config = run::config(args, plan.bootstrap.clone(), None);
+        config.seed = Some(args.seed.unwrap_or_default());
+        let rehearsal = Rehearsal::start(config, origins(echo.clone())).map_err(run::refused)?;
+        Ok(Self {
+            rehearsal,
+            bindings: plan.bindings.clone(),
+            plugins: plan.plugins.clone(),
+            ports: ports(plan),
+            echo,
+            bootstrap: plan.bootstrap.clone(),
+        })
+    }
+
     /// The listener of a Gateway server's port, else of a port of this machine.
     pub(crate) fn listener(&self, port: u16) -> Option<&str> {
         let by = |is: &dyn Fn(&(u16, u16)) -> bool| self.ports.iter().find(|(_, ports)| is(ports));
         let found = by(&|(server, _)| *server == port).or_else(|| by(&|(_, local)| *local == port));
         found.map(|(name, _)| name.as_str())
+    }
+
+    /// Sends the same request so often, and lets modules report what they counted.
+    pub(crate) fn ask_before(&mut self, question: &Question, times: u32) {
+        for _ in 0..times {
+            self.rehearsal.ask(question);
+        }
+        if times > 0 {
+            self.rehearsal.settle();
+        }
     }
 
     /// Sends a request.

@@ -347,6 +347,27 @@ impl Gateway {
             .collect()
     }
 
+    /// What finished requests amount to, by route and destination.
+    pub fn traffic(&self) -> Vec<crate::telemetry::Traffic> {
+        crate::telemetry::traffic(&self.telemetry())
+    }
+
+    /// The last requests of every worker, the newest first.
+    pub fn recent(&self) -> Vec<crate::telemetry::Finished> {
+        let mut all: Vec<_> = self.telemetry().iter().flat_map(|worker| worker.recent()).collect();
+        all.sort_by_key(|request| std::cmp::Reverse(request.start));
+        all
+    }
+
+    fn telemetry(&self) -> Vec<Arc<crate::telemetry::Telemetry>> {
+        (0..self.workers.len()).map(|worker| self.tools.registry.telemetry(worker)).collect()
+    }
+
+    /// The configuration being served.
+    pub fn bootstrap(&self) -> Arc<xds::Bootstrap> {
+        Arc::clone(&self.served().snapshot.bootstrap)
+    }
+
     /// `/clusters`
     pub fn clusters_text(&self) -> String {
         let snapshot = Arc::clone(&self.served().snapshot);

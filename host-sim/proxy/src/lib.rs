@@ -20,6 +20,7 @@ pub mod retry;
 pub mod route;
 mod snapshot;
 pub mod stats;
+pub mod telemetry;
 pub mod tls;
 mod upstream;
 mod worker;

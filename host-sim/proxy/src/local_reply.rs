@@ -84,7 +84,7 @@ impl Flag {
 }
 
 /// A set of flags, printed in Envoy's order.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Flags(u32);
 
 impl Flags {

@@ -3,12 +3,13 @@
 mod answer;
 mod request;
 mod story;
+mod tell;
 mod why_not;
 
 use std::io::IsTerminal;
 
 pub(crate) use answer::Answer;
-pub(crate) use request::Asked;
+pub(crate) use request::{Asked, CLIENT, header};
 
 use crate::command_line::{ExplainArgs, Output};
 use crate::failure::Failure;
@@ -21,6 +22,7 @@ use crate::stage::Stage;
 pub(crate) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     let asked = Asked::new(args)?;
     let mut stage = Stage::set(&args.gateway)?;
+    stage.ask_before(&asked.question(&stage), args.after);
     let answer = Answer::to(&asked, &mut stage);
     match args.output {
         Output::Text => {

@@ -39,6 +39,8 @@ pub struct VirtualServiceRef {
     pub hosts: Vec<String>,
     /// The Gateways it names, `namespace/name`, or `mesh`.
     pub gateways: Vec<String>,
+    /// Its creationTimestamp; empty where the manifest has none.
+    pub created: String,
     /// The manifest.
     pub file: String,
     /// Where it begins there.
@@ -122,6 +124,7 @@ fn reference(service: &BoundVirtualService<'_>) -> VirtualServiceRef {
         resource: service.object.to_string(),
         hosts: service.hosts.clone(),
         gateways: service.gateways.clone(),
+        created: service.object.metadata.creation_timestamp.clone(),
         file: service.object.origin.file.to_string(),
         at: service.object.locate("metadata.name"),
     }

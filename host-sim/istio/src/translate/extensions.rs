@@ -161,6 +161,7 @@ pub(crate) fn plugin_refs(context: &Context<'_>) -> Vec<PluginRef> {
             namespace: extension.metadata.namespace.clone(),
             filter: extension.filter_name(),
             url: extension.module.url.clone(),
+            reason: extension.reason(),
             sha256: Some(extension.module.sha256.clone()).filter(|digest| !digest.is_empty()),
             file: extension.origin.file.to_string(),
             at,
@@ -173,6 +174,25 @@ impl Extension {
     /// `namespace.name`, Envoy's name of the plugin.
     fn plugin_name(&self) -> String {
         format!("{}.{}", self.metadata.namespace, self.name)
+    }
+
+    /// Why it stands where it stands, for a person.
+    fn reason(&self) -> String {
+        let phase = match self.phase {
+            Phase::Authn => "phase AUTHN: first, before Istio's authentication",
+            Phase::Authz => "phase AUTHZ: after authentication, before authorization",
+            Phase::Stats => "phase STATS: after authorization, before statistics",
+            Phase::Unspecified => "no phase: after plugins of every phase, before Istio's own filters and the router",
+        };
+        let priority = match self.priority {
+            Some(priority) => format!("priority {priority}, higher first"),
+            None => "no priority, so after those with one".to_owned(),
+        };
+        let created = match self.metadata.creation_timestamp.as_str() {
+            "" => "ties by creation time (none in the manifest), then by name".to_owned(),
+            created => format!("ties by creation time ({created}), then by name"),
+        };
+        format!("{phase}; {priority}; {created}")
     }
 
     fn is_plugin(&self) -> bool {

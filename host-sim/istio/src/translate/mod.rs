@@ -12,6 +12,7 @@ mod options;
 mod origin;
 pub(crate) mod registry;
 mod routes;
+mod rule_tables;
 pub(crate) mod rules;
 mod runtime;
 mod secrets;
@@ -30,6 +31,7 @@ pub use self::{
     bindings::{Bindings, MissingDelegate, ServerRef, VirtualServiceRef},
     options::{Backend, Options},
     origin::ORIGIN,
+    rule_tables::{RuleTable, rule_tables},
 };
 use self::{
     destination_rules::{DestinationRules, MergedRule},
@@ -89,6 +91,8 @@ pub struct PluginRef {
     pub filter: String,
     /// As in the manifest.
     pub url: String,
+    /// Why it stands where it stands in the chain.
+    pub reason: String,
     /// Expected digest of the module, 64 hexadecimal digits.
     pub sha256: Option<String>,
     /// The manifest.

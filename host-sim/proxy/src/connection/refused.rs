@@ -1,32 +1,26 @@
-//! Answers to heads that never become a stream.
+//! Answers to heads that never become a request: they still go up the filter chain, and into the log.
 
-use std::rc::Rc;
-
-use bytes::Bytes;
-
-use crate::edge;
-use crate::headers::{self, HeaderList};
 use crate::http1::{Refusal, RefusalKind, reason};
-use crate::worker::{Manager, Worker};
+use crate::local_reply::{Flag, LocalReply};
+use crate::stats::HttpStats;
 
-/// Head and body of the answer.
-pub(super) fn refused(worker: &Rc<Worker>, manager: &Rc<Manager>, refusal: Refusal) -> (HeaderList, Bytes) {
-    let mut list = HeaderList::with_capacity(6);
-    list.push((Bytes::from_static(b":status"), Bytes::from(refusal.status.to_string())));
-    let body = match refusal.kind {
-        RefusalKind::Protocol => reason(refusal.status),
-        RefusalKind::Late(text) => text,
-        RefusalKind::Manager { .. } => "",
-    };
-    let body = Bytes::from_static(body.as_bytes());
-    if !body.is_empty() {
-        headers::set_slot(&mut list, "content-length", Bytes::from(body.len().to_string()));
-        headers::set_slot(&mut list, "content-type", Bytes::from_static(b"text/plain"));
+/// The answer.
+pub(super) fn refused(refusal: Refusal) -> LocalReply {
+    let reply = LocalReply::new(refusal.status, refusal.details);
+    match refusal.kind {
+        RefusalKind::Protocol => reply.body(reason(refusal.status)).flag(Flag::DownstreamProtocolError),
+        RefusalKind::Late(text) => reply.body(text),
+        RefusalKind::Manager { .. } => reply,
     }
-    let date = worker.date.at(worker.clock().wall(worker.clock().now()));
-    edge::response(&mut list, None, &manager.config.edge, &date);
-    if refusal.closes() {
-        list.push((Bytes::from_static(b"connection"), Bytes::from_static(b"close")));
+}
+
+/// Counts it.
+pub(super) fn count(refusal: Refusal, stats: &HttpStats) {
+    match refusal {
+        Refusal::TOO_LARGE => stats.downstream_rq_too_large.inc(),
+        Refusal::HEAD_LATE => stats.downstream_rq_header_timeout.inc(),
+        Refusal::REQUEST_LATE => stats.downstream_rq_timeout.inc(),
+        _ if refusal.kind == RefusalKind::Protocol => stats.downstream_cx_protocol_error.inc(),
+        _ => {}
     }
-    (list, body)
 }

@@ -9,16 +9,14 @@ use bytes::{Bytes, BytesMut};
 
 use super::alarm::{Alarm, IdleTimer};
 use super::counted::Counted;
-use super::responder::{Http1Responder, Responder};
+use super::responder::{ClientGone, Http1Responder, Responder};
 use super::stream::{Beginning, Stream};
 use super::timers::Timers;
 use super::wire::{Io, Wire};
 use super::{BodySource, Remembered, serve_http2};
 use crate::edge::{ConnectionInfo, Protocol};
-use crate::headers;
-use crate::http1::{
-    BodyDecoder, BodyKind, HeadReader, Refusal, RequestHead, early_refusal, encode_response, parse_request,
-};
+use crate::headers::{self, HeaderList};
+use crate::http1::{BodyDecoder, BodyKind, HeadReader, Refusal, RequestHead, early_refusal, parse_request};
 use crate::snapshot::Timeouts;
 use crate::worker::{Manager, Open, Place, Worker};
 
@@ -155,7 +153,7 @@ impl Connection {
             let head = head.and_then(|head| parse_request(&head, manager.config.limits, self.takes_https(&manager)));
             let next = match head {
                 Ok(head) => self.exchange(manager, head).await,
-                Err(refusal) => self.refuse(&manager, refusal).await,
+                Err(refusal) => self.refuse(manager, refusal).await,
             };
             self.counted.bytes(&self.wire);
             match next {
@@ -198,12 +196,7 @@ impl Connection {
                 Filled::More if waiting => self.lateness.begin(&self.current.1.config.timeouts),
                 Filled::More => {}
                 Filled::Gone => return None,
-                Filled::Late(refusal) => {
-                    let stats = &self.current.1.stats;
-                    let late = refusal == Refusal::HEAD_LATE;
-                    if late { &stats.downstream_rq_header_timeout } else { &stats.downstream_rq_timeout }.inc();
-                    return Some(Err(refusal));
-                }
+                Filled::Late(refusal) => return Some(Err(refusal)),
             }
         }
     }
@@ -231,6 +224,7 @@ impl Connection {
                 request: head.headers,
                 body,
                 close: head.close,
+                early: false,
                 remembered: Rc::clone(&self.remembered),
                 timers: Rc::clone(&self.timers),
             },
@@ -257,15 +251,29 @@ impl Connection {
         }
     }
 
-    async fn refuse(&self, manager: &Rc<Manager>, refusal: Refusal) -> Next {
-        let list = super::refused::refused(&self.worker, manager, refusal);
-        let end = list.1.is_empty();
-        encode_response(&list.0, end, false, &mut self.wire.output());
-        self.wire.output().extend_from_slice(&list.1);
-        match self.wire.flush().await {
-            Ok(()) if refusal.closes() => Next::Linger,
+    /// Answers a head that is no request.
+    async fn refuse(&self, manager: Rc<Manager>, refusal: Refusal) -> Next {
+        super::refused::count(refusal, &manager.stats);
+        let stream = Stream::new(
+            &self.worker,
+            manager,
+            Beginning {
+                connection: Rc::clone(&self.info),
+                responder: Responder::Http1(Http1Responder::new(&self.wire, false, false)),
+                request: HeaderList::new(),
+                body: BodySource::Empty,
+                close: refusal.closes(),
+                early: true,
+                remembered: Rc::clone(&self.remembered),
+                timers: Rc::clone(&self.timers),
+            },
+        );
+        let answered = stream.reply(super::refused::refused(refusal)).await;
+        stream.finish(answered.is_err());
+        match answered {
+            Ok(()) if stream.closes() => Next::Linger,
             Ok(()) => Next::Request,
-            Err(_) => Next::End,
+            Err(ClientGone) => Next::End,
         }
     }
 }

@@ -1,7 +1,6 @@
 //! An HTTP/2 connection: hyper frames it, every request becomes a stream of its own.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -9,7 +8,7 @@ use std::task::Poll;
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::oneshot;
 
@@ -74,14 +73,25 @@ pub(super) async fn serve(worker: Rc<Worker>, place: Place, info: ConnectionInfo
     .await;
 }
 
-async fn answer(shared: Rc<Shared>, request: Request<Incoming>) -> Result<Response<Outgoing>, Infallible> {
+async fn answer(shared: Rc<Shared>, request: Request<Incoming>) -> Result<Response<Outgoing>, h2::Error> {
+    if !is_sayable(request.uri(), request.method()) {
+        shared.current.borrow().1.stats.downstream_cx_protocol_error.inc();
+        return Err(h2::Reason::PROTOCOL_ERROR.into());
+    }
     let (head, response) = oneshot::channel();
     tokio::task::spawn_local(exchange(shared, request, head));
     match response.await {
         Ok(response) => Ok(response),
         // The stream ended without an answer: only a reset is left to say.
-        Err(_) => std::future::pending().await,
+        Err(_) => Err(h2::Reason::INTERNAL_ERROR.into()),
     }
+}
+
+/// Envoy's codec resets streams whose path or authority is none.
+fn is_sayable(uri: &hyper::Uri, method: &Method) -> bool {
+    let path = uri.path_and_query().map(|path| path.as_str());
+    let path_ok = path.is_none_or(|path| path.starts_with('/') || path == "*" && method == Method::OPTIONS);
+    path_ok && uri.authority().is_none_or(|authority| !authority.as_str().contains('@'))
 }
 
 async fn exchange(shared: Rc<Shared>, request: Request<Incoming>, head: oneshot::Sender<Response<Outgoing>>) {
@@ -97,6 +107,7 @@ async fn exchange(shared: Rc<Shared>, request: Request<Incoming>, head: oneshot:
             request: list,
             body: BodySource::http2(body),
             close: false,
+            early: false,
             remembered: Rc::clone(&shared.remembered),
             timers: Rc::default(),
         },

@@ -57,6 +57,8 @@ pub(crate) struct Beginning {
     pub(crate) body: BodySource,
     /// The client wants its connection closed afterwards.
     pub(crate) close: bool,
+    /// It is no request and answered at once: modules are not shown it.
+    pub(crate) early: bool,
     /// What the connection remembers between requests.
     pub(crate) remembered: Rc<Remembered>,
     pub(crate) timers: Rc<Timers>,
@@ -65,7 +67,7 @@ pub(crate) struct Beginning {
 impl Stream {
     /// A request whose head was read.
     pub(crate) fn new(worker: &Rc<Worker>, manager: Rc<Manager>, beginning: Beginning) -> Stream {
-        let Beginning { connection, responder, request, body, close, remembered, timers } = beginning;
+        let Beginning { connection, responder, request, body, close, early, remembered, timers } = beginning;
         timers.begin(&manager.config.timeouts);
         let began = worker.clock().now();
         let info = StreamInfo { id: worker.dice().roll(), start: worker.clock().wall(began), ..StreamInfo::default() };
@@ -83,7 +85,7 @@ impl Stream {
         Stream {
             worker: Rc::clone(worker),
             state: worker.state(),
-            chain: Chain::enter(&manager.filters, &facts),
+            chain: if early { Chain::pass_by(&manager.filters) } else { Chain::enter(&manager.filters, &facts) },
             timers,
             manager,
             facts,
@@ -166,6 +168,8 @@ impl Stream {
         if let Some(recorder) = self.worker.recorder() {
             recorder.finished(&self.facts.info.borrow());
         }
+        let grpc = crate::local_reply::is_grpc(&self.request.borrow());
+        self.worker.surroundings.telemetry.finished(&self.facts.info.borrow(), &self.request.borrow(), grpc);
         let stats = &self.manager.stats;
         stats.downstream_rq_active.dec();
         stats.downstream_rq_time.record(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
@@ -453,6 +457,9 @@ impl Stream {
         }
         let status = headers::get(&head, ":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
         self.facts.info.borrow_mut().response_code = status;
+        if let Some(recorder) = self.worker.recorder() {
+            recorder.sent(status, &head);
+        }
         self.facts.response_header_bytes.set(byte_size(&head));
         self.touch();
         let sent = self.responder.head(&head, end).await;

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::connection::{Io, LocalExecutor};
 
@@ -57,18 +57,18 @@ impl Stage {
         let (near, far) = tokio::io::duplex(ROOM);
         let (origins, cluster) = (Rc::clone(&self.0), cluster.to_owned());
         tokio::task::spawn_local(async move {
+            if !http2 {
+                // It ends with the connection, whichever side ends that.
+                let _ = super::origin_http1::serve(far, &*origins, &cluster, endpoint).await;
+                return;
+            }
             let service = service_fn(move |request: Request<Incoming>| {
                 let (origins, cluster) = (Rc::clone(&origins), cluster.clone());
                 async move { answer(&*origins, cluster, endpoint, request).await }
             });
             // A reset is what was asked for; a gateway that went away is none of ours.
-            if http2 {
-                let _ = hyper::server::conn::http2::Builder::new(LocalExecutor)
-                    .serve_connection(TokioIo::new(far), service)
-                    .await;
-            } else {
-                let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service).await;
-            }
+            let mut builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
+            let _ = builder.timer(TokioTimer::new()).serve_connection(TokioIo::new(far), service).await;
         });
         Io::Other(Box::new(near))
     }

@@ -200,6 +200,13 @@ impl Recorder {
             Some(ReplyStep { by, status: reply.status, details: reply.details.to_string() });
     }
 
+    /// The answer's head goes to the client.
+    pub(crate) fn sent(&self, status: Option<u16>, head: &HeaderList) {
+        let mut account = self.account.borrow_mut();
+        account.status = status;
+        account.response.clone_from(head);
+    }
+
     /// The stream is over.
     pub(crate) fn finished(&self, info: &StreamInfo) {
         let mut account = self.account.borrow_mut();

@@ -231,6 +231,9 @@ pub(super) fn parse_length(value: &Bytes) -> Option<u64> {
 /// `host` becomes `:authority`; path and method follow it.
 fn with_pseudo_headers(lines: HeaderList, line: &RequestLine, tls: bool) -> Result<HeaderList, Refusal> {
     let is_host = |name: &[u8]| name == b"host";
+    if line.method.as_ref() == b"CONNECT" && matches!(line.target, Target::Path(_)) {
+        return Err(Refusal::protocol(400, "http1.invalid_url"));
+    }
     if let Target::Path(path) = &line.target
         && let Some(place) = only(&lines, is_host)
     {
@@ -289,12 +292,12 @@ fn finish(mut list: HeaderList, mut body: BodyKind, line: &RequestLine) -> Resul
     if body != BodyKind::Tunnel && !nominated::remove(&mut list) {
         return Err(Refusal::protocol(400, "http1.connection_header_rejected"));
     }
+    if !line.is_1_1 {
+        return Err(Refusal::protocol(426, "low_version"));
+    }
     let host = headers::get(&list, ":authority");
     if host.is_some_and(|host| !bytes_allowed::HOST.all(host)) {
         return Err(Refusal::protocol(400, "http.invalid_authority"));
-    }
-    if !line.is_1_1 {
-        return Err(Refusal::protocol(426, "low_version"));
     }
     if host.is_none() {
         return Err(Refusal::manager(400, "missing_host_header", true));

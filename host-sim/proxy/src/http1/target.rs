@@ -21,6 +21,8 @@ pub(super) fn parse(target: &Bytes, method: &[u8]) -> Option<Target> {
         return None;
     }
     match (target.first()?, method) {
+        // Envoy's parser takes a path here, and finds out later that it is no authority.
+        (b'/' | b'*', b"CONNECT") => Some(Target::Path(target.clone())),
         (_, b"CONNECT") => authority(target).map(Target::Authority),
         (b'/', _) | (b'*', b"OPTIONS") => Some(Target::Path(target.clone())),
         _ => absolute(target),
@@ -103,7 +105,8 @@ mod tests {
             ("GET", "http://a_b/x", None),
             ("GET", "http://a:z/x", None),
             ("CONNECT", "a.example:443", Some(Target::Authority("a.example:443".into()))),
-            ("CONNECT", "/x", None),
+            ("CONNECT", "/x", Some(Target::Path("/x".into()))),
+            ("CONNECT", "", None),
         ] {
             assert_eq!(
                 parse(&Bytes::copy_from_slice(target.as_bytes()), method.as_bytes()),

@@ -225,6 +225,23 @@ pub enum HostRewrite {
     Endpoint,
 }
 
+impl Clusters {
+    /// Every cluster with its weight; a header that names one stands as `{header NAME}`.
+    pub fn destinations(&self) -> Vec<(String, u32)> {
+        let named = |header: &str| format!("{{header {header}}}");
+        match self {
+            Clusters::One(cluster) => vec![(cluster.to_string(), 100)],
+            Clusters::Header(header) => vec![(named(header), 100)],
+            Clusters::Weighted(weighted) => {
+                let name = |entry: &WeightedEntry| {
+                    entry.cluster_header.as_deref().map_or_else(|| entry.cluster.to_string(), named)
+                };
+                weighted.entries.iter().map(name).zip(weighted.weights.iter().copied()).collect()
+            }
+        }
+    }
+}
+
 impl RouteEntry {
     /// How the request is sent on, if it is.
     pub fn forward(&self) -> Option<&Forward> {

@@ -110,6 +110,12 @@ impl Distribution {
         }
     }
 
+    /// The middle of every bin that is not empty, with its count, the smallest first.
+    pub fn bins(&self) -> Vec<(f64, u64)> {
+        let zero = (self.zero > 0).then_some((0.0, self.zero));
+        zero.into_iter().chain(self.bins.iter().map(|(bin, count)| (bin.middle(), *count))).collect()
+    }
+
     /// A distribution of these values.
     pub fn of(values: &[u64]) -> Self {
         let histogram = Histogram::default();

@@ -49,6 +49,9 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+/// Between the name and the labels of a series that brings its labels along, and between the labels.
+pub(crate) const ISTIO: &str = ".;.";
+
 pub use cell::{Counter, Gauge};
 pub use cluster::{BreakerStats, ClusterStats, MembershipStats, OutlierStats};
 pub use filter::{Filter, InvalidFilter};

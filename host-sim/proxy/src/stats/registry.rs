@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use serde_json::Value;
 
 use super::tags::{InvalidStatsConfig, Tags};
+use crate::telemetry::Telemetry;
 use super::{
     AccessLogStats, BreakerStats, ClusterManagerStats, ClusterStats, CorsStats, FaultStats, Filter, Group, HttpStats,
     ListenerHttpStats, ListenerManagerStats, ListenerStats, LocalRateLimitStats, MembershipStats, OutlierStats, Sample,
@@ -136,6 +137,11 @@ impl Registry {
     /// `listener_manager.`
     pub fn listener_manager(&self) -> Arc<ListenerManagerStats> {
         self.group("listener_manager", PROCESS)
+    }
+
+    /// `istiocustom.`
+    pub fn telemetry(&self, worker: Worker) -> Arc<Telemetry> {
+        self.group("istiocustom", worker)
     }
 
     /// `access_log.`

@@ -108,6 +108,11 @@ impl Tags {
 
     /// Takes a name apart.
     pub(super) fn apply(&self, name: &str) -> Tagged {
+        if let Some((name, labels)) = name.split_once(super::ISTIO) {
+            let pairs = labels.split(super::ISTIO).filter_map(|pair| pair.split_once('='));
+            let labels = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            return Tagged { name: name.to_owned(), labels: labels.collect() };
+        }
         let word = name.split_once('.').map(|(word, _)| word);
         let rules = self
             .anywhere

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -10,6 +11,7 @@ use super::{Clock, Cluster, Command, Dice, State, WorkerSetup};
 use crate::explain::{Recorder, Stage};
 use crate::http_filters::Plugin;
 use crate::stats::Registry;
+use crate::telemetry::Telemetry;
 
 /// One per worker.
 pub(crate) struct Surroundings {
@@ -22,6 +24,8 @@ pub(crate) struct Surroundings {
     pub(crate) vms: vm::SharedVms,
     /// Where modules' runs are put on record.
     pub(crate) trace: Option<vm::TraceLog>,
+    /// What finished requests amount to.
+    pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) commands: UnboundedSender<Command>,
     pub(crate) plugins: RefCell<HashMap<u64, Weak<Plugin>>>,
     state: RefCell<Weak<State>>,
@@ -40,6 +44,7 @@ impl Surroundings {
             shared: setup.shared.clone(),
             vms: vm::SharedVms::default(),
             trace: setup.trace.clone(),
+            telemetry: setup.registry.telemetry(setup.index),
             commands,
             plugins: RefCell::default(),
             state: RefCell::default(),

@@ -1,0 +1,96 @@
+//! A running gateway: files that change under it, its access log, Istio's metrics.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
+mod command;
+mod gateway;
+
+use std::process::Command;
+
+use gateway::Running;
+
+const MANIFESTS: &str = r#"
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: door, namespace: shop}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop, namespace: shop}
+spec:
+  hosts: ["*"]
+  gateways: [door]
+  http:
+    - {name: cart, match: [{uri: {prefix: /cart}}], route: [{destination: {host: cart, port: {number: 80}}}]}
+    - {name: rest, directResponse: {status: 201}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec: {selector: {app: cart}, ports: [{name: http, port: 80}]}
+"#;
+
+#[test]
+fn a_changed_file_is_served_and_a_refused_change_leaves_the_last_good_one() {
+    let folder = command::in_folder(&[("all.yaml", MANIFESTS)]);
+    let write = |text: &str| std::fs::write(folder.path().join("all.yaml"), text).unwrap();
+    let mut running = Running::start(&["-f", folder.path().to_str().unwrap(), "--watch"]);
+    assert_eq!(running.status("/"), "201");
+    write(&MANIFESTS.replace("201", "202"));
+    running.hears("the change is served");
+    assert_eq!(running.status("/"), "202");
+    write(&MANIFESTS.replace("directResponse", "directRepsonse"));
+    running.hears("the change is refused");
+    assert_eq!(running.status("/"), "202");
+    write(&MANIFESTS.replace("{status: 201}", "{status: 203, body: {string: fixed}}"));
+    running.hears("the change is served");
+    assert!(Running::get(&running.address, "/").ends_with("fixed"));
+    assert_eq!(running.status("/cart"), "200");
+}
+
+#[test]
+fn the_access_log_is_istio_s_in_both_forms() {
+    for (format, part) in [("text", "\"GET /cart?x=1 HTTP/1.1\" 200 - via_upstream"), ("json", "\"route_name\":\"cart\"")] {
+        let folder = command::in_folder(&[("all.yaml", MANIFESTS)]);
+        let log = folder.path().join("access.log");
+        let args = ["-f", folder.path().to_str().unwrap(), "--access-log", log.to_str().unwrap(), "--access-log-format", format];
+        let mut running = Running::start(&args);
+        assert_eq!(running.status("/cart?x=1"), "200");
+        // The log is complete once the gateway has drained.
+        let pid = running.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(running.child.wait().unwrap().success());
+        let text = std::fs::read_to_string(log).unwrap();
+        assert!(text.contains(part) && text.lines().count() == 1, "{format}: {text}");
+    }
+}
+
+#[test]
+fn istio_s_own_metrics_are_there_with_istio_s_labels() {
+    let folder = command::in_folder(&[("all.yaml", MANIFESTS)]);
+    let running = Running::start(&["-f", folder.path().to_str().unwrap()]);
+    (0..3).for_each(|_| assert_eq!(running.status("/cart"), "200"));
+    assert_eq!(running.status("/"), "201");
+    let text = Running::get(&running.admin, "/stats/prometheus");
+    let line = |name: &str, code: &str| {
+        let found = text.lines().find(|line| line.starts_with(name) && line.contains(&format!("response_code=\"{code}\"")));
+        found.unwrap_or_else(|| panic!("no {name} with {code} in\n{text}")).to_owned()
+    };
+    let total = line("istio_requests_total{", "200");
+    for label in [
+        "reporter=\"source\"",
+        "destination_service=\"cart.shop.svc.cluster.local\"",
+        "destination_service_name=\"cart\"",
+        "destination_service_namespace=\"shop\"",
+        "request_protocol=\"http\"",
+        "response_flags=\"-\"",
+    ] {
+        assert!(total.contains(label), "no {label} in {total}");
+    }
+    assert!(total.ends_with(" 3"), "{total}");
+    assert!(line("istio_requests_total{", "201").ends_with(" 1"));
+    assert!(line("istio_request_duration_milliseconds_count{", "200").ends_with(" 3"));
+    assert!(line("istio_response_bytes_bucket{", "200").contains("le=\"0.5\""));
+}
