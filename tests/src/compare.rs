@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::case::{Answer, Headers, Outcome, Seen};
 
 /// An answer with no recorded duration took less than 90 ms; a busy machine may take this much.
-const FAST_MS: u64 = 250;
+pub const FAST_MS: u64 = 250;
 
 /// The first difference between what was recorded and what came now, if there is one.
 #[must_use]

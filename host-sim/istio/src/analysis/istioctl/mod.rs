@@ -7,6 +7,7 @@
 mod annotations;
 mod destination_rules;
 pub(super) mod destinations;
+mod envoy_filter_warnings;
 mod envoy_filters;
 mod gateways;
 mod mesh_hosts;

@@ -1,6 +1,7 @@
 //! Findings of our own: what Istio takes, istioctl is silent about, and a gateway's users meet.
 
 mod cors;
+mod destination_rules;
 mod destinations;
 mod example;
 mod extensions;
@@ -8,6 +9,7 @@ mod gateways;
 mod headers;
 mod order;
 mod paths;
+mod plugin_order;
 mod redirects;
 mod retries;
 mod rewrites;
@@ -38,11 +40,12 @@ pub(super) fn all(resources: &Resources, said: &[Finding]) -> Vec<Finding> {
         cors::policies,
         destinations::references,
         destinations::splits,
-        destinations::rules,
+        destination_rules::rules,
         gateways::servers,
         gateways::virtual_services,
         gateways::tokens,
         extensions::all,
+        plugin_order::patches,
     ] {
         analyzer(resources, &mut found);
     }
