@@ -132,7 +132,8 @@ impl Rehearsal {
     pub fn settle(&mut self) {
         let Rehearsal { runtime, local, worker, .. } = self;
         local.block_on(runtime, async {
-            let plugins: Vec<_> = worker.surroundings.plugins.borrow().values().filter_map(std::rc::Weak::upgrade).collect();
+            let plugins: Vec<_> =
+                worker.surroundings.plugins.borrow().values().filter_map(std::rc::Weak::upgrade).collect();
             for plugin in plugins.iter().filter(|plugin| plugin.ask(vm::Vm::tick_period).is_some()) {
                 plugin.enter(vm::Vm::on_tick);
             }
