@@ -106,6 +106,11 @@ impl Rehearsal {
         self.kit.shared.data().bytes() > 0 || self.snapshot.has_buckets()
     }
 
+    /// The configuration, without access logs.
+    pub fn bootstrap(&self) -> &xds::Bootstrap {
+        &self.snapshot.bootstrap
+    }
+
     /// Names of the listeners, in the order of the configuration.
     pub fn listeners(&self) -> impl Iterator<Item = &str> {
         self.snapshot.listeners.iter().map(|listener| listener.name.as_ref())
