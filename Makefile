@@ -19,7 +19,7 @@ FUZZ_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
 NATIVE     := --workspace $(foreach f,guest $(MODULES),--exclude $f)
 CARGO_TEST := cargo test --release $(NATIVE)
 
-.PHONY: help run test test-wasm wasm-bindgen fuzz build filters host-sim envoy setup corpus fuzz-envoy manifests bench lint clean
+.PHONY: help run test test-wasm wasm-bindgen ratelimit fuzz build filters host-sim envoy setup corpus fuzz-envoy manifests bench lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -30,7 +30,7 @@ run: build ## serve the bundled example on 127.0.0.1:8080, admin on 127.0.0.1:15
 	@echo; exec $(HOST_SIM) run -f $(EXAMPLE) --wasm-dir target/filters
 
 # `cargo test` builds target/release/host-sim on its way: no second build with other features.
-test: filters envoy test-wasm ## set up everything and run every test
+test: filters envoy test-wasm ratelimit ## set up everything and run every test
 	$(CARGO_TEST)
 
 # The filters' tables of sentences once more, as wasm under node.
@@ -39,6 +39,15 @@ test-wasm: setup wasm-bindgen
 	  CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$(CURDIR)/$(WASM_BINDGEN)-test-runner" \
 	    cargo test --release --target wasm32-unknown-unknown -p policy --lib | grep -E "test result|FAIL|panicked"; \
 	else echo "SKIPPED: no node on this machine: the tables of sentences did not run as wasm" >&2; fi
+
+# The service that rate-limit's `global` is tested with; it needs Go, and redis-server at run time.
+ratelimit:
+	@if [ ! -x target/tools/bin/ratelimit ]; then \
+	  if command -v go >/dev/null; then \
+	    GOBIN="$(CURDIR)/target/tools/bin" go install github.com/envoyproxy/ratelimit/src/service_cmd@latest \
+	    && mv target/tools/bin/service_cmd target/tools/bin/ratelimit; \
+	  fi || echo "make: no envoyproxy/ratelimit: the test that needs it will say SKIPPED" >&2; \
+	fi
 
 # The runner has to be of the version the tests are linked with.
 WASM_BINDGEN := target/tools/bin/wasm-bindgen

@@ -24,8 +24,6 @@ pub(crate) struct Stage {
     pub(crate) ports: BTreeMap<String, (u16, u16)>,
     /// Names of embedded backends by their address.
     pub(crate) echo: BTreeMap<SocketAddr, String>,
-    /// The configuration.
-    pub(crate) bootstrap: xds::Bootstrap,
 }
 
 impl Stage {
@@ -44,10 +42,10 @@ impl Stage {
         let _progress = Progress::of("compiling modules");
         let echo = plan.place_echo();
         let ports = ports(&plan);
-        let mut config = run::config(args, plan.bootstrap.clone(), None);
+        let mut config = run::config(args, plan.bootstrap, None);
         config.seed = Some(args.seed.unwrap_or_default());
         let rehearsal = Rehearsal::start(config, origins(echo.clone())).map_err(run::refused)?;
-        Ok(Self { rehearsal, bindings: plan.bindings, plugins: plan.plugins, ports, echo, bootstrap: plan.bootstrap })
+        Ok(Self { rehearsal, bindings: plan.bindings, plugins: plan.plugins, ports, echo })
     }
 
     /// Beside a gateway that serves `plan`, with its running backends' names.
@@ -61,7 +59,6 @@ impl Stage {
             plugins: plan.plugins.clone(),
             ports: ports(plan),
             echo,
-            bootstrap: plan.bootstrap.clone(),
         })
     }
 

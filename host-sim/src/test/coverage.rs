@@ -41,7 +41,7 @@ impl Coverage {
     /// Everything there is, nothing reached.
     pub(super) fn of(stage: &Stage) -> Self {
         let mut coverage = Self::default();
-        let listeners = stage.bootstrap.static_resources.iter().flat_map(|resources| &resources.listeners);
+        let listeners = stage.rehearsal.bootstrap().static_resources.iter().flat_map(|resources| &resources.listeners);
         for filter in listeners.flat_map(|listener| &listener.filter_chains).flat_map(|chain| &chain.filters) {
             let Some(xds::NetworkFilterConfig::HttpConnectionManager(manager)) = &filter.typed_config else { continue };
             let hosts = manager.route_config.iter().flat_map(|config| &config.virtual_hosts);

@@ -78,9 +78,15 @@ fn start(module: &Module, configuration: &str, fidelity: Fidelity) -> Vm {
 fn starts(module: &Module, configuration: &str) {
     const TIMES: u32 = 200;
     drop(start(module, configuration, Fidelity::Envoy));
+    let before = resident();
     let (all, vms) = timed(|| (0..TIMES).map(|_| start(module, configuration, Fidelity::Envoy)).collect::<Vec<_>>());
     let memory = vms.iter().map(Vm::memory_bytes).sum::<usize>() / vms.len();
-    println!("start, configured: {}; linear memory {} KiB", micros(all / TIMES), memory >> 10);
+    let idle = resident().saturating_sub(before) / u64::from(TIMES);
+    println!(
+        "start, configured: {}; linear memory {} KiB, resident {idle} KiB a VM that idles",
+        micros(all / TIMES),
+        memory >> 10
+    );
     let mut vm = start(module, "trap", Fidelity::Hardened);
     let (all, ()) = timed(|| {
         for _ in 0..TIMES {
@@ -88,6 +94,13 @@ fn starts(module: &Module, configuration: &str) {
         }
     });
     println!("a request that traps, its VM replaced: {} ({} replaced)", micros(all / TIMES), vm.reload_stats().success);
+}
+
+/// Resident memory of this process, in KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 fn per_request(module: &Module, configuration: &str) -> u128 {

@@ -127,7 +127,7 @@ impl Vm {
             Some(_) => 0,
             None => self.instances.wrapping_add(1),
         };
-        let setup = Setup {
+        let setup = || Setup {
             module: &self.module,
             plugin: self.plugin.clone(),
             shared: self.shared.clone(),
@@ -136,14 +136,22 @@ impl Vm {
             script: self.script.clone(),
         };
         let instance = match shared_vm {
-            None => Box::new(Instance::start(setup, world)?),
-            Some(mut instance) => match instance.join(&setup, world) {
-                Ok(()) => instance,
-                Err(failed) => {
+            None => Box::new(Instance::start(setup(), world)?),
+            Some(mut instance) => {
+                // As Envoy does, in a VM of its own first: what does not start must not take the others' VM with it.
+                let world = match Instance::start(setup(), world) {
+                    Ok(canary) => canary.into_state().world,
+                    Err(failed) => {
+                        self.put_back(instance);
+                        return Err(failed);
+                    }
+                };
+                if let Err(failed) = instance.join(&setup(), world) {
                     let (error, killed_by) = *failed;
                     return Err((error, self.take_leave(instance, killed_by.as_ref())));
                 }
-            },
+                instance
+            }
         };
         (self.instances, self.root_id) = (instance.state().instance, instance.state().root_id);
         Ok(instance)

@@ -133,6 +133,11 @@ impl Vm {
         }
     }
 
+    /// Do these two share a VM? Then an event of one may name a stream of the other.
+    pub fn lives_with(&self, other: &Vm) -> bool {
+        matches!((&self.home, &other.home), (Some(mine), Some(theirs)) if Rc::ptr_eq(&mine.0, &theirs.0))
+    }
+
     /// Goes out of the shared VM, so that others can use it.
     pub fn leave(&mut self) {
         if self.home.is_none() || !self.is_alive() {

@@ -39,7 +39,7 @@ pub(crate) async fn serve(
         (xds::CodecType::Http1, _) => false,
         (xds::CodecType::Http2, _) | (_, Some(b"h2")) => true,
         (_, Some(_)) => false,
-        (_, None) => match begins_http2(&wire).await {
+        (_, None) => match begins_http2(&wire, &IdleTimer::new(manager.config.timeouts.idle), &open).await {
             Some(http2) => http2,
             None => return,
         },
@@ -65,8 +65,8 @@ pub(crate) async fn serve(
     connection.serve().await;
 }
 
-/// Reads until it is clear; `None` when the client went before that.
-async fn begins_http2(wire: &Wire) -> Option<bool> {
+/// Reads until it is clear; `None` when the client went before that, said nothing for too long, or is to go.
+async fn begins_http2(wire: &Wire, idle: &IdleTimer, open: &Open) -> Option<bool> {
     loop {
         let input = wire.input();
         let seen = input.len().min(PREFACE.len());
@@ -77,9 +77,13 @@ async fn begins_http2(wire: &Wire) -> Option<bool> {
             return Some(true);
         }
         drop(input);
-        match wire.fill().await {
-            Ok(1..) => {}
-            Ok(0) | Err(_) => return None,
+        let more = poll_fn(|cx| match wire.poll_fill(cx) {
+            Poll::Ready(filled) => Poll::Ready(filled.is_ok_and(|count| count > 0)),
+            Poll::Pending if idle.poll_idle(cx).is_ready() || open.poll_closing(cx).is_ready() => Poll::Ready(false),
+            Poll::Pending => Poll::Pending,
+        });
+        if !more.await {
+            return None;
         }
     }
 }
@@ -176,6 +180,7 @@ impl Connection {
     /// The next whole head; `None` when the connection is over.
     async fn next_head(&self, reader: &mut HeadReader) -> Option<Result<Bytes, Refusal>> {
         let limit = self.current.1.config.limits.bytes;
+        let mut timed = false;
         loop {
             match reader.take(&mut self.wire.input(), limit) {
                 Ok(Some(head)) => return Some(Ok(head)),
@@ -186,6 +191,11 @@ impl Connection {
                 return Some(Err(refusal));
             }
             let waiting = !reader.has_begun();
+            if !waiting && !timed {
+                // Its first bytes may have come while the protocol was still to be told.
+                self.lateness.begin(&self.current.1.config.timeouts);
+                timed = true;
+            }
             let filled = poll_fn(|cx| match self.wire.poll_fill(cx) {
                 Poll::Ready(Ok(1..)) => Poll::Ready(Filled::More),
                 Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Filled::Gone),
@@ -193,7 +203,6 @@ impl Connection {
                 Poll::Pending => self.lateness.poll(cx),
             });
             match filled.await {
-                Filled::More if waiting => self.lateness.begin(&self.current.1.config.timeouts),
                 Filled::More => {}
                 Filled::Gone => return None,
                 Filled::Late(refusal) => return Some(Err(refusal)),

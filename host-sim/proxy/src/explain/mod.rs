@@ -106,6 +106,11 @@ impl Rehearsal {
         self.kit.shared.data().bytes() > 0 || self.snapshot.has_buckets()
     }
 
+    /// The configuration, without access logs.
+    pub fn bootstrap(&self) -> &xds::Bootstrap {
+        &self.snapshot.bootstrap
+    }
+
     /// Names of the listeners, in the order of the configuration.
     pub fn listeners(&self) -> impl Iterator<Item = &str> {
         self.snapshot.listeners.iter().map(|listener| listener.name.as_ref())
@@ -132,7 +137,8 @@ impl Rehearsal {
     pub fn settle(&mut self) {
         let Rehearsal { runtime, local, worker, .. } = self;
         local.block_on(runtime, async {
-            let plugins: Vec<_> = worker.surroundings.plugins.borrow().values().filter_map(std::rc::Weak::upgrade).collect();
+            let plugins: Vec<_> =
+                worker.surroundings.plugins.borrow().values().filter_map(std::rc::Weak::upgrade).collect();
             for plugin in plugins.iter().filter(|plugin| plugin.ask(vm::Vm::tick_period).is_some()) {
                 plugin.enter(vm::Vm::on_tick);
             }

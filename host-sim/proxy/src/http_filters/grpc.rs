@@ -352,7 +352,7 @@ fn head(request: &GrpcRequest, timeout: Option<Duration>) -> HeaderList {
     let mut head: HeaderList = vec![
         (Bytes::from_static(b":method"), Bytes::from_static(b"POST")),
         (Bytes::from_static(b":path"), Bytes::from(format!("/{}/{}", request.service, request.method))),
-        (Bytes::from_static(b":authority"), Bytes::from(request.cluster.clone())),
+        (Bytes::from_static(b":authority"), authority(&request.cluster)),
         (Bytes::from_static(b":scheme"), Bytes::from_static(b"http")),
         (Bytes::from_static(b"te"), Bytes::from_static(b"trailers")),
     ];
@@ -371,9 +371,23 @@ fn head(request: &GrpcRequest, timeout: Option<Duration>) -> HeaderList {
     head
 }
 
+/// The cluster's name, as Envoy's client has it; `_` for what the HTTP/2 client below refuses in an authority, as `|` in Istio's names.
+fn authority(cluster: &str) -> Bytes {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:[]".contains(c);
+    cluster.chars().map(|c| if allowed(c) { c } else { '_' }).collect::<String>().into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_goes_to_a_cluster_of_istios_too() {
+        for (cluster, said) in [("rls", "rls"), ("outbound|80||a.b.svc", "outbound_80__a.b.svc"), ("[::1]:80", "[::1]:80")] {
+            assert_eq!(authority(cluster), said);
+            assert!(http::uri::Authority::try_from(said).is_ok());
+        }
+    }
 
     #[test]
     fn messages_come_out_of_the_bytes_whole_and_one_by_one() {

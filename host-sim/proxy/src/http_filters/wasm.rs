@@ -116,12 +116,15 @@ fn failure_policy(config: &xds::WasmPluginConfig) -> Result<vm::FailurePolicy, S
 pub(crate) struct Plugin {
     pub(crate) config: Arc<WasmConfig>,
     vm: RefCell<Vm>,
-    streams: RefCell<HashMap<StreamId, (Rc<Mailbox>, usize)>>,
+    streams: Rc<Streams>,
     calls: RefCell<HashMap<CallId, Call>>,
     ticks: Rc<Notify>,
     surroundings: Rc<Surroundings>,
     me: Weak<Plugin>,
 }
+
+/// Streams that modules may be heard of, and where: one list for all plugins of a VM.
+type Streams = RefCell<HashMap<StreamId, (Rc<Mailbox>, usize)>>;
 
 /// A call under way.
 struct Call {
@@ -152,10 +155,13 @@ impl Plugin {
             None if plugin.fidelity == vm::Fidelity::Hardened => Vm::start(module, plugin, shared, Box::new(world))?,
             None => Vm::start_at(surroundings.vms.home(module, &plugin), module, plugin, shared, Box::new(world))?,
         };
+        let others: Vec<Rc<Plugin>> = surroundings.plugins.borrow().values().filter_map(Weak::upgrade).collect();
+        let together = others.iter().find(|other| other.vm.borrow().lives_with(&vm));
+        let streams = together.map(|other| Rc::clone(&other.streams)).unwrap_or_default();
         let plugin = Rc::new_cyclic(|me| Plugin {
             config: Arc::clone(config),
             vm: RefCell::new(vm),
-            streams: RefCell::default(),
+            streams,
             calls: RefCell::default(),
             ticks: Rc::new(Notify::new()),
             surroundings: Rc::clone(surroundings),

@@ -78,7 +78,8 @@ impl Compiler<'_> {
     /// Everything that cannot be done, each with its place in the configuration; or the first module that is refused.
     pub(crate) fn compile(&self, bootstrap: xds::Bootstrap) -> Result<Snapshot, StartError> {
         let mut problems = Vec::new();
-        let resources = bootstrap.static_resources.clone().unwrap_or_default();
+        let nothing = xds::StaticResources::default();
+        let resources = bootstrap.static_resources.as_ref().unwrap_or(&nothing);
         let secrets = Secrets::new(&resources.secrets);
         let mut clusters = HashMap::new();
         for (at, cluster) in resources.clusters.iter().enumerate() {

@@ -84,7 +84,9 @@ impl PartialOrd for Name {
 
 /// None for a module's series whose name would begin with a digit: Envoy leaves it out.
 fn metric_name(name: &str) -> Option<String> {
-    let Some(own) = name.strip_prefix(MODULES).or_else(|| name.strip_prefix(CUSTOM)) else { return Some(format!("envoy_{}", sanitized(name))) };
+    let Some(own) = name.strip_prefix(MODULES).or_else(|| name.strip_prefix(CUSTOM)) else {
+        return Some(format!("envoy_{}", sanitized(name)));
+    };
     let own = sanitized(own);
     own.starts_with(|c: char| !c.is_ascii_digit()).then_some(own)
 }

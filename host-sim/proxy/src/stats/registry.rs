@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use serde_json::Value;
 
 use super::tags::{InvalidStatsConfig, Tags};
-use crate::telemetry::Telemetry;
 use super::{
     AccessLogStats, BreakerStats, ClusterManagerStats, ClusterStats, CorsStats, FaultStats, Filter, Group, HttpStats,
     ListenerHttpStats, ListenerManagerStats, ListenerStats, LocalRateLimitStats, MembershipStats, OutlierStats, Sample,
     ServerStats, TlsStats, WorkerStats, prometheus, text,
 };
+use crate::telemetry::Telemetry;
 
 /// A worker thread's number.
 pub type Worker = usize;

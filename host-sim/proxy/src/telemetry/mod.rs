@@ -127,7 +127,9 @@ pub fn traffic(workers: &[Arc<Telemetry>]) -> Vec<Traffic> {
         });
     }
     let mut all: Vec<_> = all.into_values().collect();
-    all.sort_by(|a, b| (&a.virtual_host, &a.route, &a.cluster, a.status).cmp(&(&b.virtual_host, &b.route, &b.cluster, b.status)));
+    all.sort_by(|a, b| {
+        (&a.virtual_host, &a.route, &a.cluster, a.status).cmp(&(&b.virtual_host, &b.route, &b.cluster, b.status))
+    });
     all
 }
 

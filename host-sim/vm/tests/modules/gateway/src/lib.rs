@@ -5,12 +5,14 @@
 //!   `then-close`, `then-cancel` one each time a message has come
 //! * `forget CLUSTER`: an http call that is never answered, and the request goes on
 //! * `hold-for-body`: the head waits for the end of the body, and the answer says in `x-held` how long that was
+//! * `rest`: waits for the tick of a plugin that is configured with `tick`, in the same VM
 //! * `count`: how often this VM was asked that; `trap`, `trap-in-response`, `trap-in-log`
 #![allow(missing_docs, clippy::panic, reason = "a module for tests")]
 
 use std::{cell::Cell, time::Duration};
 
 use proxy_wasm::{
+    hostcalls,
     traits::{Context, HttpContext, RootContext},
     types::{Action, ContextType, LogLevel, Status},
 };
@@ -22,6 +24,7 @@ proxy_wasm::main! {{
 
 thread_local! {
     static COUNT: Cell<u32> = const { Cell::new(0) };
+    static RESTING: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
 }
 
 struct Plugin;
@@ -33,13 +36,29 @@ impl RootContext for Plugin {
         Some(ContextType::HttpContext)
     }
 
-    fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream::default()))
+    fn on_configure(&mut self, _size: usize) -> bool {
+        if self.get_plugin_configuration().as_deref() == Some(b"tick") {
+            self.set_tick_period(Duration::from_millis(10));
+        }
+        true
+    }
+
+    fn on_tick(&mut self) {
+        for id in RESTING.take() {
+            if hostcalls::set_effective_context(id).is_ok() {
+                let _ = hostcalls::resume_http_request();
+            }
+        }
+    }
+
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream { id, ..Stream::default() }))
     }
 }
 
 #[derive(Default)]
 struct Stream {
+    id: u32,
     seen: Vec<String>,
     /// Steps for when a message has come, the next one last.
     then: Vec<String>,
@@ -195,6 +214,12 @@ impl HttpContext for Stream {
             }
             ["hold-for-body"] => {
                 self.held = Some(0);
+                Action::Pause
+            }
+            ["rest"] => {
+                let mut resting = RESTING.take();
+                resting.push(self.id);
+                RESTING.set(resting);
                 Action::Pause
             }
             ["trap"] => panic!("as asked"),

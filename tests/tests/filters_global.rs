@@ -1,0 +1,237 @@
+//! `rate-limit`'s `global`: a rate limit service asked by gRPC. Against a small service that answers as it is told, in every way a service can fail; and
+//! against the real envoyproxy/ratelimit on Redis, three gateways sharing one limit.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+mod filters;
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use bytes::Bytes;
+use filters::{Connection, address, block, plugin, setup};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::{Value, json};
+use tests::pair::Setup;
+use tests::process::Process;
+use tests::repository;
+
+const SERVICE: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: ratelimit, namespace: infra}
+spec: {ports: [{name: grpc, port: 8081}]}
+";
+
+fn config() -> Value {
+    let rule = |name: &str, deny: bool| {
+        json!({
+            "name": name,
+            "match": [{"uri": {"prefix": format!("/{name}")}}],
+            "limit": {"requests": 1_000_000, "per": "1s"},
+            "rateLimitHeaders": "off",
+            "global": {
+                "cluster": "outbound|8081||ratelimit.infra.svc.cluster.local",
+                "domain": "shop", "timeout": "2s", "failureModeDeny": deny,
+                "descriptors": [{"entries": [{"key": "user", "from": {"header": "x-user"}}]}],
+            },
+        })
+    };
+    json!({"rules": [rule("open", false), rule("closed", true)]})
+}
+
+fn gateways(service: SocketAddr) -> (tempfile::TempDir, Setup) {
+    let (folder, mut setup) = setup(&[SERVICE.to_owned(), plugin("rate-limit", &config())], 1);
+    setup.flags = ["--backend".to_owned(), format!("ratelimit.infra.svc.cluster.local={service}")].into();
+    (folder, setup)
+}
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// The user's name says how the service behaves.
+async fn behave(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    assert_eq!(request.uri().path(), "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit");
+    let asked = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let says = |word: &str| asked.windows(word.len()).any(|window| window == word.as_bytes());
+    if says("silent") {
+        std::future::pending::<()>().await;
+    }
+    let message: &[u8] = match () {
+        () if says("allow") => &[8, 1],
+        () if says("deny") => &[8, 2],
+        () if says("garbage") => &[0xff, 0xff, 0xff],
+        () => &[],
+    };
+    let response = Response::builder().header("content-type", "application/grpc");
+    if says("error") {
+        return Ok(response.header("grpc-status", "14").body(Full::default().boxed_unsync()).unwrap());
+    }
+    let mut frame = vec![0, 0, 0, 0, u8::try_from(message.len()).unwrap()];
+    frame.extend_from_slice(message);
+    let trailers = HeaderMap::from_iter([(http::HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))]);
+    let body = Full::new(Bytes::from(frame)).with_trailers(async move { Some(Ok(trailers)) });
+    Ok(response.body(body.boxed_unsync()).unwrap())
+}
+
+/// A service on a thread of its own.
+struct Service {
+    at: SocketAddr,
+    stop: tokio::sync::oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Service {
+    fn start() -> Service {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let at = listener.local_addr().unwrap();
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let serve = async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            while let Ok((stream, _)) = listener.accept().await {
+                let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                tokio::spawn(server.serve_connection(TokioIo::new(stream), hyper::service::service_fn(behave)));
+            }
+        };
+        let thread = std::thread::spawn(move || {
+            block(async {
+                tokio::select! {
+                    () = serve => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        Service { at, stop, thread }
+    }
+
+    /// Gone, and its connections with it.
+    fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.thread.join().unwrap();
+    }
+}
+
+async fn check(who: &str, to: SocketAddr, table: &[(&str, &str, u16)]) {
+    let mut connection = Connection::to(to).await;
+    for (path, user, status) in table {
+        let answer = connection.get(path, &format!("x-user: {user}\r\n")).await;
+        assert_eq!(answer.status, *status, "{who}: {path} {user}\n{}\n{}", answer.head, answer.body);
+    }
+}
+
+#[test]
+fn a_service_that_fails_is_answered_for_as_configured() {
+    let service = Service::start();
+    let (_folder, setup) = gateways(service.at);
+    block(async {
+        let pair = setup.start().await.unwrap();
+        let mut all = vec![("host-sim", address(&pair.host_sim))];
+        all.extend(pair.envoy.as_ref().map(|envoy| ("Envoy", address(envoy))));
+        for (who, to) in &all {
+            let table = [
+                ("/open", "allow", 200),
+                ("/open", "deny", 429),
+                ("/open", "error", 200),
+                ("/open", "garbage", 200),
+                ("/open", "nothing", 200),
+                ("/open", "silent", 200),
+                ("/closed", "allow", 200),
+                ("/closed", "deny", 429),
+                ("/closed", "error", 500),
+                ("/closed", "garbage", 500),
+                ("/closed", "nothing", 500),
+                ("/closed", "silent", 500),
+                ("/other", "deny", 200),
+            ];
+            check(who, *to, &table).await;
+        }
+        service.stop();
+        for (who, to) in &all {
+            check(who, *to, &[("/open", "deny", 200), ("/closed", "allow", 500)]).await;
+        }
+    });
+}
+
+/// Where the real service and its store are, or why the test goes without.
+fn real() -> Result<PathBuf, String> {
+    let service = repository().join("target/tools/bin/ratelimit");
+    if !service.is_file() {
+        return Err(format!("no envoyproxy/ratelimit: {} is missing (`make ratelimit` installs it, with Go)", service.display()));
+    }
+    Command::new("redis-server").arg("--version").output().map_err(|e| format!("no redis-server: {e}"))?;
+    Ok(service)
+}
+
+/// A port nobody listens on right now.
+fn free() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn gateways_share_a_limit_through_the_real_service() {
+    let program = match real() {
+        Ok(program) => program,
+        Err(why) => return eprintln!("SKIPPED: {why}"),
+    };
+    const SOON: Duration = Duration::from_secs(30);
+    let folder = tempfile::tempdir().unwrap();
+    let limits = folder.path().join("limits/config");
+    std::fs::create_dir_all(&limits).unwrap();
+    let limit = "domain: shop\ndescriptors:\n  - key: user\n    rate_limit: {unit: day, requests_per_unit: 5}\n";
+    std::fs::write(limits.join("shop.yaml"), limit).unwrap();
+    let (redis_port, grpc, http, debug) = (free(), free(), free(), free());
+    let mut redis = Command::new("redis-server");
+    redis.current_dir(folder.path()).args(["--bind", "127.0.0.1", "--save", "", "--port", &redis_port.to_string()]);
+    let mut service = Command::new(program);
+    service.env_clear().envs([
+        ("USE_STATSD", "false".to_owned()),
+        ("REDIS_SOCKET_TYPE", "tcp".into()),
+        ("REDIS_URL", format!("127.0.0.1:{redis_port}")),
+        ("RUNTIME_ROOT", folder.path().display().to_string()),
+        ("RUNTIME_SUBDIRECTORY", "limits".into()),
+        ("RUNTIME_WATCH_ROOT", "false".into()),
+        ("HOST", "127.0.0.1".into()),
+        ("GRPC_HOST", "127.0.0.1".into()),
+        ("DEBUG_HOST", "127.0.0.1".into()),
+        ("PORT", http.to_string()),
+        ("GRPC_PORT", grpc.to_string()),
+        ("DEBUG_PORT", debug.to_string()),
+    ]);
+    block(async {
+        let redis = Process::start(&mut redis).unwrap();
+        let ready = |lines: &[String]| lines.iter().any(|line| line.contains("Ready to accept")).then_some(());
+        redis.wait_for("its socket", SOON, ready).await.unwrap();
+        let service = Process::start(&mut service).unwrap();
+        let ready = |lines: &[String]| lines.iter().any(|line| line.contains("Listening for gRPC")).then_some(());
+        service.wait_for("its socket", SOON, ready).await.unwrap();
+        let (_folder, setup) = gateways((Ipv4Addr::LOCALHOST, grpc).into());
+        let pair = setup.start().await.unwrap();
+        let other = setup.host_sim(&setup.flags).await.unwrap();
+        let mut all = vec![address(&pair.host_sim), address(&other)];
+        all.extend(pair.envoy.as_ref().map(address));
+        let mut connections = Vec::new();
+        for to in all {
+            connections.push(Connection::to(to).await);
+        }
+        let mut statuses = Vec::new();
+        for round in 0..9 {
+            let at = round % connections.len();
+            statuses.push(connections[at].get("/closed", "x-user: ann\r\n").await.status);
+        }
+        assert_eq!(statuses, [200, 200, 200, 200, 200, 429, 429, 429, 429], "{}", pair.host_sim.process.tail());
+        let last = connections[0].get("/closed", "x-user: ann\r\n").await;
+        let wait = last.head.lines().find_map(|line| line.strip_prefix("retry-after: ")?.parse::<u64>().ok());
+        assert!(wait.is_some_and(|wait| (1..=86_400).contains(&wait)), "{}", last.head);
+        assert_eq!(connections[1].get("/closed", "x-user: bob\r\n").await.status, 200);
+        // The service stays, its store goes: no answer.
+        drop(redis);
+        assert_eq!(connections[0].get("/closed", "x-user: bob\r\n").await.status, 500);
+        assert_eq!(connections[0].get("/open", "x-user: bob\r\n").await.status, 200);
+    });
+}
