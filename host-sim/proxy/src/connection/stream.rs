@@ -426,7 +426,8 @@ impl Stream {
                 route::write_attempt_count(&mut reply.headers, info.upstream.attempts);
             }
         }
-        let (mut head, mut body) = reply.encode(&self.kind);
+        let kind = RequestKind { grpc: self.kind.grpc && !is_preflight, ..self.kind };
+        let (mut head, mut body) = reply.encode(&kind);
         let end = body.is_empty();
         match self.chain.response_headers(self, head, end).await {
             Ok(filtered) => head = filtered,
