@@ -40,11 +40,12 @@ test-wasm: setup wasm-bindgen
 	    cargo test --release --target wasm32-unknown-unknown -p policy --lib | grep -E "test result|FAIL|panicked"; \
 	else echo "SKIPPED: no node on this machine: the tables of sentences did not run as wasm" >&2; fi
 
+RATELIMIT_VERSION := v1.4.1-0.20260122083618-3fb702589d36
 # The service that rate-limit's `global` is tested with; it needs Go, and redis-server at run time.
 ratelimit:
 	@if [ ! -x target/tools/bin/ratelimit ]; then \
 	  if command -v go >/dev/null; then \
-	    GOBIN="$(CURDIR)/target/tools/bin" go install github.com/envoyproxy/ratelimit/src/service_cmd@latest \
+	    GOBIN="$(CURDIR)/target/tools/bin" go install github.com/envoyproxy/ratelimit/src/service_cmd@$(RATELIMIT_VERSION) \
 	    && mv target/tools/bin/service_cmd target/tools/bin/ratelimit; \
 	  fi || echo "make: no envoyproxy/ratelimit: the test that needs it will say SKIPPED" >&2; \
 	fi

@@ -5,7 +5,7 @@ mod confirm;
 mod report;
 mod sarif;
 
-pub use self::arguments::LintArgs;
+pub(crate) use self::arguments::LintArgs;
 
 use istio::analysis::{Finding, Level, Scope, analyze};
 

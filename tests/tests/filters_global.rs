@@ -29,7 +29,37 @@ metadata: {name: ratelimit, namespace: infra}
 spec: {ports: [{name: grpc, port: 8081}]}
 ";
 
-fn config() -> Value {
+/// The small service below is hyper's, which takes no authority with Istio's `|` in it, as Envoy sends a cluster's name: a cluster with a name of its own.
+fn cluster(service: SocketAddr) -> String {
+    format!(
+        "
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {{name: rls, namespace: istio-system}}
+spec:
+  configPatches:
+  - applyTo: CLUSTER
+    match: {{context: GATEWAY}}
+    patch:
+      operation: ADD
+      value:
+        name: rls
+        type: STATIC
+        connect_timeout: 1s
+        typed_extension_protocol_options:
+          envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+            '@type': type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+            explicit_http_config: {{http2_protocol_options: {{}}}}
+        load_assignment:
+          cluster_name: rls
+          endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: {}, port_value: {}}}}}}}}}]}}]
+",
+        service.ip(),
+        service.port()
+    )
+}
+
+fn config(cluster: &str) -> Value {
     let rule = |name: &str, deny: bool| {
         json!({
             "name": name,
@@ -37,7 +67,7 @@ fn config() -> Value {
             "limit": {"requests": 1_000_000, "per": "1s"},
             "rateLimitHeaders": "off",
             "global": {
-                "cluster": "outbound|8081||ratelimit.infra.svc.cluster.local",
+                "cluster": cluster,
                 "domain": "shop", "timeout": "2s", "failureModeDeny": deny,
                 "descriptors": [{"entries": [{"key": "user", "from": {"header": "x-user"}}]}],
             },
@@ -46,8 +76,13 @@ fn config() -> Value {
     json!({"rules": [rule("open", false), rule("closed", true)]})
 }
 
+fn gateways_with(service: SocketAddr) -> (tempfile::TempDir, Setup) {
+    setup(&[cluster(service), plugin("rate-limit", &config("rls"))], 1)
+}
+
 fn gateways(service: SocketAddr) -> (tempfile::TempDir, Setup) {
-    let (folder, mut setup) = setup(&[SERVICE.to_owned(), plugin("rate-limit", &config())], 1);
+    let istios = config("outbound|8081||ratelimit.infra.svc.cluster.local");
+    let (folder, mut setup) = setup(&[SERVICE.to_owned(), plugin("rate-limit", &istios)], 1);
     setup.flags = ["--backend".to_owned(), format!("ratelimit.infra.svc.cluster.local={service}")].into();
     (folder, setup)
 }
@@ -128,7 +163,7 @@ async fn check(who: &str, to: SocketAddr, table: &[(&str, &str, u16)]) {
 #[test]
 fn a_service_that_fails_is_answered_for_as_configured() {
     let service = Service::start();
-    let (_folder, setup) = gateways(service.at);
+    let (_folder, setup) = gateways_with(service.at);
     block(async {
         let pair = setup.start().await.unwrap();
         let mut all = vec![("host-sim", address(&pair.host_sim))];

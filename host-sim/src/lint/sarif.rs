@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 /// The whole log, one run.
 pub(super) fn log(findings: &[Finding]) -> Value {
     let mut rules: BTreeMap<&str, Level> = BTreeMap::new();
-    findings.iter().for_each(|finding| drop(rules.entry(finding.code).or_insert(finding.level)));
+    for finding in findings {
+        rules.entry(finding.code).or_insert(finding.level);
+    }
     let rule = |(code, level): (&&str, &Level)| json!({"id": code, "defaultConfiguration": {"level": word(*level)}, "shortDescription": {"text": code}});
     let driver = json!({
         "name": "host-sim lint",

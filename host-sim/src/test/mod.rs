@@ -49,7 +49,7 @@ pub(crate) fn test(args: &TestArgs) -> Result<(), Failure> {
     let mut runner = Runner::new(args, &found)?;
     let mut outcomes = Vec::with_capacity(found.len());
     let mut updates: BTreeMap<usize, Vec<update::Update>> = BTreeMap::new();
-    let mut report = report::Text::new(found.len(), args);
+    let report = report::Text::new(found.len(), args);
     for (turn, one) in (1u64..).zip(&found) {
         let file = files.get(one.file).map(|file| file.name.as_str()).unwrap_or_default();
         let (outcome, changes) = runner.run(one, file, turn)?;
