@@ -70,6 +70,14 @@ async fn http2_is_spoken_no_worse_than_envoy_speaks_it() {
         Some(envoy) => failed(&h2spec, envoy.ports[&80]).0,
         None => KNOWN.map(str::to_owned).into(),
     };
-    let worse: Vec<_> = ours.difference(&theirs).collect();
+    let mut worse: BTreeSet<_> = ours.difference(&theirs).cloned().collect();
+    // Where the answer is sent before a test's last frame, which of the two is first is chance: what fails, fails every time.
+    for _ in 0..3 {
+        if worse.is_empty() {
+            break;
+        }
+        let again = failed(&h2spec, host_sim.ports[&80]).0;
+        worse.retain(|name| again.contains(name));
+    }
     assert!(worse.is_empty(), "host-sim fails what Envoy passes: {worse:#?}");
 }
