@@ -383,7 +383,9 @@ mod tests {
 
     #[test]
     fn a_call_goes_to_a_cluster_of_istios_too() {
-        for (cluster, said) in [("rls", "rls"), ("outbound|80||a.b.svc", "outbound_80__a.b.svc"), ("[::1]:80", "[::1]:80")] {
+        for (cluster, said) in
+            [("rls", "rls"), ("outbound|80||a.b.svc", "outbound_80__a.b.svc"), ("[::1]:80", "[::1]:80")]
+        {
             assert_eq!(authority(cluster), said);
             assert!(http::uri::Authority::try_from(said).is_ok());
         }

@@ -259,6 +259,9 @@ impl<'s> Routed<'s> {
         let now = stream.worker.clock().now();
         let opening = Attempt::open(&self.cluster, &endpoint, protocol, &outline, now);
         let opened = self.alongside(&mut Sender(None), opening).await?;
+        if self.request_done.get().is_some() {
+            self.send_copies_first(&endpoint).await;
+        }
         let attempt = opened.map_err(|broken| {
             self.report(&endpoint, outcome_of(broken.reset));
             Failed::Broken { broken, sent: false }
@@ -450,7 +453,6 @@ impl<'s> Routed<'s> {
         let now = stream.worker.clock().now();
         stream.facts.info.borrow_mut().request_complete = Some(now.saturating_sub(stream.began));
         self.request_done.set(Some(now));
-        self.send_copies();
         stream.timers.request_is_over();
         stream.timers.route.set(self.prepared.borrow().timeouts.global);
     }
@@ -496,6 +498,7 @@ impl<'s> Routed<'s> {
                 self.pump.replace(None);
                 pumped?;
                 self.request_is_done();
+                self.send_copies();
             }
             sender.poll(cx);
             if stream.upload.changes() == before {
@@ -535,21 +538,40 @@ impl<'s> Routed<'s> {
             if let Some(recorder) = stream.worker.recorder() {
                 recorder.mirrored(&cluster.config.name, &copy);
             }
-            Some(mirror::Copy::new(cluster, copy))
+            mirror::Copy::new(cluster, copy, stream.worker.dice())
         });
         wanted.collect()
     }
 
-    /// Sends the copies, now that the whole request is here.
-    fn send_copies(&self) {
+    /// Sends the copies of a request that came whole. Who has the answer may look for the copies at once, so those to other
+    /// endpoints leave before the request itself; its own endpoint sees the request first, as with Envoy.
+    async fn send_copies_first(&self, endpoint: &Endpoint) {
+        let copies = self.mirrors.take();
+        let (later, first) = copies.into_iter().partition(|copy| copy.goes_to(endpoint.address));
+        self.mirrors.replace(first);
+        let leaving = self.send_copies();
+        // One turn to connect, one to write; a mirror that takes longer does not hold the request.
+        for _ in 0..2 {
+            if leaving.iter().any(|leaving| !leaving.get()) {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.mirrors.replace(later);
+        self.send_copies();
+    }
+
+    /// Sends the copies, now that the whole request is here; each cell tells when its copy has left.
+    fn send_copies(&self) -> Vec<Rc<Cell<bool>>> {
         let upload = &self.stream.upload;
+        let mut leaving = Vec::new();
         for copy in self.mirrors.take() {
             if upload.can_repeat() {
-                copy.send(&self.stream.worker, upload.pieces());
+                leaving.push(copy.send(&self.stream.worker, upload.pieces()));
             } else {
                 self.cluster.stats.retry_or_shadow_abandoned.inc();
             }
         }
+        leaving
     }
 }
 
