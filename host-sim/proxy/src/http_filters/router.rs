@@ -82,6 +82,7 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
         tried: RefCell::default(),
         begun: stream.worker.clock().now(),
         request_done: Cell::default(),
+        head_left: Cell::default(),
     };
     routed.run().await
 }
@@ -104,6 +105,8 @@ struct Routed<'s> {
     tried: RefCell<SmallVec<[usize; 4]>>,
     begun: Duration,
     request_done: Cell<Option<Duration>>,
+    /// The head is on its way, or tried to be: copies wait for nothing but the rest of the request.
+    head_left: Cell<bool>,
 }
 
 /// How a try ended, other than by a whole answer.
@@ -262,6 +265,7 @@ impl<'s> Routed<'s> {
         if self.request_done.get().is_some() {
             self.send_copies_first(&endpoint).await;
         }
+        self.head_left.set(true);
         let attempt = opened.map_err(|broken| {
             self.report(&endpoint, outcome_of(broken.reset));
             Failed::Broken { broken, sent: false }
@@ -498,7 +502,9 @@ impl<'s> Routed<'s> {
                 self.pump.replace(None);
                 pumped?;
                 self.request_is_done();
-                self.send_copies();
+                if self.head_left.get() {
+                    self.send_copies();
+                }
             }
             sender.poll(cx);
             if stream.upload.changes() == before {
@@ -543,8 +549,8 @@ impl<'s> Routed<'s> {
         wanted.collect()
     }
 
-    /// Sends the copies of a request that came whole. Who has the answer may look for the copies at once, so those to other
-    /// endpoints leave before the request itself; its own endpoint sees the request first, as with Envoy.
+    /// Sends the copies of a request that is whole before its head leaves. Who has the answer may look for the copies at
+    /// once, so those to other endpoints leave before the request itself; its own endpoint sees it first, as with Envoy.
     async fn send_copies_first(&self, endpoint: &Endpoint) {
         let copies = self.mirrors.take();
         let (later, first) = copies.into_iter().partition(|copy| copy.goes_to(endpoint.address));
