@@ -69,6 +69,64 @@ fn the_webhooks_verdicts_on_faulty_manifests_are_ours() {
     }
 }
 
+fn verdict(kind: &str, spec: &str) -> Vec<String> {
+    let api = match kind {
+        "EnvoyFilter" => "networking.istio.io/v1alpha3",
+        "WasmPlugin" => "extensions.istio.io/v1alpha1",
+        _ => "networking.istio.io/v1",
+    };
+    problems(&format!("apiVersion: {api}\nkind: {kind}\nmetadata: {{name: x, namespace: default}}\nspec: {spec}\n"))
+}
+
+#[test]
+fn verdicts_are_the_webhooks_field_by_field() {
+    let balanced = |balancer: &str| format!("{{host: shop, trafficPolicy: {{loadBalancer: {balancer}}}}}");
+    let locality = |setting: &str| balanced(&format!("{{localityLbSetting: {setting}}}"));
+    let tunnel = |tunnel: &str| format!("{{host: shop, trafficPolicy: {{tunnel: {tunnel}}}}}");
+    let tls = |tls: &str| {
+        format!("{{servers: [{{port: {{number: 443, name: tls, protocol: TLS}}, hosts: [a.example], tls: {tls}}}]}}")
+    };
+    let entry = |resolution: &str, ports: &str| {
+        format!(
+            "{{hosts: [a.example], resolution: {resolution}, ports: {ports}, endpoints: [{{address: 'unix:///s'}}]}}"
+        )
+    };
+    let (one, two) = ("[{number: 80, name: a}]", "[{number: 80, name: a}, {number: 81, name: b}]");
+    for (kind, spec, refused) in [
+        ("DestinationRule", "{host: shop, workloadSelector: {matchLabels: {a: b}}}".to_owned(), ""),
+        ("DestinationRule", "{host: shop, workloadSelector: {matchLabels: {a: '*'}}}".to_owned(), "wildcard"),
+        ("EnvoyFilter", "{workloadSelector: {labels: {app: 'x*'}}}".to_owned(), "wildcard"),
+        ("WasmPlugin", "{url: 'file:///x', selector: {matchLabels: {'': x}}}".to_owned(), "empty key"),
+        ("DestinationRule", locality("{distribute: [{from: r/a, to: {r/a: 80, r/b: 20}}]}"), ""),
+        ("DestinationRule", locality("{distribute: [{from: r/a, to: {r/a: 80}}]}"), "total locality weight 80"),
+        ("DestinationRule", locality("{distribute: [{from: r/a, to: {r/a: 80, r: 20}}]}"), "overlap"),
+        ("DestinationRule", locality("{failover: [{from: r, to: s}]}"), ""),
+        ("DestinationRule", locality("{failover: [{from: r, to: r}]}"), "different regions"),
+        ("DestinationRule", locality("{failover: [{from: r/z, to: s}]}"), "only specify region"),
+        (
+            "DestinationRule",
+            locality("{failover: [{from: r, to: s}], failoverPriority: [topology.kubernetes.io/zone]}"),
+            "simultaneously",
+        ),
+        ("DestinationRule", balanced("{warmup: {duration: 10s, minimumPercent: -1}}"), "minimumPercent"),
+        ("DestinationRule", tunnel("{protocol: CONNECT, targetHost: a.example, targetPort: 443}"), ""),
+        ("DestinationRule", tunnel("{protocol: GET, targetHost: a.example, targetPort: 443}"), "tunnel protocol"),
+        ("DestinationRule", tunnel("{targetHost: a.example, targetPort: 0}"), "port number 0"),
+        ("Gateway", tls("{mode: MUTUAL, credentialName: c, caCrl: /crl}"), ""),
+        ("Gateway", tls("{mode: PASSTHROUGH, credentialName: c, caCrl: /crl}"), "CRL"),
+        ("ServiceEntry", entry("STATIC", one), ""),
+        ("ServiceEntry", entry("STATIC", two), "exactly 1 service port"),
+        ("ServiceEntry", entry("DNS", one), "not a valid FQDN"),
+    ] {
+        let found = verdict(kind, &spec);
+        if refused.is_empty() {
+            assert_eq!(found, Vec::<String>::new(), "{kind} {spec}");
+        } else {
+            assert!(found.iter().any(|found| found.contains(refused)), "{kind} {spec}: {found:?}");
+        }
+    }
+}
+
 #[test]
 fn every_fault_of_every_file_is_named_with_its_place() {
     let one = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: [a.b]\n  http:\n  - retires: {attempts: 3}\n    route:\n    - destination: {host: shop, port: {number: '80'}}\n---\nkind: [\n";

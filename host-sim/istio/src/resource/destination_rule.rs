@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::virtual_service::PortSelector;
 use crate::manifest::{
-    decode::{Unused, choices, messages},
+    decode::{choices, messages},
     duration::Duration,
 };
 
@@ -194,9 +194,9 @@ messages! {
 
     /// CONNECT tunnels; they do not concern an ingress gateway's HTTP routes.
     struct Tunnel {
-        protocol: Unused = "protocol",
-        target_host: Unused = "targetHost" required,
-        target_port: Unused = "targetPort" required,
+        protocol: String = "protocol",
+        target_host: String = "targetHost" required,
+        target_port: u32 = "targetPort" required,
     }
 
     /// The PROXY protocol towards the service.

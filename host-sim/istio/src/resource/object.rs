@@ -54,9 +54,10 @@ impl<T> Object<T> {
         format!("{}/{}", self.metadata.namespace, self.metadata.name)
     }
 
-    /// Istio's order of resources: oldest first, then by name, then by namespace.
-    pub(crate) fn age_order(&self) -> (&str, &str, &str) {
-        (&self.metadata.creation_timestamp, &self.metadata.name, &self.metadata.namespace)
+    /// Istio's order of resources: oldest first, then by name, then by namespace. One without an age is about to be created: the youngest.
+    pub(crate) fn age_order(&self) -> (bool, &str, &str, &str) {
+        let created = self.metadata.creation_timestamp.as_str();
+        (created.is_empty(), created, &self.metadata.name, &self.metadata.namespace)
     }
 
     /// Where `path` stands in the file.

@@ -27,6 +27,9 @@ pub(crate) fn check(object: &Object<DestinationRule>, problems: &mut Vec<Problem
         }
     }
     check.export_to(&spec.export_to, false);
+    if let Some(selector) = &spec.workload_selector {
+        check.selector("spec.workloadSelector.matchLabels", &selector.match_labels);
+    }
     if spec.workload_selector.is_some() && !spec.export_to.is_empty() {
         let own = spec.export_to.iter().all(|entry| entry == "." || *entry == object.metadata.namespace);
         check.refuse_if(

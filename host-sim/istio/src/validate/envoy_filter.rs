@@ -18,6 +18,9 @@ pub(crate) fn check(object: &Object<EnvoyFilter>, problems: &mut Vec<Problem>, w
     let mut check = Check { object, problems };
     let both = spec.workload_selector.is_some() && !spec.target_refs.is_empty();
     check.refuse_if(both, "spec", "only one of targetRefs or workloadSelector can be set");
+    if let Some(selector) = &spec.workload_selector {
+        check.selector("spec.workloadSelector.labels", &selector.labels);
+    }
     for (i, patch) in spec.config_patches.iter().enumerate() {
         let path = format!("spec.configPatches[{i}]");
         if patch.matches.context != PatchContext::Waypoint {

@@ -4,6 +4,7 @@ use super::Check;
 use crate::{
     problem::Problem,
     resource::{
+        destination_rule::WorkloadSelector,
         extension::{EnvSource, TrafficExtension, TrafficSelector, VmConfig, WasmPlugin},
         object::Object,
     },
@@ -15,6 +16,7 @@ pub(crate) fn check_plugin(object: &Object<WasmPlugin>, problems: &mut Vec<Probl
     let mut check = Check { object, problems };
     let attached = [spec.selector.is_some(), spec.target_ref.is_some(), !spec.target_refs.is_empty()];
     check.attachment(&attached);
+    check.selected_workload(spec.selector.as_ref());
     check.module("spec", &spec.url, &spec.sha256, &spec.plugin_name, spec.vm_config.as_ref());
     check.selected_ports(&spec.matches);
 }
@@ -25,6 +27,7 @@ pub(crate) fn check_extension(object: &Object<TrafficExtension>, problems: &mut 
     let mut check = Check { object, problems };
     check.refuse_if(spec.wasm.is_some() == spec.lua.is_some(), "spec", "exactly one of wasm or lua must be set");
     check.attachment(&[spec.selector.is_some(), !spec.target_refs.is_empty()]);
+    check.selected_workload(spec.selector.as_ref());
     if let Some(wasm) = &spec.wasm {
         check.module("spec.wasm", &wasm.url, &wasm.sha256, &wasm.plugin_name, wasm.vm_config.as_ref());
     }
@@ -43,6 +46,12 @@ impl<T> Check<'_, T> {
     fn attachment(&mut self, ways: &[bool]) {
         let many = ways.iter().filter(|set| **set).count() > 1;
         self.refuse_if(many, "spec", "only one of targetRefs or selector can be set");
+    }
+
+    fn selected_workload(&mut self, selector: Option<&WorkloadSelector>) {
+        if let Some(selector) = selector {
+            self.selector("spec.selector.matchLabels", &selector.match_labels);
+        }
     }
 
     fn module(&mut self, path: &str, url: &str, sha256: &str, plugin_name: &str, vm: Option<&VmConfig>) {

@@ -108,10 +108,13 @@ impl Check<'_, Gateway> {
         self.refuse_if(sources.iter().filter(|set| **set).count() > 1, path, reason);
         self.refuse_if(tls.credential_names.len() > 2, &format!("{path}.credentialNames"), "must have at most 2 items");
         self.refuse_if(tls.tls_certificates.len() > 2, &format!("{path}.tlsCertificates"), "must have at most 2 items");
-        if matches!(tls.mode, TlsMode::Passthrough | TlsMode::AutoPassthrough) {
+        let passed_on = matches!(tls.mode, TlsMode::Passthrough | TlsMode::AutoPassthrough);
+        let by_credential = !tls.credential_name.is_empty() || !tls.credential_names.is_empty();
+        // A credential brings its own list of revoked certificates; what else is said of one goes unread, here as there.
+        if by_credential && !passed_on {
             return;
         }
-        if tls.credential_name.is_empty() && tls.credential_names.is_empty() {
+        if !passed_on {
             self.certificates_by_file(path, tls);
         }
         if !tls.ca_crl.is_empty() {

@@ -6,6 +6,7 @@ pub(crate) mod envoy_filter;
 pub(crate) mod extension;
 pub(crate) mod gateway;
 pub(crate) mod header;
+mod locality;
 pub(crate) mod name;
 pub(crate) mod pattern;
 pub(crate) mod service_entry;
@@ -82,6 +83,15 @@ impl<T> Check<'_, T> {
                 "spec.exportTo",
                 "\"*\" and \"~\" stand alone in exportTo",
             );
+        }
+    }
+
+    /// Labels of a selector: no key is empty, and there are no wildcards.
+    pub(crate) fn selector(&mut self, path: &str, labels: &std::collections::BTreeMap<String, String>) {
+        for (key, value) in labels {
+            let pair = format!("{key}={value}");
+            self.refuse_if(key.is_empty(), path, &format!("empty key is not supported in selector: {pair:?}"));
+            self.refuse_if(pair.contains('*'), path, &format!("wildcard is not supported in selector: {pair:?}"));
         }
     }
 

@@ -21,6 +21,9 @@ pub(crate) fn check(object: &Object<ServiceEntry>, problems: &mut Vec<Problem>) 
     check.ports();
     let both = spec.workload_selector.is_some() && !spec.endpoints.is_empty();
     check.refuse_if(both, "spec", "only one of WorkloadSelector or Endpoints is allowed in Service Entry");
+    if let Some(selector) = &spec.workload_selector {
+        check.selector("spec.workloadSelector.labels", &selector.labels);
+    }
     check.endpoints();
     let splits = |protocol: Protocol| protocol.is_http() || matches!(protocol, Protocol::Https | Protocol::Tls);
     let opaque = spec.ports.iter().any(|port| !splits(Protocol::parse(&port.protocol)));
@@ -131,7 +134,9 @@ impl<T> Check<'_, T> {
         let at = format!("{path}.address");
         if address.is_empty() {
             self.refuse(&at, "address is required");
-        } else if address.starts_with("unix://") {
+        } else if address.starts_with("unix://") && !(by_name && service_ports.is_some()) {
+            let many = service_ports.is_some_and(|ports| ports.len() != 1);
+            self.refuse_if(many, path, "exactly 1 service port required for unix endpoints");
             self.refuse_if(
                 !endpoint.ports.is_empty(),
                 path,

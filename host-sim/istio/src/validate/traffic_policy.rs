@@ -1,8 +1,8 @@
 //! `trafficPolicy`, at the level of a rule, a subset or a port.
 
-use super::Check;
+use super::{Check, name};
 use crate::resource::destination_rule::{
-    ClientTls, ClientTlsMode, ConnectionPool, H2UpgradePolicy, LoadBalancer, OutlierDetection, TrafficPolicy,
+    ClientTls, ClientTlsMode, ConnectionPool, H2UpgradePolicy, LoadBalancer, OutlierDetection, TrafficPolicy, Tunnel,
 };
 
 impl<T> Check<'_, T> {
@@ -20,6 +20,9 @@ impl<T> Check<'_, T> {
             policy.outlier_detection.as_ref(),
             policy.tls.as_ref(),
         );
+        if let Some(tunnel) = &policy.tunnel {
+            self.tunnel(&format!("{path}.tunnel"), tunnel);
+        }
         for (i, port) in policy.port_level_settings.iter().enumerate() {
             let path = format!("{path}.portLevelSettings[{i}]");
             self.refuse_if(port.port.is_none(), &path, "portTrafficPolicy must have valid port");
@@ -43,6 +46,15 @@ impl<T> Check<'_, T> {
                 "percent is not in range 0..100",
             );
         }
+    }
+
+    fn tunnel(&mut self, path: &str, tunnel: &Tunnel) {
+        let known = matches!(tunnel.protocol.as_str(), "" | "CONNECT" | "POST");
+        self.refuse_if(!known, path, "tunnel protocol must be \"CONNECT\" or \"POST\"");
+        let host = &tunnel.target_host;
+        let named = host.parse::<std::net::IpAddr>().is_ok() || name::fqdn(host).is_ok();
+        self.refuse_if(!named, path, "tunnel target host must be valid FQDN or IP address");
+        self.port(&format!("{path}.targetPort"), tunnel.target_port);
     }
 
     fn blocks(
@@ -137,6 +149,12 @@ impl<T> Check<'_, T> {
         );
         let both = balancer.locality_lb_setting.is_some() && balancer.zone_aware_lb_setting.is_some();
         self.refuse_if(both, path, "only one of localityLbSetting and zoneAwareLbSetting can be set");
+        if let Some(setting) = &balancer.locality_lb_setting {
+            self.locality(&format!("{path}.localityLbSetting"), setting);
+        }
+        if let Some(setting) = &balancer.zone_aware_lb_setting {
+            self.zone_aware(&format!("{path}.zoneAwareLbSetting"), setting);
+        }
         if let Some(hash) = &balancer.consistent_hash {
             self.consistent_hash(&format!("{path}.consistentHash"), hash);
         }
@@ -144,7 +162,8 @@ impl<T> Check<'_, T> {
             let path = format!("{path}.warmup");
             self.duration(&format!("{path}.duration"), warmup.duration);
             let percent = warmup.minimum_percent.unwrap_or(0.0);
-            self.refuse_if(percent > 100.0, &path, "minimumPercent value should be less than or equal to 100");
+            let reason = "minimumPercent value should be between 0 and 100";
+            self.refuse_if(!(0.0..=100.0).contains(&percent), &path, reason);
             self.refuse_if(
                 warmup.aggression.is_some_and(|value| value <= 0.0),
                 &path,

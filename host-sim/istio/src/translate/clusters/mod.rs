@@ -34,7 +34,9 @@ const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptio
 /// All clusters in istiod's order: service by service, port by port, the subsets after their service; then the black hole.
 pub(crate) fn all(context: &Context<'_>, used: &BTreeSet<String>, problems: &mut Vec<Problem>) -> Vec<Cluster> {
     let mut clusters: Vec<Cluster> = Vec::new();
-    for service in context.registry.services() {
+    // An ExternalName is another name for a service, not a place of its own.
+    let places = context.registry.services().iter().filter(|service| service.external_name.is_empty());
+    for service in places {
         let rule = context.rule_for(service);
         for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
             let maker = Maker { context, service, port, rule };
