@@ -331,6 +331,11 @@ impl Reader {
             let mut decoder = Decoder::new(&source.name, &resource, "data.mesh", &mut problems);
             self.resources.mesh = MeshConfig::decode(&node, &mut decoder);
         }
+        let topology = self.resources.mesh.default_config.as_ref().and_then(|config| config.gateway_topology.as_ref());
+        if topology.is_some_and(|topology| topology.proxy_protocol.is_some()) {
+            let reason = "gatewayTopology.proxyProtocol: the PROXY protocol is not read here, and Envoy would ask it of every connection";
+            self.problems.push(object.problem("data.mesh", reason));
+        }
         // The text is a block scalar: its first line follows the key's.
         let first = object.locate("data.mesh").line;
         problems.iter_mut().for_each(|problem| problem.at.line += first);

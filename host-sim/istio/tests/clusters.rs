@@ -71,6 +71,34 @@ fn endpoints_come_from_slices_with_the_labels_of_their_pods() {
     );
 }
 
+/// A ServiceEntry for `host` with one endpoint.
+fn entry(name: &str, namespace: &str, metadata: &str, host: &str, address: &str) -> String {
+    format!(
+        "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: {name}, namespace: {namespace}{metadata}}}\nspec: {{hosts: [{host}], ports: [{{number: 80, name: http, protocol: HTTP}}], resolution: STATIC, endpoints: [{{address: {address}}}]}}\n"
+    )
+}
+
+#[test]
+fn entries_for_a_kubernetes_service_of_their_namespace_add_to_its_endpoints() {
+    const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: shop, namespace: default}\nspec: {ports: [{name: http, port: 80}]}\n---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: shop-x, namespace: default, labels: {kubernetes.io/service-name: shop}}\naddressType: IPv4\nports: [{name: http, port: 8080}]\nendpoints: [{addresses: [10.1.1.1]}]\n";
+    let host = "shop.default.svc.cluster.local";
+    let found = |namespace: &str| {
+        let manifests = format!("{GATEWAY}{SERVICE}{}", entry("more", namespace, "", host, "10.1.1.9"));
+        endpoints(&cluster(&manifests, &format!("outbound|80||{host}")))
+    };
+    assert_eq!(found("default"), ["10.1.1.9:80 UNKNOWN", "10.1.1.1:8080 HEALTHY"]);
+    assert_eq!(found("prod"), ["10.1.1.1:8080 HEALTHY"], "another namespace's entry is another service");
+}
+
+#[test]
+fn of_two_entries_for_one_host_the_older_wins_and_one_without_an_age_is_the_youngest() {
+    let aged = ", creationTimestamp: '2026-01-01T00:00:00Z'";
+    let first = entry("a", "default", "", "api.external", "10.1.1.1");
+    let second = entry("b", "prod", aged, "api.external", "10.1.1.2");
+    let found = endpoints(&cluster(&format!("{GATEWAY}{first}{second}"), "outbound|80||api.external"));
+    assert_eq!(found, ["10.1.1.2:80 UNKNOWN"]);
+}
+
 #[test]
 fn the_users_word_on_where_a_service_is_goes_before_all() {
     let manifests = format!("{GATEWAY}{SHOP}{ROUTED}");

@@ -109,6 +109,11 @@ fn verdicts_are_the_webhooks_field_by_field() {
             "simultaneously",
         ),
         ("DestinationRule", balanced("{warmup: {duration: 10s, minimumPercent: -1}}"), "minimumPercent"),
+        (
+            "DestinationRule",
+            "{host: shop, trafficPolicy: {outlierDetection: {outlierDetectionHttpErrorCodes: [503, 600]}}}".to_owned(),
+            "600",
+        ),
         ("DestinationRule", tunnel("{protocol: CONNECT, targetHost: a.example, targetPort: 443}"), ""),
         ("DestinationRule", tunnel("{protocol: GET, targetHost: a.example, targetPort: 443}"), "tunnel protocol"),
         ("DestinationRule", tunnel("{targetHost: a.example, targetPort: 0}"), "port number 0"),
@@ -184,6 +189,18 @@ fn a_security_policy_on_the_gateway_is_refused_unless_allowed() {
         attempt(&policy("AuthorizationPolicy", "default", "{istio: ingressgateway}"), &options()).is_ok(),
         "of another namespace"
     );
+}
+
+#[test]
+fn a_mesh_that_speaks_the_proxy_protocol_to_its_gateways_is_refused() {
+    let mesh = |topology: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata:\n  mesh: |\n    defaultConfig: {{gatewayTopology: {topology}}}\n"
+        )
+    };
+    assert_eq!(problems(&mesh("{numTrustedProxies: 1}")), Vec::<String>::new());
+    let found = problems(&mesh("{proxyProtocol: {}}"));
+    assert!(found[0].contains("PROXY protocol"), "{found:?}");
 }
 
 #[test]

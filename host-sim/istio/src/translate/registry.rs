@@ -68,7 +68,7 @@ impl Registry {
     pub(crate) fn new(resources: &Resources, namespace: &str) -> Self {
         let mut all = from_kubernetes(resources);
         all.extend(from_entries(resources));
-        all.sort_by(|a, b| (&a.created, a.sort_name(), &a.namespace).cmp(&(&b.created, b.sort_name(), &b.namespace)));
+        all.sort_by(|a, b| a.age_order().cmp(&b.age_order()));
         endpoints::share_between_twins(&mut all);
         // Private and explicitly exported services come before public ones.
         let (public, private): (Vec<_>, Vec<_>) = all
@@ -114,6 +114,11 @@ impl Registry {
 }
 
 impl Service {
+    /// Oldest first; one without an age is about to be created.
+    fn age_order(&self) -> (bool, &str, &str, &str) {
+        (self.created.is_empty(), &self.created, self.sort_name(), &self.namespace)
+    }
+
     /// Kubernetes services sort by their short name, others by their host.
     fn sort_name(&self) -> &str {
         if self.is_kubernetes { self.host.split('.').next().unwrap_or(&self.host) } else { &self.host }

@@ -86,6 +86,13 @@ impl<T> Check<'_, T> {
             !outlier.split_external_local_origin_errors && outlier.consecutive_local_origin_failures.unwrap_or(0) > 0;
         let reason = "outlier detection consecutive local origin failures is specified, but split external local origin errors is set to false";
         self.refuse_if(split_missing, path, reason);
+        let strange = outlier.http_error_codes.iter().find(|code| !(100..=599).contains(*code));
+        if let Some(code) = strange {
+            self.refuse(
+                &format!("{path}.outlierDetectionHttpErrorCodes"),
+                format!("{code} is no HTTP status (100..599)"),
+            );
+        }
         for (field, percent) in
             [("maxEjectionPercent", outlier.max_ejection_percent), ("minHealthPercent", outlier.min_health_percent)]
         {

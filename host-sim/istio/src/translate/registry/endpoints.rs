@@ -224,27 +224,26 @@ pub(crate) fn is_subset(inner: &BTreeMap<String, String>, outer: &BTreeMap<Strin
     inner.iter().all(|(key, value)| outer.get(key) == Some(value))
 }
 
-/// Services of one host and namespace share their endpoints, whichever of them ends up in the table.
+/// Services of one host and namespace share their endpoints, whichever of them ends up in the table; those of ServiceEntries come first.
 pub(super) fn share_between_twins(services: &mut [Service]) {
     for i in 0..services.len() {
         let Some(service) = services.get(i) else { continue };
-        let twin = |other: &&Service| {
-            other.host == service.host
-                && other.namespace == service.namespace
-                && !other.is_kubernetes
-                && other.resolution == Discovery::Listed
-        };
-        if service.is_kubernetes || service.resolution != Discovery::Listed || services.iter().filter(twin).count() < 2
-        {
+        let listed = |other: &Service| other.resolution == Discovery::Listed && other.external_name.is_empty();
+        let twin =
+            |other: &&Service| other.host == service.host && other.namespace == service.namespace && listed(other);
+        if !listed(service) || services.iter().filter(twin).count() < 2 {
             continue;
         }
+        let (kubernetes, entries): (Vec<_>, Vec<_>) =
+            services.iter().filter(twin).partition(|other| other.is_kubernetes);
         let mut shared: Vec<Endpoint> = Vec::new();
-        for endpoint in services.iter().filter(twin).flat_map(|other| &other.endpoints) {
+        for endpoint in entries.into_iter().chain(kubernetes).flat_map(|other| &other.endpoints) {
             if !shared.contains(endpoint) {
                 shared.push(endpoint.clone());
             }
         }
         if let Some(service) = services.get_mut(i) {
+            service.endpoints_known |= !shared.is_empty();
             service.endpoints = shared;
         }
     }
