@@ -12,6 +12,8 @@ ENVOY    := .venv/bin/envoy
 ENVOY_VERSION := 1.40.0
 EXAMPLE  := manifests/examples/shop
 KUSTOMIZE := $(or $(shell command -v kustomize),$(HOME)/go/bin/kustomize)
+HELM      := $(or $(shell command -v helm),target/tools/bin/helm)
+HELM_VERSION := v3.22.0
 # bash has a variable SECONDS of its own: only the one given to make counts.
 FUZZ_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
 
@@ -19,7 +21,7 @@ FUZZ_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
 NATIVE     := --workspace $(foreach f,guest $(MODULES),--exclude $f)
 CARGO_TEST := cargo test --release $(NATIVE)
 
-.PHONY: help run test test-wasm wasm-bindgen ratelimit fuzz build filters host-sim envoy setup corpus fuzz-envoy manifests bench lint clean
+.PHONY: help run test test-wasm wasm-bindgen ratelimit registry fuzz build filters host-sim static sbom certificates envoy setup corpus fuzz-envoy manifests bench lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -30,7 +32,7 @@ run: build ## serve the bundled example on 127.0.0.1:8080, admin on 127.0.0.1:15
 	@echo; exec $(HOST_SIM) run -f $(EXAMPLE) --wasm-dir target/filters
 
 # `cargo test` builds target/release/host-sim on its way: no second build with other features.
-test: filters envoy test-wasm ratelimit ## set up everything and run every test
+test: filters envoy test-wasm ratelimit registry ## set up everything and run every test
 	$(CARGO_TEST)
 
 # The filters' tables of sentences once more, as wasm under node.
@@ -50,6 +52,15 @@ ratelimit:
 	  fi || echo "make: no envoyproxy/ratelimit: the test that needs it will say SKIPPED" >&2; \
 	fi
 
+REGISTRY_VERSION := v0.22.1
+# A registry and what pushes to it: what `host-sim pack` makes goes there and comes back. Ten seconds of CPU.
+registry:
+	@if [ ! -x target/tools/bin/crane ]; then \
+	  if command -v go >/dev/null; then \
+	    GOBIN="$(CURDIR)/target/tools/bin" go install $(foreach c,registry crane,github.com/google/go-containerregistry/cmd/$(c)@$(REGISTRY_VERSION)); \
+	  else false; fi || echo "make: no registry and crane: the test that needs them will say SKIPPED" >&2; \
+	fi
+
 # The runner has to be of the version the tests are linked with.
 WASM_BINDGEN := target/tools/bin/wasm-bindgen
 WASM_BINDGEN_VERSION := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/^version = "\(.*\)"$$/\1/p}' Cargo.lock)
@@ -62,6 +73,16 @@ build: host-sim filters ## target/release/host-sim and target/filters/*.wasm
 
 host-sim: setup
 	cargo build --release -p host-sim
+
+MUSL := $(shell uname -m)-unknown-linux-musl
+static: ## target/static/host-sim, a binary that needs nothing of the system it runs on (Linux; needs musl's gcc: Debian's musl-tools)
+	@rustup target list --installed | grep -qx $(MUSL) || rustup target add $(MUSL)
+	cargo build --release --target $(MUSL) -p host-sim
+	@mkdir -p target/static
+	cp -u target/$(MUSL)/release/host-sim target/static/host-sim
+
+sbom: ## of what host-sim and each module are built: CycloneDX files in target/sbom
+	cargo run --release -p tests --bin sbom -- target/sbom
 
 # One `-p` a call: cargo unifies features over everything built in one command, and the modules would triple in size.
 # Stripped of names: `CARGO_PROFILE_WASM_STRIP=debuginfo make filters` keeps them, for profiles and readable traps. What a module needs of the
@@ -106,12 +127,37 @@ fuzz: ## any bytes at the filters: every target of tests/fuzz for SECONDS=60
 	done
 FUZZ_TARGETS := configuration requests shared_data proxy_bytes
 
-manifests: ## what kustomize makes of every overlay, into manifests/rendered (installs kustomize with Go when absent)
+manifests: ## what kustomize and Helm make of every overlay, into manifests/rendered (installs either with Go when absent)
 	@command -v $(KUSTOMIZE) >/dev/null || go install sigs.k8s.io/kustomize/kustomize/v5@v5.8.0
 	$(KUSTOMIZE) build manifests/base > manifests/rendered/base.yaml
 	for overlay in manifests/overlays/*/; do \
 	  $(KUSTOMIZE) build $$overlay > manifests/rendered/$$(basename $$overlay).yaml; \
 	done
+	@command -v $(HELM) >/dev/null || GOBIN="$(CURDIR)/target/tools/bin" go install helm.sh/helm/v3/cmd/helm@$(HELM_VERSION)
+	@# What it was made of stands first, so that a test without Helm sees when it is stale.
+	mkdir -p manifests/rendered/helm
+	for values in manifests/helm/values/*.yaml; do \
+	  { printf '# made by `make manifests` of sources with sha256 '; \
+	    { (cd manifests/helm && find -L sluice-gateway -type f | LC_ALL=C sort | xargs cat); cat $$values; } | sha256sum | cut -c1-64; \
+	    $(HELM) template shop manifests/helm/sluice-gateway -f $$values 2> >(grep -v 'found symbolic link' >&2); \
+	  } > manifests/rendered/helm/$$(basename $$values); \
+	done
+
+TRY := target/try
+certificates: ## target/try: a CA, a client, and the Secret shop-tls, to try the overlays with; good for a month
+	@mkdir -p $(TRY)
+	@cd $(TRY); \
+	new="-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30"; \
+	openssl req -x509 $$new -subj "/CN=a CA to try with" -addext basicConstraints=critical,CA:TRUE -keyout ca.key -out ca.crt 2>/dev/null; \
+	for name in shop.example.com client; do \
+	  openssl req -x509 $$new -CA ca.crt -CAkey ca.key -subj "/CN=$$name" -addext "subjectAltName=DNS:$$name" \
+	    -addext basicConstraints=critical,CA:FALSE -keyout $$name.key -out $$name.crt 2>/dev/null; \
+	done; \
+	{ printf 'apiVersion: v1\nkind: Secret\nmetadata: {name: shop-tls, namespace: istio-system}\ntype: kubernetes.io/tls\nstringData:\n'; \
+	  for key in tls.crt=shop.example.com.crt tls.key=shop.example.com.key ca.crt=ca.crt; do \
+	    printf '  %s: |\n' $${key%%=*}; sed 's/^/    /' $${key##*=}; \
+	  done; } > shop-tls.yaml
+	@echo "$(TRY)/shop-tls.yaml: host-sim run -f manifests/rendered/base.yaml -f $(TRY)/shop-tls.yaml --wasm-dir target/filters"
 
 bench: build envoy ## host-sim, Envoy and a bare hyper proxy in one run, as ratios; also target/bench.json
 	cargo run --release -p tests --bin bench

@@ -25,6 +25,9 @@ pub enum Command {
     /// Serve the gateway until SIGTERM or SIGINT
     #[command(after_help = "Example:\n  host-sim run -f manifests/examples/shop --wasm-dir target/filters")]
     Run(RunArgs),
+    /// Say whether a running gateway is ready: exit code 0 when it is
+    #[command(after_help = "Example:\n  host-sim ready --admin 127.0.0.1:15000")]
+    Ready(ReadyArgs),
     /// Run a trace of `run --trace` again, without network, clock or dice, and say where it differs
     #[command(after_help = "Example:\n  host-sim replay trace.jsonl")]
     Replay(ReplayArgs),
@@ -50,7 +53,9 @@ pub enum Command {
     #[command(after_help = "Example:\n  host-sim chain -f manifests/examples/shop")]
     Chain(TableArgs),
     /// Make an OCI image layout of a filter module that Istio can pull
-    #[command(after_help = "Example:\n  host-sim pack target/filters/header-match.wasm -o target/header-match-image --tag 0.1.0")]
+    #[command(
+        after_help = "Example:\n  host-sim pack target/filters/header-match.wasm -o target/header-match-image --tag 0.1.0"
+    )]
     Pack(PackArgs),
     /// Say what is wrong with manifests: Istio's webhook, istioctl's analyzers, and findings of our own
     #[command(after_help = "Example:\n  host-sim lint -f manifests/examples/shop")]
@@ -104,6 +109,9 @@ pub struct GatewayArgs {
     /// Where plugins' modules are: DIR/<last part of the url, without its tag>.wasm
     #[arg(long, value_name = "DIR")]
     pub wasm_dir: Option<PathBuf>,
+    /// Fetch modules that are not here from where their urls lead (oci://, https://), as Istio's agent does, and keep them
+    #[arg(long)]
+    pub pull: bool,
     /// The admin server's address
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15000")]
     pub admin: SocketAddr,
@@ -139,6 +147,14 @@ pub struct RunArgs {
     /// Istio's text lines, or Istio's JSON objects
     #[arg(long, value_enum, default_value_t = AccessLogFormat::Text, value_name = "FORMAT")]
     pub access_log_format: AccessLogFormat,
+}
+
+/// Who is asked.
+#[derive(Debug, Clone, Args)]
+pub struct ReadyArgs {
+    /// The admin server's address
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15000")]
+    pub admin: SocketAddr,
 }
 
 /// The trace to run again, and the modules to run it with.

@@ -22,8 +22,10 @@ mod pack;
 mod lint;
 mod placement;
 mod plan;
+mod pull;
 mod replay;
 mod progress;
+mod ready;
 mod routes;
 mod run;
 mod stage;
@@ -53,6 +55,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     stderr_log::install(cli.log_level);
     let outcome = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Ready(args) => ready::ready(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Envoy(args) => envoy::envoy(&args),
         Command::Explain(args) => explain::explain(&args),

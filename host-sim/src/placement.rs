@@ -10,14 +10,19 @@ use sha2::Digest;
 
 use crate::command_line::PortMap;
 use crate::failure::Failure;
+use crate::pull::{Policy, Puller, Wanted};
 
 /// Where a plugin's module is looked for.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct ModuleFiles<'a> {
     /// `--wasm`: by `name` or `namespace/name`.
     pub(crate) named: &'a [(String, PathBuf)],
     /// `--wasm-dir`: by the last part of the url.
     pub(crate) folder: Option<&'a Path>,
+    /// `--pull`: from where the url leads.
+    pub(crate) puller: Option<&'a Puller>,
+    /// The manifests' plugins, for the Secrets they name.
+    pub(crate) plugins: &'a [istio::PluginRef],
 }
 
 /// The local port that stands for a Gateway server's port: as mapped; else 80 is 8080, 443 is 8443, other ports below 1024
@@ -75,32 +80,59 @@ pub(crate) fn endpoints(bootstrap: &mut xds::Bootstrap, backends: &BTreeMap<Stri
     }
 }
 
-/// Points every wasm filter's code at a file of this machine.
+/// Points every wasm filter's code at a file of this machine, and takes out of its environment what was meant for Istio's
+/// agent. Comes back with what was pulled, a line each.
 ///
 /// # Errors
 /// Every plugin whose module is nowhere, with its url and the flags that would say where it is.
-pub(crate) fn modules(bootstrap: &mut xds::Bootstrap, files: &ModuleFiles<'_>) -> Result<(), Failure> {
-    let (mut missing, mut wrong) = (Vec::new(), Vec::new());
+pub(crate) fn modules(bootstrap: &mut xds::Bootstrap, files: &ModuleFiles<'_>) -> Result<Vec<String>, Failure> {
+    let (mut pulled, mut missing, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+    // A plugin stands in every listener's chain.
+    let mut found: BTreeMap<String, Option<PathBuf>> = BTreeMap::new();
     for_each_plugin(bootstrap, |plugin| {
-        let code = plugin.vm_config.get_or_insert_default().code.get_or_insert_default();
-        match files.find(&plugin.name, code) {
-            Ok(file) => {
-                wrong.extend(expected_digest(code).and_then(|digest| other_digest(&plugin.name, &file, digest)));
-                *code = local(&file);
+        let vm = plugin.vm_config.get_or_insert_default();
+        let name = &plugin.name;
+        let file = found.entry(name.clone()).or_insert_with(|| match files.find(name, vm) {
+            Ok((file, how)) => {
+                pulled.extend(how.map(|how| format!("plugin {}: {how}", plugin_name(name))));
+                wrong.extend(vm.code.as_ref().and_then(|code| other_digest(name, &file, expected_digest(code)?)));
+                Some(file)
             }
-            Err(why) => missing.push(why),
+            Err(why) => {
+                missing.push(why);
+                None
+            }
+        });
+        if let Some(file) = file {
+            vm.code = Some(local(file));
+            without_the_agent_s(&mut vm.environment_variables);
         }
     });
-    missing.dedup();
     match (missing.is_empty(), wrong.is_empty()) {
-        (true, true) => Ok(()),
+        (true, true) => Ok(pulled),
         (true, false) => Err(Failure::Module(wrong.join("\nerror: "))),
         (false, _) => Err(Failure::World(missing.join("\nerror: "))),
     }
 }
 
+/// Istiod tells its agent how to pull in variables that no module ever sees.
+fn without_the_agent_s(variables: &mut Option<xds::EnvironmentVariables>) {
+    if let Some(own) = variables {
+        own.key_values.retain(|name, _| !name.starts_with("ISTIO_META_"));
+        if own.key_values.is_empty() && own.host_env_keys.is_empty() {
+            *variables = None;
+        }
+    }
+}
+
+/// What a module's own digest is to be. An image's is that of its manifest, which a file does not have.
 fn expected_digest(code: &xds::AsyncDataSource) -> Option<&str> {
-    code.remote.as_ref()?.get("sha256")?.as_str().filter(|digest| !digest.is_empty())
+    checksum(code).filter(|_| !url(code).starts_with("oci://"))
+}
+
+/// Istiod writes `nil` where there is none.
+fn checksum(code: &xds::AsyncDataSource) -> Option<&str> {
+    code.remote.as_ref()?.get("sha256")?.as_str().filter(|digest| !matches!(*digest, "" | "nil"))
 }
 
 /// What is wrong with a module whose manifest asks for another digest; an unreadable file is the gateway's to report.
@@ -113,8 +145,34 @@ fn other_digest(plugin: &str, file: &Path, expected: &str) -> Option<String> {
 }
 
 impl ModuleFiles<'_> {
-    /// `name` is Envoy's name of the plugin, `namespace.name`.
-    fn find(&self, name: &str, code: &xds::AsyncDataSource) -> Result<PathBuf, String> {
+    /// The module's file, and how it came here if it was pulled. `name` is Envoy's name of the plugin, `namespace.name`.
+    fn find(&self, name: &str, vm: &xds::VmConfig) -> Result<(PathBuf, Option<String>), String> {
+        let nowhere = xds::AsyncDataSource::default();
+        let code = vm.code.as_ref().unwrap_or(&nowhere);
+        match (self.file(name, code), self.puller) {
+            (Ok(file), _) => Ok((file, None)),
+            (Err(_), Some(puller)) if code.remote.is_some() => {
+                let wanted = Wanted {
+                    url: url(code),
+                    sha256: checksum(code),
+                    policy: policy(vm.environment_variables.as_ref()),
+                    secret: self.secret(name),
+                };
+                let pulled = puller
+                    .pull(wanted)
+                    .map_err(|error| format!("plugin {}: {}: {error}", plugin_name(name), url(code)))?;
+                Ok((pulled.file, Some(pulled.how)))
+            }
+            (Err(why), _) => Err(why),
+        }
+    }
+
+    fn secret(&self, name: &str) -> Option<&istio::PullSecret> {
+        let own = |plugin: &&istio::PluginRef| plugin.filter.rsplit('/').next() == Some(name);
+        self.plugins.iter().find(own)?.pull_secret.as_ref()
+    }
+
+    fn file(&self, name: &str, code: &xds::AsyncDataSource) -> Result<PathBuf, String> {
         let slashed = plugin_name(name);
         let short = slashed.rsplit('/').next().unwrap_or(name);
         let named = self.named.iter().rev().find(|(key, _)| *key == slashed || key == short || key == name);
@@ -126,13 +184,15 @@ impl ModuleFiles<'_> {
         match (by_url, local_file(code)) {
             (Some(file), _) if file.is_file() => Ok(file),
             (_, Some(file)) if file.is_file() => Ok(file.to_path_buf()),
-            (Some(file), None) => Err(format!("plugin {slashed}: its module {url} is not at {}", file.display())),
+            (Some(file), None) => {
+                Err(format!("plugin {slashed}: its module {url} is not at {}; --pull fetches it", file.display()))
+            }
             (_, Some(file)) => Err(format!(
                 "plugin {slashed}: its module {} is not there; say where it is with --wasm {short}=FILE",
                 file.display()
             )),
             (None, None) => Err(format!(
-                "plugin {slashed}: no module for {url}; say where it is with --wasm {short}=FILE or --wasm-dir DIR"
+                "plugin {slashed}: no module for {url}; say where it is with --wasm {short}=FILE or --wasm-dir DIR, or fetch it with --pull"
             )),
         }
     }
@@ -142,6 +202,16 @@ impl ModuleFiles<'_> {
 pub(crate) fn plugin_name(name: &str) -> String {
     let name = name.split('~').next().unwrap_or(name);
     name.replacen('.', "/", 1)
+}
+
+/// `imagePullPolicy`, as istiod tells it to its agent.
+fn policy(variables: Option<&xds::EnvironmentVariables>) -> Policy {
+    let told = variables.and_then(|own| own.key_values.get("ISTIO_META_WASM_IMAGE_PULL_POLICY"));
+    match told.map(String::as_str) {
+        Some("Always") => Policy::Always,
+        Some("IfNotPresent") => Policy::IfNotPresent,
+        _ => Policy::Unspecified,
+    }
 }
 
 fn local(file: &Path) -> xds::AsyncDataSource {
@@ -227,8 +297,11 @@ mod tests {
             remote: Some(serde_json::json!({"http_uri": {"uri": "oci://registry.example/suite:v1"}})),
             ..Default::default()
         };
-        let error = ModuleFiles::default().find("prod.suite", &code).unwrap_err();
-        assert!(error.contains("prod/suite") && error.contains("--wasm suite=FILE"), "{error}");
+        let vm = xds::VmConfig { code: Some(code), ..Default::default() };
+        let error = ModuleFiles::default().find("prod.suite", &vm).unwrap_err();
+        for words in ["prod/suite", "--wasm suite=FILE", "--pull"] {
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]
@@ -243,8 +316,38 @@ mod tests {
     #[test]
     fn a_named_file_wins_over_the_folder() {
         let named = [("prod/suite".to_owned(), PathBuf::from("/a.wasm"))];
-        let files = ModuleFiles { named: &named, folder: Some(Path::new("/nowhere")) };
-        let found = files.find("prod.suite", &xds::AsyncDataSource::default());
-        assert_eq!(found, Ok(PathBuf::from("/a.wasm")));
+        let files = ModuleFiles { named: &named, folder: Some(Path::new("/nowhere")), ..ModuleFiles::default() };
+        let found = files.find("prod.suite", &xds::VmConfig::default());
+        assert_eq!(found, Ok((PathBuf::from("/a.wasm"), None)));
+    }
+
+    #[test]
+    fn a_digest_is_the_module_s_own_unless_it_is_an_image_s() {
+        let digest = "0a".repeat(32);
+        for (uri, sha256, own) in [
+            ("https://registry.example/suite.wasm", digest.as_str(), Some(digest.as_str())),
+            ("oci://registry.example/suite:v1", digest.as_str(), None),
+            ("https://registry.example/suite.wasm", "nil", None),
+        ] {
+            let remote = serde_json::json!({"http_uri": {"uri": uri}, "sha256": sha256});
+            let code = xds::AsyncDataSource { remote: Some(remote), ..Default::default() };
+            assert_eq!(expected_digest(&code), own, "{uri} {sha256}");
+        }
+    }
+
+    #[test]
+    fn a_module_does_not_see_what_istiod_tells_its_agent() {
+        let variables = |names: &[&str]| {
+            let key_values = names.iter().map(|name| ((*name).to_owned(), "Always".to_owned())).collect();
+            Some(xds::EnvironmentVariables { key_values, ..Default::default() })
+        };
+        let told = "ISTIO_META_WASM_IMAGE_PULL_POLICY";
+        let mut own = variables(&[told, "MINE"]);
+        assert_eq!(policy(own.as_ref()), Policy::Always);
+        without_the_agent_s(&mut own);
+        assert_eq!(own, variables(&["MINE"]));
+        let mut nothing = variables(&[told]);
+        without_the_agent_s(&mut nothing);
+        assert_eq!(nothing, None);
     }
 }

@@ -7,7 +7,8 @@ use crate::command_line::GatewayArgs;
 use crate::echo::EchoServer;
 use crate::failure::Failure;
 use crate::placement::ModuleFiles;
-use crate::{bootstrap_file, inputs, placement};
+use crate::pull::Puller;
+use crate::{bootstrap_file, inputs, placement, run};
 
 /// Echo backends that run, by name, and where.
 pub(crate) type EchoBackends = BTreeMap<String, SocketAddr>;
@@ -36,8 +37,17 @@ impl Plan {
     /// Exit 3 with every problem of the manifests, 5 for files and modules that are not there.
     pub(crate) fn make(args: &GatewayArgs, echo: bool) -> Result<Self, Failure> {
         let mut plan = Self::translate(args, echo)?;
-        let files = ModuleFiles { named: &args.wasm, folder: args.wasm_dir.as_deref() };
-        placement::modules(&mut plan.bootstrap, &files)?;
+        let puller = args.pull.then(|| Puller::new(run::cache_dir())).transpose();
+        let puller = puller.map_err(|error| Failure::World(format!("--pull: {error}")))?;
+        let files = ModuleFiles {
+            named: &args.wasm,
+            folder: args.wasm_dir.as_deref(),
+            puller: puller.as_ref(),
+            plugins: &plan.plugins,
+        };
+        for pulled in placement::modules(&mut plan.bootstrap, &files)? {
+            eprintln!("{pulled}");
+        }
         placement::listeners(&mut plan.bootstrap, args.listen, &args.port_map);
         placement::admin(&mut plan.bootstrap, args.admin);
         Ok(plan)
@@ -130,8 +140,7 @@ impl Plan {
             return Err(refused(&problems));
         }
         let translation = istio::translate(&resources, &options(args, echo)).map_err(|problems| refused(&problems))?;
-        let warnings: Vec<String> =
-            translation.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
+        let warnings: Vec<String> = translation.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
         Ok(Self {
             echo: translation.echo,
             bindings: Some(translation.bindings),

@@ -57,7 +57,8 @@ impl Watch {
 fn look(paths: &[PathBuf]) -> Vec<Seen> {
     let mut files = Vec::new();
     for path in paths {
-        let below = if path.is_dir() { inputs::below(path, &["yaml", "yml", "json", "wasm"]) } else { vec![path.clone()] };
+        let below =
+            if path.is_dir() { inputs::below(path, &["yaml", "yml", "json", "wasm"]) } else { vec![path.clone()] };
         files.extend(below);
     }
     files.into_iter().map(|file| (file.clone(), version(&file))).collect()
@@ -70,10 +71,16 @@ fn version(file: &Path) -> Option<(SystemTime, u64)> {
 
 /// Reads everything again and serves it; what is refused is said, and the last good configuration goes on being served.
 pub(crate) async fn reload(args: &RunArgs, gateway: &Gateway, explainer: &Explainer, echo: &mut EchoBackends) {
-    let kept = |why: &dyn std::fmt::Display| eprintln!("{why}\nthe change is refused: the last good configuration goes on being served");
-    let mut plan = match Plan::make(&args.gateway, true) {
-        Ok(plan) => plan,
-        Err(failure) => return kept(&failure),
+    let kept = |why: &dyn std::fmt::Display| {
+        eprintln!("{why}\nthe change is refused: the last good configuration goes on being served")
+    };
+    let arguments = args.gateway.clone();
+    // Apart from the admin server's thread: a module may have to be fetched.
+    let made = tokio::task::spawn_blocking(move || Plan::make(&arguments, true)).await;
+    let mut plan = match made {
+        Ok(Ok(plan)) => plan,
+        Ok(Err(failure)) => return kept(&failure),
+        Err(error) => return kept(&error),
     };
     plan.say_warnings();
     run::log_access(&mut plan, args);

@@ -68,6 +68,19 @@ fn the_access_log_is_istio_s_in_both_forms() {
 }
 
 #[test]
+fn a_gateway_says_whether_it_is_ready() {
+    let folder = command::in_folder(&[("all.yaml", MANIFESTS)]);
+    let running = Running::start(&["-f", folder.path().to_str().unwrap()]);
+    let ask = || command::host_sim(&["ready", "--admin", &running.admin]);
+    assert_eq!(command::code(&ask()), 0, "{}", command::stderr(&ask()));
+    let admin = running.admin.clone();
+    drop(running);
+    let gone = command::host_sim(&["ready", "--admin", &admin]);
+    assert_eq!(command::code(&gone), 5);
+    assert!(command::stderr(&gone).contains("/ready"), "{}", command::stderr(&gone));
+}
+
+#[test]
 fn istio_s_own_metrics_are_there_with_istio_s_labels() {
     let folder = command::in_folder(&[("all.yaml", MANIFESTS)]);
     let running = Running::start(&["-f", folder.path().to_str().unwrap()]);

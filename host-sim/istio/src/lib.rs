@@ -17,8 +17,8 @@ pub use problem::{Position, Problem};
 pub use read::{read, read_refused_too};
 pub use resource::Resources;
 pub use translate::{
-    Backend, Bindings, EchoBackend, ListenerPort, MissingDelegate, ORIGIN, Options, PluginRef, RuleTable, ServerRef,
-    Translation, VirtualServiceRef, rule_tables, translate,
+    Backend, Bindings, EchoBackend, ListenerPort, MissingDelegate, ORIGIN, Options, PluginRef, PullSecret, RuleTable,
+    ServerRef, Translation, VirtualServiceRef, rule_tables, translate,
 };
 
 /// A file, or standard input, as text.

@@ -35,7 +35,7 @@ pub(crate) fn pack(args: &PackArgs) -> Result<(), Failure> {
         return Err(Failure::Module(format!("{}: Envoy would refuse it: {reasons}", args.module.display())));
     }
     let labels = labels(args, &inspection);
-    let layout = layout(wasm, &labels, args);
+    let layout = layout(wasm, &labels, args).map_err(|error| Failure::World(format!("plugin.wasm: {error}")))?;
     layout.write(&args.output)?;
     println!("{}", layout.digest);
     eprintln!(
@@ -62,7 +62,9 @@ fn labels(args: &PackArgs, inspection: &vm::Inspection) -> BTreeMap<String, Stri
     if let Some(abi) = inspection.abi_version {
         labels.insert("dev.sluice.wasm.abi".to_owned(), abi.to_string());
     }
-    if let Some(created) = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok()).and_then(archive::rfc3339) {
+    if let Some(created) =
+        std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok()).and_then(archive::rfc3339)
+    {
         labels.insert("org.opencontainers.image.created".to_owned(), created);
     }
     labels.extend(args.label.iter().cloned());
@@ -97,12 +99,12 @@ impl Blob {
     }
 }
 
-fn layout(wasm: Vec<u8>, labels: &BTreeMap<String, String>, args: &PackArgs) -> Layout {
+fn layout(wasm: Vec<u8>, labels: &BTreeMap<String, String>, args: &PackArgs) -> std::io::Result<Layout> {
     let (mut layers, mut diffs) = (Vec::new(), Vec::new());
     if args.compat {
-        let tar = archive::tar("plugin.wasm", &wasm);
+        let tar = archive::tar("plugin.wasm", &wasm)?;
         diffs.push(format!("sha256:{}", Blob::new(tar.clone()).digest));
-        layers.push((LAYER, Blob::new(archive::gzip(&tar))));
+        layers.push((LAYER, Blob::new(archive::gzip(&tar)?)));
     } else {
         let config = Blob::json(&json!({"type": "envoy_proxy", "abiVersions": labels.get("dev.sluice.wasm.abi")}));
         layers.extend([(WASM_CONFIG, config), (WASM, Blob::new(wasm))]);
@@ -132,7 +134,7 @@ fn layout(wasm: Vec<u8>, labels: &BTreeMap<String, String>, args: &PackArgs) -> 
     });
     let digest = format!("sha256:{}", manifest.digest);
     let blobs = layers.into_iter().map(|(_, layer)| layer).chain([config, manifest]).collect();
-    Layout { digest, blobs, index: index.to_string().into_bytes() }
+    Ok(Layout { digest, blobs, index: index.to_string().into_bytes() })
 }
 
 impl Layout {

@@ -8,7 +8,7 @@ use xds::{
     Wasm, WasmPluginConfig, string_value_any,
 };
 
-use super::{Context, Options, PluginRef, node::Node};
+use super::{Context, Options, PluginRef, PullSecret, node::Node, secrets};
 use crate::{
     manifest::{decode::Free, node::Value},
     problem::Problem,
@@ -163,6 +163,7 @@ pub(crate) fn plugin_refs(context: &Context<'_>) -> Vec<PluginRef> {
             url: extension.module.url.clone(),
             reason: extension.reason(),
             sha256: Some(extension.module.sha256.clone()).filter(|digest| !digest.is_empty()),
+            pull_secret: extension.pull_secret(context),
             file: extension.origin.file.to_string(),
             at,
         }
@@ -193,6 +194,16 @@ impl Extension {
             created => format!("ties by creation time ({created}), then by name"),
         };
         format!("{phase}; {priority}; {created}")
+    }
+
+    /// Istio looks in the plugin's own namespace, whatever else the name says.
+    fn pull_secret(&self, context: &Context<'_>) -> Option<PullSecret> {
+        let name = self.module.image_pull_secret.rsplit('/').next().filter(|name| !name.is_empty())?;
+        let namespace = &self.metadata.namespace;
+        Some(PullSecret {
+            name: format!("{namespace}/{name}"),
+            docker_config: secrets::docker_config(context, namespace, name),
+        })
     }
 
     fn is_plugin(&self) -> bool {

@@ -93,12 +93,29 @@ pub struct PluginRef {
     pub url: String,
     /// Why it stands where it stands in the chain.
     pub reason: String,
-    /// Expected digest of the module, 64 hexadecimal digits.
+    /// Expected digest, 64 hexadecimal digits: of the image's manifest for an `oci://` url, else of the module.
     pub sha256: Option<String>,
+    /// The Secret with the registry's credentials, when the manifest names one.
+    pub pull_secret: Option<PullSecret>,
     /// The manifest.
     pub file: String,
     /// Where its url stands there.
     pub at: Position,
+}
+
+/// The Secret that a plugin's `imagePullSecret` names, in the plugin's own namespace.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct PullSecret {
+    /// `namespace/name`.
+    pub name: String,
+    /// Its docker configuration; `None` when it is not among the manifests, or of another type.
+    pub docker_config: Option<String>,
+}
+
+impl std::fmt::Debug for PullSecret {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "PullSecret({})", self.name)
+    }
 }
 
 /// A backend to embed, and the clusters it belongs to.

@@ -38,6 +38,16 @@ pub(crate) fn find(context: &Context<'_>, name: &str) -> Option<Secret> {
     Some(secret)
 }
 
+/// The text of a Secret of type `kubernetes.io/dockerconfigjson`; `None` when no manifest has such a one.
+pub(crate) fn docker_config(context: &Context<'_>, namespace: &str, name: &str) -> Option<String> {
+    let secret = context.resources.secrets.iter().find(|secret| {
+        secret.metadata.name == name
+            && secret.metadata.namespace == namespace
+            && secret.spec.kind == "kubernetes.io/dockerconfigjson"
+    })?;
+    value(secret, ".dockerconfigjson")
+}
+
 fn pair(secret: &Object<kubernetes::Secret>) -> Option<Secret> {
     let keys = [("cert", "key"), ("tls.crt", "tls.key")];
     let (certificate, key) =
