@@ -16,6 +16,7 @@ pub mod latin1;
 pub mod origins;
 pub mod pair;
 pub mod process;
+pub mod rate_limit_service;
 pub mod record;
 pub mod recorded;
 pub mod replay;

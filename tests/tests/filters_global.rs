@@ -7,9 +7,6 @@ mod filters;
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
-use std::process::Command;
-use std::time::Duration;
 
 use bytes::Bytes;
 use filters::{Connection, address, block, plugin, setup};
@@ -19,8 +16,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tests::pair::Setup;
-use tests::process::Process;
-use tests::repository;
+use tests::rate_limit_service::RateLimitService;
 
 const SERVICE: &str = "
 apiVersion: v1
@@ -109,7 +105,8 @@ async fn behave(request: Request<Incoming>) -> Result<Response<Body>, Infallible
     }
     let mut frame = vec![0, 0, 0, 0, u8::try_from(message.len()).unwrap()];
     frame.extend_from_slice(message);
-    let trailers = HeaderMap::from_iter([(http::HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))]);
+    let trailers =
+        HeaderMap::from_iter([(http::HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))]);
     let body = Full::new(Bytes::from(frame)).with_trailers(async move { Some(Ok(trailers)) });
     Ok(response.body(body.boxed_unsync()).unwrap())
 }
@@ -193,59 +190,12 @@ fn a_service_that_fails_is_answered_for_as_configured() {
     });
 }
 
-/// Where the real service and its store are, or why the test goes without.
-fn real() -> Result<PathBuf, String> {
-    let service = repository().join("target/tools/bin/ratelimit");
-    if !service.is_file() {
-        return Err(format!("no envoyproxy/ratelimit: {} is missing (`make ratelimit` installs it, with Go)", service.display()));
-    }
-    Command::new("redis-server").arg("--version").output().map_err(|e| format!("no redis-server: {e}"))?;
-    Ok(service)
-}
-
-/// A port nobody listens on right now.
-fn free() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
 #[test]
 fn gateways_share_a_limit_through_the_real_service() {
-    let program = match real() {
-        Ok(program) => program,
-        Err(why) => return eprintln!("SKIPPED: {why}"),
-    };
-    const SOON: Duration = Duration::from_secs(30);
-    let folder = tempfile::tempdir().unwrap();
-    let limits = folder.path().join("limits/config");
-    std::fs::create_dir_all(&limits).unwrap();
     let limit = "domain: shop\ndescriptors:\n  - key: user\n    rate_limit: {unit: day, requests_per_unit: 5}\n";
-    std::fs::write(limits.join("shop.yaml"), limit).unwrap();
-    let (redis_port, grpc, http, debug) = (free(), free(), free(), free());
-    let mut redis = Command::new("redis-server");
-    redis.current_dir(folder.path()).args(["--bind", "127.0.0.1", "--save", "", "--port", &redis_port.to_string()]);
-    let mut service = Command::new(program);
-    service.env_clear().envs([
-        ("USE_STATSD", "false".to_owned()),
-        ("REDIS_SOCKET_TYPE", "tcp".into()),
-        ("REDIS_URL", format!("127.0.0.1:{redis_port}")),
-        ("RUNTIME_ROOT", folder.path().display().to_string()),
-        ("RUNTIME_SUBDIRECTORY", "limits".into()),
-        ("RUNTIME_WATCH_ROOT", "false".into()),
-        ("HOST", "127.0.0.1".into()),
-        ("GRPC_HOST", "127.0.0.1".into()),
-        ("DEBUG_HOST", "127.0.0.1".into()),
-        ("PORT", http.to_string()),
-        ("GRPC_PORT", grpc.to_string()),
-        ("DEBUG_PORT", debug.to_string()),
-    ]);
     block(async {
-        let redis = Process::start(&mut redis).unwrap();
-        let ready = |lines: &[String]| lines.iter().any(|line| line.contains("Ready to accept")).then_some(());
-        redis.wait_for("its socket", SOON, ready).await.unwrap();
-        let service = Process::start(&mut service).unwrap();
-        let ready = |lines: &[String]| lines.iter().any(|line| line.contains("Listening for gRPC")).then_some(());
-        service.wait_for("its socket", SOON, ready).await.unwrap();
-        let (_folder, setup) = gateways((Ipv4Addr::LOCALHOST, grpc).into());
+        let Some(mut service) = RateLimitService::start(limit).await.unwrap() else { return };
+        let (_folder, setup) = gateways(service.address);
         let pair = setup.start().await.unwrap();
         let other = setup.host_sim(&setup.flags).await.unwrap();
         let mut all = vec![address(&pair.host_sim), address(&other)];
@@ -265,7 +215,7 @@ fn gateways_share_a_limit_through_the_real_service() {
         assert!(wait.is_some_and(|wait| (1..=86_400).contains(&wait)), "{}", last.head);
         assert_eq!(connections[1].get("/closed", "x-user: bob\r\n").await.status, 200);
         // The service stays, its store goes: no answer.
-        drop(redis);
+        service.lose_its_store();
         assert_eq!(connections[0].get("/closed", "x-user: bob\r\n").await.status, 500);
         assert_eq!(connections[0].get("/open", "x-user: bob\r\n").await.status, 200);
     });
