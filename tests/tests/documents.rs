@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
+use tests::certs::Certificates;
 use tests::documents::{self, Document};
 use tests::pair::Setup;
 use tests::{host_sim, repository};
@@ -93,12 +94,24 @@ fn every_command_and_flag_a_document_names_exists() {
     none(missing);
 }
 
+/// The Secret that `make certificates` makes, for the sessions that serve TLS; one that is there already stays.
+fn certificates() {
+    let folder = repository().join("target/try");
+    let file = folder.join("shop-tls.yaml");
+    if !file.is_file() {
+        let secret = Certificates::fresh().unwrap().secret("cert-m").unwrap();
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(file, secret.replace("\n  name: cert-m\n", "\n  name: shop-tls\n")).unwrap();
+    }
+}
+
 /// Commands that end by themselves are run as they stand; servers and set-up have tests of their own.
 #[test]
 fn every_session_a_document_shows_comes_out_as_shown() {
     let binary = host_sim::binary().unwrap();
     let bin = binary.parent().unwrap().display().to_string();
     let path = format!("{bin}:{}", std::env::var("PATH").unwrap_or_default());
+    certificates();
     let mut wrong = Vec::new();
     for document in all() {
         for shown in document.shown() {
