@@ -4,7 +4,7 @@
 mod registry;
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -359,32 +359,6 @@ fn without_pull_a_url_stays_a_url_and_the_cure_is_named() {
     {
         assert!(stderr(&output).contains(words), "{}", stderr(&output));
     }
-}
-
-#[test]
-fn the_same_module_packs_to_the_same_bytes() {
-    let here = Here::new();
-    for form in [&[][..], &["--compat"]] {
-        let (one, digest) = here.pack("one.", "1", form);
-        let kept: Vec<_> = files(&one);
-        std::fs::remove_dir_all(&one).unwrap();
-        let (again, other) = here.pack("one.", "1", form);
-        assert_eq!((kept, digest), (files(&again), other));
-    }
-}
-
-fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path))
-        } else {
-            found.push((path.clone(), std::fs::read(&path).unwrap()))
-        }
-    }
-    found.sort();
-    found
 }
 
 /// A program that is stopped however the test ends.
