@@ -140,6 +140,11 @@ pub fn has(headers: &[(Bytes, Bytes)], name: &str) -> bool {
     get(headers, name).is_some()
 }
 
+/// `expect: 100-continue`: the client waits for a word before it sends its body.
+pub fn expects_continue(headers: &[(Bytes, Bytes)]) -> bool {
+    get(headers, "expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
+}
+
 /// Every copy, in order.
 pub fn all<'h>(headers: &'h [(Bytes, Bytes)], name: &'h [u8]) -> impl Iterator<Item = &'h Bytes> {
     headers.iter().filter(move |(key, _)| key == name).map(|(_, value)| value)

@@ -257,6 +257,11 @@ impl LocalReply {
         LocalReply::new(400, "path_normalization_failed")
     }
 
+    /// `--fidelity hardened`: the route's rewrite yields a path that climbs, or names a host.
+    pub fn rewrite_refused() -> LocalReply {
+        LocalReply::new(400, "rewrite_refused")
+    }
+
     /// What goes out for this request: `:status` first, then the added headers, then framing. The body is the second part.
     ///
     /// A gRPC request gets 200 with `grpc-status` and `grpc-message`; HEAD keeps the length and loses the body.

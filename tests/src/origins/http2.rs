@@ -34,9 +34,10 @@ async fn answer(origin: &Origin, request: http::Request<Incoming>) -> Result<htt
         .extend(head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), latin1::decode(value.as_bytes()))));
     let path = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     let body = body.collect().await?.to_bytes().to_vec();
-    let bodiless = head.method == http::Method::HEAD;
+    let is_head = head.method == http::Method::HEAD;
     let request = Request { method: head.method.to_string(), path, headers, body, proto: Some("h2".into()) };
     let Some(answer) = origin.answer(request).await else { bail!("the request asked for a reset") };
+    let bodiless = is_head || matches!(answer.status, 204 | 304);
     let mut response = http::Response::builder().status(answer.status);
     for (name, value) in &answer.headers {
         response = response.header(name, latin1::encode(value)?);

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::wire::Wire;
 use crate::headers::HeaderList;
-use crate::http1::{BodyDecoder, Decoded};
+use crate::http1::{BodyDecoder, Decoded, InvalidBody};
 
 /// A part of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,9 @@ pub(crate) enum BodyError {
     /// The bytes are not framed as the head said.
     #[error("malformed body")]
     Malformed,
+    /// What follows the bytes is longer than a head may be.
+    #[error("trailers too large")]
+    TrailersTooLarge,
 }
 
 /// Where a body comes from.
@@ -93,7 +96,8 @@ fn poll_http1(wire: &Wire, decoder: &mut BodyDecoder, cx: &mut Context<'_>) -> P
             Ok(Decoded::Data(data)) => return Poll::Ready(Some(Ok(Piece::Data(data)))),
             Ok(Decoded::Trailers(list)) => return Poll::Ready(Some(Ok(Piece::Trailers(list)))),
             Ok(Decoded::End) => return Poll::Ready(None),
-            Err(_) => return Poll::Ready(Some(Err(BodyError::Malformed))),
+            Err(InvalidBody::Malformed) => return Poll::Ready(Some(Err(BodyError::Malformed))),
+            Err(InvalidBody::TrailersTooLarge) => return Poll::Ready(Some(Err(BodyError::TrailersTooLarge))),
             Ok(Decoded::NeedMore) => match ready!(wire.poll_fill(cx)) {
                 Ok(0) if decoder.ends_with_connection() => return Poll::Ready(None),
                 Ok(0) | Err(_) => return Poll::Ready(Some(Err(BodyError::Gone))),

@@ -6,6 +6,7 @@ mod counted;
 mod executor;
 mod facts;
 pub(crate) mod http2;
+mod http2_flood;
 mod refused;
 mod remembered;
 mod responder;

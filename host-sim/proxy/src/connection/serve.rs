@@ -16,12 +16,15 @@ use super::wire::{Io, Wire};
 use super::{BodySource, Remembered, serve_http2};
 use crate::edge::{ConnectionInfo, Protocol};
 use crate::headers::{self, HeaderList};
-use crate::http1::{BodyDecoder, BodyKind, HeadReader, Refusal, RequestHead, early_refusal, parse_request};
+use crate::http1::{
+    BodyDecoder, BodyKind, HeadReader, Refusal, RefusalKind, RequestHead, early_refusal, parse_request,
+};
 use crate::snapshot::Timeouts;
 use crate::worker::{Manager, Open, Place, Worker};
 
 /// What an HTTP/2 client says first.
 const PREFACE: &[u8] = b"PRI * HTTP/2";
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Serves a connection. `input` was read from it already; `alpn` is what TLS agreed on.
 pub(crate) async fn serve(
@@ -219,7 +222,20 @@ impl Connection {
         self.open.poll_closing(cx).map(|()| Filled::Gone)
     }
 
-    async fn exchange(&self, manager: Rc<Manager>, head: RequestHead) -> Next {
+    /// An expectation is answered before anything looks at the request.
+    async fn bid_continue(&self, manager: &Manager) -> Result<(), ClientGone> {
+        manager.stats.charge_response(100);
+        self.wire.output().extend_from_slice(CONTINUE);
+        self.wire.flush().await.map_err(|_| ClientGone)
+    }
+
+    async fn exchange(&self, manager: Rc<Manager>, mut head: RequestHead) -> Next {
+        if head.expects && !manager.config.edge.proxy_100_continue {
+            headers::remove(&mut head.headers, b"expect");
+            if self.bid_continue(&manager).await.is_err() {
+                return Next::End;
+            }
+        }
         let to_head = headers::get(&head.headers, ":method").is_some_and(|method| method == "HEAD");
         let responder = Responder::Http1(Http1Responder::new(&self.wire, to_head, manager.config.trailers));
         let body = BodySource::http1(&self.wire, BodyDecoder::new(head.body, manager.config.body_rules()));
@@ -263,6 +279,10 @@ impl Connection {
     /// Answers a head that is no request.
     async fn refuse(&self, manager: Rc<Manager>, refusal: Refusal) -> Next {
         super::refused::count(refusal, &manager.stats);
+        let expected = matches!(refusal.kind, RefusalKind::Manager { expects: true, .. });
+        if expected && !manager.config.edge.proxy_100_continue && self.bid_continue(&manager).await.is_err() {
+            return Next::End;
+        }
         let stream = Stream::new(
             &self.worker,
             manager,

@@ -13,11 +13,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::oneshot;
 
 use super::http2::{self, Outgoing};
+use super::http2_flood::{FloodLimits, Watched};
 use super::responder::{Http2Responder, Responder};
 use super::stream::{Beginning, Stream};
 use super::wire::Wire;
 use super::{BodySource, LocalExecutor, Remembered};
 use crate::edge::ConnectionInfo;
+use crate::headers;
 use crate::worker::{Manager, Open, Place, Worker};
 
 /// Envoy's defaults.
@@ -57,7 +59,9 @@ pub(super) async fn serve(worker: Rc<Worker>, place: Place, info: ConnectionInfo
     if options.allow_connect {
         builder.enable_connect_protocol();
     }
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(wire.into_stream()), service));
+    let mut connection = pin!(
+        builder.serve_connection(TokioIo::new(Watched::new(wire.into_stream(), FloodLimits::of(&options))), service)
+    );
     let mut ending = false;
     poll_fn(|cx| {
         if !ending && open.poll_closing(cx).is_ready() {
@@ -78,6 +82,10 @@ async fn answer(shared: Rc<Shared>, request: Request<Incoming>) -> Result<Respon
         shared.current.borrow().1.stats.downstream_cx_protocol_error.inc();
         return Err(h2::Reason::PROTOCOL_ERROR.into());
     }
+    let most = shared.current.borrow().1.config.limits.count;
+    if request.headers().len() + pseudo_headers(&request) > most {
+        return Err(h2::Reason::INTERNAL_ERROR.into());
+    }
     let (head, response) = oneshot::channel();
     tokio::task::spawn_local(exchange(shared, request, head));
     match response.await {
@@ -85,6 +93,13 @@ async fn answer(shared: Rc<Shared>, request: Request<Incoming>) -> Result<Respon
         // The stream ended without an answer: only a reset is left to say.
         Err(_) => Err(h2::Reason::INTERNAL_ERROR.into()),
     }
+}
+
+/// They count as headers, as every crumb of a cookie does.
+fn pseudo_headers(request: &Request<Incoming>) -> usize {
+    let uri = request.uri();
+    let said = [uri.path_and_query().is_some(), uri.scheme().is_some(), uri.authority().is_some()];
+    1 + said.iter().filter(|said| **said).count()
 }
 
 /// Envoy's codec resets streams whose path or authority is none.
@@ -96,11 +111,16 @@ fn is_sayable(uri: &hyper::Uri, method: &Method) -> bool {
 
 async fn exchange(shared: Rc<Shared>, request: Request<Incoming>, head: oneshot::Sender<Response<Outgoing>>) {
     let (parts, body) = request.into_parts();
-    let list = http2::request_list(&parts);
+    let mut list = http2::request_list(&parts);
+    let manager = shared.manager();
+    if !manager.config.edge.proxy_100_continue && headers::expects_continue(&list) {
+        // hyper has no way to say 100; the body is read all the same.
+        headers::remove(&mut list, b"expect");
+    }
     let responder = Responder::Http2(Http2Responder::new(head));
     let stream = Stream::new(
         &shared.worker,
-        shared.manager(),
+        manager,
         Beginning {
             connection: Rc::clone(&shared.info),
             responder,

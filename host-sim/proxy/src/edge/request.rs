@@ -24,7 +24,7 @@ pub struct Admitted {
 }
 
 /// Removed from every external request.
-const EXTERNAL: [&str; 18] = [
+const EXTERNAL: [&str; 15] = [
     "x-envoy-retriable-status-codes",
     "x-envoy-retriable-header-names",
     "x-envoy-retry-on",
@@ -38,16 +38,18 @@ const EXTERNAL: [&str; 18] = [
     "x-envoy-force-trace",
     "x-envoy-ip-tags",
     "x-envoy-original-url",
-    "x-envoy-original-path",
-    "x-envoy-original-host",
     "x-envoy-hedge-on-per-try-timeout",
     "x-envoy-upstream-stream-duration-ms",
-    "x-envoy-is-timeout-retry",
 ];
 
 /// Removed as well when we are the edge.
-const AT_THE_EDGE: [&str; 3] =
-    ["x-envoy-decorator-operation", "x-envoy-downstream-service-cluster", "x-envoy-downstream-service-node"];
+const AT_THE_EDGE: [&str; 5] = [
+    "x-envoy-decorator-operation",
+    "x-envoy-downstream-service-cluster",
+    "x-envoy-downstream-service-node",
+    "x-envoy-original-path",
+    "x-envoy-original-host",
+];
 
 /// Brings a request's head into the form filters and routes see, or answers it.
 ///

@@ -4,8 +4,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
 use thiserror::Error;
 
-use super::fields::field;
-use super::hardened::LONGEST_EXTENSION;
+use super::fields::{HeadReader, fields};
+use super::hardened::{self, LONGEST_EXTENSION};
 use super::request::BodyKind;
 use crate::headers::HeaderList;
 
@@ -24,16 +24,30 @@ pub enum Decoded {
 
 /// The bytes are no chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the body is not framed as its head says")]
-pub struct InvalidBody;
+pub enum InvalidBody {
+    /// A size, a line's end or a trailer that is none.
+    #[error("the body is not framed as its head says")]
+    Malformed,
+    /// What follows the last chunk is longer than a head may be.
+    #[error("the trailers are longer than the limit")]
+    TrailersTooLarge,
+}
 
 /// How chunks are read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyRules {
     /// `enable_trailers`: hand trailers on; else they are read and dropped.
     pub trailers: bool,
     /// Refuse what Envoy skips: bytes behind a chunk, long extensions, space behind a size.
     pub hardened: bool,
+    /// How many bytes of trailers there may be: as many as of a head.
+    pub trailer_bytes: usize,
+}
+
+impl Default for BodyRules {
+    fn default() -> BodyRules {
+        BodyRules { trailers: false, hardened: false, trailer_bytes: LONGEST_LINE }
+    }
 }
 
 /// Reads one body.
@@ -41,7 +55,8 @@ pub struct BodyRules {
 pub struct BodyDecoder {
     state: State,
     rules: BodyRules,
-    trailers: HeaderList,
+    /// Finds the end of the trailers.
+    reader: HeadReader,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,9 +71,9 @@ enum State {
     Done,
 }
 
-/// A chunk's size line, or a trailer line, is no longer than this.
+/// A chunk's size line is no longer than this; Envoy's default for a head, too.
 const LONGEST_LINE: usize = 60 * 1024;
-/// `max_headers_count` holds for trailers, too.
+/// `max_headers_count` holds for trailers that are handed on, too.
 const MOST_TRAILERS: usize = 100;
 
 impl BodyDecoder {
@@ -70,7 +85,7 @@ impl BodyDecoder {
             BodyKind::Chunked => State::ChunkSize,
             BodyKind::Tunnel => State::UntilEnd,
         };
-        BodyDecoder { state, rules, trailers: HeaderList::new() }
+        BodyDecoder { state, rules, reader: HeadReader::of_responses() }
     }
 
     /// A body that ends with its connection.
@@ -120,7 +135,7 @@ impl BodyDecoder {
                 State::ChunkEnd if self.rules.hardened => match line(buffer)? {
                     None if matches!(buffer.as_ref(), b"\r" | b"") => return Ok(Decoded::NeedMore),
                     Some(line) if line == b"\r\n"[..] => self.state = State::ChunkSize,
-                    _ => return Err(InvalidBody),
+                    _ => return Err(InvalidBody::Malformed),
                 },
                 State::ChunkEnd => {
                     let end = memchr(b'\n', buffer);
@@ -129,27 +144,36 @@ impl BodyDecoder {
                         self.state = State::ChunkSize;
                     }
                 }
-                State::Trailers => match line(buffer)? {
-                    None => return Ok(Decoded::NeedMore),
-                    Some(line) if matches!(line.as_ref(), b"\n" | b"\r\n") => {
-                        self.state = State::Done;
-                        if !self.trailers.is_empty() {
-                            return Ok(Decoded::Trailers(std::mem::take(&mut self.trailers)));
-                        }
+                State::Trailers => {
+                    let Some(trailers) = self.trailers(buffer)? else { return Ok(Decoded::NeedMore) };
+                    self.state = State::Done;
+                    if self.rules.trailers && !trailers.is_empty() {
+                        return Ok(Decoded::Trailers(trailers));
                     }
-                    Some(line) => self.trailer(line.freeze())?,
-                },
+                }
             }
         }
     }
 
-    fn trailer(&mut self, line: Bytes) -> Result<(), InvalidBody> {
-        if !self.rules.trailers {
-            return if line.contains(&b':') { Ok(()) } else { Err(InvalidBody) };
+    /// All of them, once their end is there. They are held to what a head is held to, wanted or not.
+    fn trailers(&mut self, buffer: &mut BytesMut) -> Result<Option<HeaderList>, InvalidBody> {
+        let none = match buffer.as_ref() {
+            [b'\r'] => return Ok(None),
+            [b'\n', ..] => 1,
+            [b'\r', b'\n', ..] => 2,
+            _ => 0,
+        };
+        if none > 0 {
+            buffer.advance(none);
+            return Ok(Some(HeaderList::new()));
         }
-        let trailer = field(&line, 0..line.len()).map_err(|_| InvalidBody)?;
-        self.trailers.push(trailer);
-        if self.trailers.len() > MOST_TRAILERS { Err(InvalidBody) } else { Ok(()) }
+        let block = self.reader.take(buffer, self.rules.trailer_bytes).map_err(|_| InvalidBody::TrailersTooLarge)?;
+        let Some(block) = block else { return Ok(None) };
+        let mut list = HeaderList::new();
+        fields(&block, &mut list).map_err(|_| InvalidBody::Malformed)?;
+        let refused = self.rules.hardened && !hardened::accepts_fields(&block);
+        let many = self.rules.trailers && list.len() > MOST_TRAILERS;
+        if refused || many { Err(InvalidBody::Malformed) } else { Ok(Some(list)) }
     }
 }
 
@@ -162,24 +186,24 @@ fn take(buffer: &mut BytesMut, left: u64) -> (Bytes, u64) {
 fn line(buffer: &mut BytesMut) -> Result<Option<BytesMut>, InvalidBody> {
     match memchr(b'\n', buffer) {
         Some(at) => Ok(Some(buffer.split_to(at + 1))),
-        None if buffer.len() > LONGEST_LINE => Err(InvalidBody),
+        None if buffer.len() > LONGEST_LINE => Err(InvalidBody::Malformed),
         None => Ok(None),
     }
 }
 
 /// Hexadecimal digits, white space, an extension nobody reads, CR LF.
 fn chunk_size(line: &[u8], hardened: bool) -> Result<u64, InvalidBody> {
-    let line = line.strip_suffix(b"\r\n").ok_or(InvalidBody)?;
+    let line = line.strip_suffix(b"\r\n").ok_or(InvalidBody::Malformed)?;
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    let (digits, rest) = line.split_at_checked(digits).ok_or(InvalidBody)?;
+    let (digits, rest) = line.split_at_checked(digits).ok_or(InvalidBody::Malformed)?;
     if digits.is_empty() || !matches!(rest.first(), None | Some(b' ' | b'\t' | b';')) || rest.contains(&b'\r') {
-        return Err(InvalidBody);
+        return Err(InvalidBody::Malformed);
     }
     if hardened && (rest.len() > LONGEST_EXTENSION || matches!(rest.first(), Some(b' ' | b'\t'))) {
-        return Err(InvalidBody);
+        return Err(InvalidBody::Malformed);
     }
-    let text = std::str::from_utf8(digits).map_err(|_| InvalidBody)?;
-    u64::from_str_radix(text, 16).map_err(|_| InvalidBody)
+    let text = std::str::from_utf8(digits).map_err(|_| InvalidBody::Malformed)?;
+    u64::from_str_radix(text, 16).map_err(|_| InvalidBody::Malformed)
 }
 
 #[cfg(test)]
@@ -219,6 +243,8 @@ mod tests {
             (BodyKind::Chunked, b"00000000000000000003\r\nabcXX\r\n0\r\n\r\n", "abc", ""),
             (BodyKind::Chunked, b"3\r\nabc\n0\r\n\r\n", "abc", ""),
             (BodyKind::Chunked, b"3\r\nabc\r\n0\r\nt: v\r\nu: w\r\n\r\n", "abc", ""),
+            (BodyKind::Chunked, b"3\r\nabc\r\n0\r\nt: v\r\n w\r\n\r\nGET", "abc", "GET"),
+            (BodyKind::Chunked, b"3\r\nabc\r\n0\r\n\nGET", "abc", "GET"),
         ] {
             for cut in 0..=bytes.len() {
                 let got = decode(kind, bytes, cut).unwrap();
@@ -240,8 +266,26 @@ mod tests {
             b"3x\r\nabc\r\n",
             b"3;a\nabc\r\n0\r\n\r\n",
             b"3\r\nabc\r\n0\r\nt v\r\n\r\n",
+            b"3\r\nabc\r\n0\r\nt w: v\r\n\r\n",
+            b"3\r\nabc\r\n0\r\n: v\r\n\r\n",
+            b"3\r\nabc\r\n0\r\nt: \x01\r\n\r\n",
+            b"3\r\nabc\r\n0\r\n t: v\r\n\r\n",
         ] {
-            assert_eq!(decode(BodyKind::Chunked, bytes, bytes.len()), Err(InvalidBody), "{bytes:?}");
+            assert_eq!(decode(BodyKind::Chunked, bytes, bytes.len()), Err(InvalidBody::Malformed), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn trailers_are_no_longer_than_a_head() {
+        for (length, ended, expected) in [
+            (LONGEST_LINE - 9, true, Ok(())),
+            (LONGEST_LINE, true, Err(InvalidBody::TrailersTooLarge)),
+            (LONGEST_LINE, false, Err(InvalidBody::TrailersTooLarge)),
+        ] {
+            let end = if ended { "\r\n\r\n" } else { "" };
+            let body = format!("0\r\nt: {}{end}", "v".repeat(length));
+            let got = decode(BodyKind::Chunked, body.as_bytes(), body.len());
+            assert_eq!(got.map(|_| ()), expected, "{length} {ended}");
         }
     }
 
@@ -255,7 +299,7 @@ mod tests {
     #[test]
     fn trailers_are_handed_on_where_they_are_wanted_in_any_split() {
         let bytes = b"3\r\nabc\r\n0\r\nT: v \r\nu:w\r\n\r\nGET";
-        let rules = BodyRules { trailers: true, hardened: false };
+        let rules = BodyRules { trailers: true, ..BodyRules::default() };
         for cut in 0..=bytes.len() {
             let (mut decoder, mut buffer) = (BodyDecoder::new(BodyKind::Chunked, rules), BytesMut::new());
             let mut found = Vec::new();
@@ -276,7 +320,7 @@ mod tests {
 
     #[test]
     fn hardened_refuses_what_envoy_skips_in_any_split() {
-        let rules = BodyRules { trailers: false, hardened: true };
+        let rules = BodyRules { hardened: true, ..BodyRules::default() };
         let long = format!("3;{}\r\nabc\r\n0\r\n\r\n", "x".repeat(LONGEST_EXTENSION));
         for (bytes, accepted) in [
             (&b"3;a=b\r\nabc\r\n0\r\n\r\n"[..], true),

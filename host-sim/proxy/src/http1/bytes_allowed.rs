@@ -58,5 +58,18 @@ pub(super) static HOST: ByteSet = ByteSet::new(&[
     (b'a', b'z'),
     (b'~', b'~'),
 ]);
+/// What stands before the `@` of an absolute target.
+pub(super) static USER: ByteSet = ByteSet::new(&[
+    (b'!', b'!'),
+    (b'$', b'.'),
+    (b'0', b';'),
+    (b'=', b'='),
+    (b'A', b'Z'),
+    (b'_', b'_'),
+    (b'a', b'z'),
+    (b'~', b'~'),
+]);
+/// What stands between the brackets of an absolute target's host.
+pub(super) static BRACKETED_HOST: ByteSet = ByteSet::new(&[(b'.', b'.'), (b'0', b':'), (b'A', b'F'), (b'a', b'f')]);
 /// The host name of an absolute target.
 pub(super) static ABSOLUTE_HOST: ByteSet = ByteSet::new(&[(b'-', b'.'), (b'0', b'9'), (b'A', b'Z'), (b'a', b'z')]);

@@ -32,7 +32,7 @@ impl Default for HeadLimits {
 pub struct HeadTooLong;
 
 /// Finds the end of a head in a buffer that grows; never looks at a byte twice.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeadReader {
     scanned: usize,
     keeps_blank: bool,

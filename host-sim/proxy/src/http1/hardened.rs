@@ -11,6 +11,11 @@ pub(super) fn accepts(head: &[u8]) -> bool {
     is_line(first) && is_request_line(first) && lines.all(|line| is_line(line) && is_field(line))
 }
 
+/// Are these fields (trailers, up to their empty line) written so?
+pub(super) fn accepts_fields(block: &[u8]) -> bool {
+    block.split_inclusive(|&byte| byte == b'\n').all(|line| is_line(line) && is_field(line))
+}
+
 /// CR LF at its end and neither of them anywhere else.
 fn is_line(line: &[u8]) -> bool {
     line.strip_suffix(b"\r\n").is_some_and(|text| !text.contains(&b'\r'))

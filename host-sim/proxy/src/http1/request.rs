@@ -16,6 +16,8 @@ pub struct RequestHead {
     pub body: BodyKind,
     /// `connection: close`.
     pub close: bool,
+    /// `expect: 100-continue`.
+    pub expects: bool,
 }
 
 /// How a message's end is found.
@@ -53,6 +55,8 @@ pub enum RefusalKind {
     Manager {
         /// `connection: close`?
         close: bool,
+        /// `expect: 100-continue`, which the connection manager sees first.
+        expects: bool,
     },
 }
 
@@ -65,8 +69,8 @@ impl Refusal {
         Refusal { status: 408, details, kind: RefusalKind::Late(text) }
     }
 
-    const fn manager(status: u16, details: &'static str, close: bool) -> Refusal {
-        Refusal { status, details, kind: RefusalKind::Manager { close } }
+    const fn manager(status: u16, details: &'static str, close: bool, expects: bool) -> Refusal {
+        Refusal { status, details, kind: RefusalKind::Manager { close, expects } }
     }
 
     /// The head is too long.
@@ -80,7 +84,7 @@ impl Refusal {
 
     /// Is the connection closed behind the answer?
     pub fn closes(&self) -> bool {
-        !matches!(self.kind, RefusalKind::Manager { close: false })
+        !matches!(self.kind, RefusalKind::Manager { close: false, .. })
     }
 }
 
@@ -241,15 +245,18 @@ fn with_pseudo_headers(lines: HeaderList, line: &RequestLine, tls: bool) -> Resu
     }
     let mut list = HeaderList::with_capacity(lines.len() + 12);
     if !matches!(line.target, Target::Path(_)) {
-        let (authority, path) = match &line.target {
+        let (authority, path, scheme) = match &line.target {
             Target::Absolute { https: true, .. } if !tls => {
                 return Err(Refusal::protocol(403, "http1.https_url_on_plaintext_connection"));
             }
-            Target::Absolute { authority, path, .. } => (authority, Some(path)),
-            Target::Authority(authority) => (authority, None),
-            Target::Path(path) => (path, None),
+            Target::Absolute { authority, path, https } => (authority, Some(path), Some(*https)),
+            Target::Authority(authority) => (authority, None, None),
+            Target::Path(path) => (path, None, None),
         };
         list.push((Bytes::from_static(b":authority"), authority.clone()));
+        // What the target says stands, whatever the connection is.
+        let scheme = scheme.map(|https| if https { &b"https"[..] } else { b"http" });
+        list.extend(scheme.map(|scheme| (Bytes::from_static(b":scheme"), Bytes::from_static(scheme))));
         list.extend(path.map(|path| (Bytes::from_static(b":path"), path.clone())));
     } else {
         let hosts = lines.iter().filter(|(name, _)| is_host(name));
@@ -295,20 +302,21 @@ fn finish(mut list: HeaderList, mut body: BodyKind, line: &RequestLine) -> Resul
     if !line.is_1_1 {
         return Err(Refusal::protocol(426, "low_version"));
     }
+    let expects = headers::expects_continue(&list);
     let host = headers::get(&list, ":authority");
     if host.is_some_and(|host| !bytes_allowed::HOST.all(host)) {
         return Err(Refusal::protocol(400, "http.invalid_authority"));
     }
     if host.is_none() {
-        return Err(Refusal::manager(400, "missing_host_header", true));
+        return Err(Refusal::manager(400, "missing_host_header", true, expects));
     }
     if line.method.as_ref() == b"QUERY" && !headers::has(&list, "content-type") {
-        return Err(Refusal::manager(400, "query_missing_content_type", true));
+        return Err(Refusal::manager(400, "query_missing_content_type", true, expects));
     }
     if !connect && headers::get(&list, ":path").is_none_or(|path| path.first() != Some(&b'/')) {
-        return Err(Refusal::manager(404, "absolute_path_rejected", close || body != BodyKind::None));
+        return Err(Refusal::manager(404, "absolute_path_rejected", close || body != BodyKind::None, expects));
     }
-    Ok(RequestHead { headers: list, body, close })
+    Ok(RequestHead { headers: list, body, close, expects })
 }
 
 enum Upgrade {

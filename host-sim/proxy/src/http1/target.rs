@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 
-use super::bytes_allowed::{ABSOLUTE_HOST, TARGET};
+use super::bytes_allowed::{ABSOLUTE_HOST, BRACKETED_HOST, TARGET, USER};
 
 /// What a target says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Target {
     /// `/a?b`, or `*` with OPTIONS: the path, as it stands.
     Path(Bytes),
-    /// `http://host/a?b`: what it says goes before the `host` header. User information and fragment are dropped.
+    /// `http://host/a?b#c`: what it says goes before the `host` header. User information is dropped.
     Absolute { https: bool, authority: Bytes, path: Bytes },
     /// `host:port`, with CONNECT.
     Authority(Bytes),
@@ -23,7 +23,9 @@ pub(super) fn parse(target: &Bytes, method: &[u8]) -> Option<Target> {
     match (target.first()?, method) {
         // Envoy's parser takes a path here, and finds out later that it is no authority.
         (b'/' | b'*', b"CONNECT") => Some(Target::Path(target.clone())),
-        (_, b"CONNECT") => authority(target).map(Target::Authority),
+        (_, b"CONNECT") => {
+            host_and_port(target).filter(|(_, port)| !port.is_empty()).map(|_| Target::Authority(target.clone()))
+        }
         (b'/', _) | (b'*', b"OPTIONS") => Some(Target::Path(target.clone())),
         _ => absolute(target),
     }
@@ -39,16 +41,24 @@ fn absolute(target: &Bytes) -> Option<Target> {
     let rest = target.slice(colon + 3..);
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
     let authority = authority(&rest.slice(..end))?;
-    let path = rest.slice(end..);
-    let fragment = path.iter().position(|&byte| byte == b'#').unwrap_or(path.len());
-    let path = if fragment == 0 { Bytes::from_static(b"/") } else { path.slice(..fragment) };
+    let path = match rest.get(end) {
+        None => Bytes::from_static(b"/"),
+        Some(b'#') => return None,
+        Some(_) => rest.slice(end..),
+    };
     Some(Target::Absolute { https, authority, path })
 }
 
 /// `host` or `host:port`, behind any user information.
 fn authority(text: &Bytes) -> Option<Bytes> {
     let start = text.iter().rposition(|&byte| byte == b'@').map_or(0, |at| at + 1);
+    let user = text.get(..start.saturating_sub(1)).unwrap_or_default();
     let text = text.slice(start..);
+    (USER.all(user) && host_and_port(&text).is_some()).then_some(text)
+}
+
+/// A host and what follows it: nothing, or a colon and a port.
+fn host_and_port(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let port_at = match text.iter().rposition(|&byte| byte == b']') {
         Some(bracket) => bracket + 1,
         None => text.iter().position(|&byte| byte == b':').unwrap_or(text.len()),
@@ -56,7 +66,7 @@ fn authority(text: &Bytes) -> Option<Bytes> {
     let (host, port) = text.split_at_checked(port_at)?;
     let host_ok = match host {
         [] => false,
-        [b'[', address @ .., b']'] => std::str::from_utf8(address).ok()?.parse::<std::net::Ipv6Addr>().is_ok(),
+        [b'[', address @ .., b']'] => !address.is_empty() && BRACKETED_HOST.all(address),
         name => ABSOLUTE_HOST.all(name),
     };
     let port_ok = match port {
@@ -66,7 +76,7 @@ fn authority(text: &Bytes) -> Option<Bytes> {
         }
         _ => false,
     };
-    (host_ok && port_ok).then_some(text)
+    (host_ok && port_ok).then_some((host, port))
 }
 
 #[cfg(test)]
@@ -90,7 +100,16 @@ mod tests {
             ("GET", "http://b.example/x?y", absolute_of("b.example", "/x?y")),
             ("GET", "HTTP://b.example", absolute_of("b.example", "/")),
             ("GET", "http://b.example?x", absolute_of("b.example", "?x")),
-            ("GET", "http://b.example/#f", absolute_of("b.example", "/")),
+            ("GET", "http://b.example/#f", absolute_of("b.example", "/#f")),
+            ("GET", "http://b.example#f", None),
+            ("GET", "http://a@b@c/", None),
+            ("GET", "http://u[@b/", None),
+            ("GET", "http://[1.2.3.4]/", absolute_of("[1.2.3.4]", "/")),
+            ("GET", "http://[]/", None),
+            ("CONNECT", "a.example", None),
+            ("CONNECT", "u@a.example:443", None),
+            ("CONNECT", "[::1]", None),
+            ("CONNECT", "[::1]:443", Some(Target::Authority("[::1]:443".into()))),
             ("GET", "http://u:p@b.example:99/x", absolute_of("b.example:99", "/x")),
             ("GET", "http://[::1]:8080/", absolute_of("[::1]:8080", "/")),
             (

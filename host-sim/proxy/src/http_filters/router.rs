@@ -19,7 +19,7 @@ use crate::connection::{ClientGone, Piece, Stream};
 use crate::headers::{self, HeaderList};
 use crate::local_reply::{Flag, LocalReply, Reset};
 use crate::retry::{Ended, Verdict};
-use crate::route::{Destination, Forward, Prepared, RouteEntry, write_attempt_count};
+use crate::route::{self, Destination, Forward, Prepared, RouteEntry, write_attempt_count};
 use crate::upstream::{Attempt, Broken, Endpoint, Head, Outline};
 use crate::worker::Cluster;
 
@@ -63,7 +63,15 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
         let (mut request, info) = (stream.request.borrow_mut(), stream.facts.info.borrow());
         let connection = &stream.facts.connection;
         let hashed = HashPolicy::hash(&forward.hash, &request, connection, stream.client());
-        (route.prepare(destination, &mut request, connection, &info, stream.manager.config.router), hashed)
+        let before = stream.manager.config.limits.hardened.then(|| headers::get(&request, ":path").cloned());
+        let prepared = route.prepare(destination, &mut request, connection, &info, stream.manager.config.router);
+        if let (Some(before), after) = (before, headers::get(&request, ":path"))
+            && before.as_ref() != after
+            && after.is_some_and(|after| !route::hardened::accepts(after))
+        {
+            return Err(Stop::Reply(LocalReply::rewrite_refused()));
+        }
+        (prepared, hashed)
     };
     if let Some(recorder) = stream.worker.recorder() {
         recorder.prepared(&cluster.config.name, &stream.request.borrow(), &prepared, hashed.hash);

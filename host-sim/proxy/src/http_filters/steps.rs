@@ -1,8 +1,11 @@
 //! What each kind of filter does with a request's head, an answer's head, and the pieces of either body.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -10,10 +13,12 @@ use vm::{Direction, Hold, Outcome, Released, StreamId, Verdict};
 
 use super::chain::{Chain, Filter, Kind, Pass, Stop};
 use super::mailbox::Word;
+use super::upload;
 use super::wasm::Plugin;
 use crate::connection::{BodyError, Piece, Stream};
 use crate::cors;
 use crate::headers::HeaderList;
+use crate::http1::{Refusal, reason};
 use crate::local_reply::{Flag, LocalReply};
 use crate::rate_limit::{LocalRateLimit, RateLimits, Subject, Verdict as Limited};
 use crate::route::PerFilter;
@@ -116,7 +121,7 @@ impl Chain {
             stats.delays_injected.inc();
             told(format!("delayed by {delay:?}"));
             stream.facts.info.borrow_mut().flags.insert(Flag::DelayInjected);
-            tokio::time::sleep(delay).await;
+            self.hold_back(stream, delay).await?;
         }
         let abort = fault.abort(&stream.request.borrow(), dice.roll());
         if let Some(abort) = abort {
@@ -129,6 +134,24 @@ impl Chain {
             self.remember(place, Pass::Slowed(rate));
         }
         Ok(())
+    }
+
+    /// Waits. What comes of the body meanwhile is read, so that a request that is complete is known to be; where filters look at
+    /// bodies it stays where it is: they have not seen the head yet.
+    async fn hold_back(&self, stream: &Stream, delay: Duration) -> Result<(), Stop> {
+        let mut over = pin!(tokio::time::sleep(delay));
+        let mut reading =
+            (!self.sees_request_body && !stream.request_is_over()).then(|| Box::pin(upload::pump(stream)));
+        poll_fn(|cx| {
+            if let Some(Poll::Ready(read)) = reading.as_mut().map(|reading| reading.as_mut().poll(cx)) {
+                reading = None;
+                if let Err(stop) = read {
+                    return Poll::Ready(Err(stop));
+                }
+            }
+            over.as_mut().poll(cx).map(Ok)
+        })
+        .await
     }
 
     fn rate_limit(
@@ -418,13 +441,18 @@ impl Chain {
     }
 }
 
+/// What the parser says to a body that is none.
+fn malformed(refusal: Refusal) -> Stop {
+    let reply = LocalReply::new(refusal.status, refusal.details).body(reason(refusal.status));
+    Stop::Reply(reply.flag(Flag::DownstreamProtocolError))
+}
+
 impl From<BodyError> for Stop {
     fn from(error: BodyError) -> Stop {
         match error {
             BodyError::Gone => Stop::Gone,
-            BodyError::Malformed => Stop::Reply(
-                LocalReply::new(400, "http1.codec_error").body("Bad Request").flag(Flag::DownstreamProtocolError),
-            ),
+            BodyError::Malformed => malformed(Refusal::CODEC),
+            BodyError::TrailersTooLarge => malformed(Refusal::TOO_LARGE),
         }
     }
 }

@@ -12,6 +12,7 @@ mod decide;
 mod entry;
 pub(crate) mod error;
 mod filters;
+pub(crate) mod hardened;
 mod hosts;
 pub(crate) mod lower;
 mod matching;

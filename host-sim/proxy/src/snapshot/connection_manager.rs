@@ -118,7 +118,7 @@ impl ManagerConfig {
 impl ManagerConfig {
     /// How bodies of HTTP/1 requests are read.
     pub(crate) fn body_rules(&self) -> BodyRules {
-        BodyRules { trailers: self.trailers, hardened: self.limits.hardened }
+        BodyRules { trailers: self.trailers, hardened: self.limits.hardened, trailer_bytes: self.limits.bytes }
     }
 }
 

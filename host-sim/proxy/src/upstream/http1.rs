@@ -57,7 +57,7 @@ impl Http1Exchange {
             wire,
             method: outline.method.clone(),
             upgrading: outline.upgrading,
-            rules: BodyRules { trailers: trailing, hardened: false },
+            rules: BodyRules { trailers: trailing, ..BodyRules::default() },
             trailers: RefCell::default(),
             framing: Cell::new(Framing::Forbidden),
             reader: RefCell::new(HeadReader::of_responses()),
