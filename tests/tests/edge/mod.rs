@@ -120,7 +120,8 @@ fn message(bytes: &[u8]) -> Option<usize> {
         };
     }
     let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
-    (bytes.len() >= head + length).then_some(head + length)
+    let whole = head.checked_add(length)?;
+    (bytes.len() >= whole).then_some(whole)
 }
 
 pub(crate) fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
