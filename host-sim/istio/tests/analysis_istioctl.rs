@@ -308,6 +308,24 @@ fn the_whole_cluster_shows_the_rest() {
 }
 
 #[test]
+fn of_a_destination_rule_only_its_own_policy_is_warned_about() {
+    let rule = |spec: &str| {
+        object("networking.istio.io/v1", "DestinationRule", "dr", &format!("spec: {{host: a.example, {spec}}}"))
+    };
+    let warned = |spec: &str| said(&rule(spec), Scope::Files).iter().any(|finding| finding.code == "IST0133");
+    for policy in [
+        "outlierDetection: {consecutiveErrors: 5}",
+        "loadBalancer: {consistentHash: {useSourceIp: true, minimumRingSize: 8}}",
+        "loadBalancer: {localityLbSetting: {failoverPriority: [a]}}",
+    ] {
+        assert!(warned(&format!("trafficPolicy: {{{policy}}}")), "{policy}");
+        assert!(!warned(&format!("subsets: [{{name: v1, trafficPolicy: {{{policy}}}}}]")), "{policy} of a subset");
+        let port = format!("trafficPolicy: {{portLevelSettings: [{{port: {{number: 80}}, {policy}}}]}}");
+        assert!(!warned(&port), "{policy} of a port");
+    }
+}
+
+#[test]
 fn an_annotation_suppresses_what_it_names_and_no_refusal() {
     let with = |annotation: &str| {
         format!(

@@ -194,38 +194,24 @@ fn destination_rule(object: &Object<DestinationRule>, found: &mut Vec<Problem>) 
     let spec = &object.spec;
     let selector = spec.workload_selector.as_ref().is_some_and(|selector| selector.match_labels.is_empty());
     warn_if(found, object, selector, "spec.workloadSelector", NO_LABELS);
-    let own = spec.traffic_policy.iter().map(|policy| ("spec.trafficPolicy".to_owned(), policy));
-    let subsets = spec.subsets.iter().enumerate();
-    let subsets = subsets
-        .filter_map(|(i, subset)| Some((format!("spec.subsets[{i}].trafficPolicy"), subset.traffic_policy.as_ref()?)));
-    for (path, policy) in own.chain(subsets) {
-        traffic_policy(object, &path, policy, found);
+    // The webhook keeps only the refusals of policies of subsets and ports; what it would warn about there is lost.
+    if let Some(policy) = &spec.traffic_policy {
+        traffic_policy(object, policy, found);
     }
 }
 
-fn traffic_policy(object: &Object<DestinationRule>, path: &str, policy: &TrafficPolicy, found: &mut Vec<Problem>) {
-    let own = (path.to_owned(), &policy.load_balancer, &policy.outlier_detection);
-    let ports = policy.port_level_settings.iter().enumerate();
-    let ports =
-        ports.map(|(i, port)| (format!("{path}.portLevelSettings[{i}]"), &port.load_balancer, &port.outlier_detection));
-    for (path, balancer, outlier) in std::iter::once(own).chain(ports) {
-        let deprecated = outlier.as_ref().is_some_and(|outlier| outlier.consecutive_errors != 0);
-        let reason = "outlier detection consecutive errors is deprecated, use consecutiveGatewayErrors or consecutive5xxErrors instead";
-        warn_if(found, object, deprecated, &format!("{path}.outlierDetection.consecutiveErrors"), reason);
-        let Some(balancer) = balancer else { continue };
-        let ring = balancer.consistent_hash.as_ref().is_some_and(|hash| hash.minimum_ring_size != 0);
-        let reason =
-            "consistent hash MinimumRingSize is deprecated, use ConsistentHashLB's RingHash configuration instead";
-        warn_if(found, object, ring, &format!("{path}.loadBalancer.consistentHash.minimumRingSize"), reason);
-        let blind = fails_over(balancer) && outlier.is_none();
-        warn_if(
-            found,
-            object,
-            blind,
-            &format!("{path}.loadBalancer"),
-            "outlier detection policy must be provided for failover",
-        );
-    }
+fn traffic_policy(object: &Object<DestinationRule>, policy: &TrafficPolicy, found: &mut Vec<Problem>) {
+    let outlier = policy.outlier_detection.as_ref();
+    let deprecated = outlier.is_some_and(|outlier| outlier.consecutive_errors != 0);
+    let reason = "outlier detection consecutive errors is deprecated, use consecutiveGatewayErrors or consecutive5xxErrors instead";
+    warn_if(found, object, deprecated, "spec.trafficPolicy.outlierDetection.consecutiveErrors", reason);
+    let Some(balancer) = &policy.load_balancer else { return };
+    let path = "spec.trafficPolicy.loadBalancer";
+    let ring = balancer.consistent_hash.as_ref().is_some_and(|hash| hash.minimum_ring_size != 0);
+    let reason = "consistent hash MinimumRingSize is deprecated, use ConsistentHashLB's RingHash configuration instead";
+    warn_if(found, object, ring, &format!("{path}.consistentHash.minimumRingSize"), reason);
+    let blind = fails_over(balancer) && outlier.is_none();
+    warn_if(found, object, blind, path, "outlier detection policy must be provided for failover");
 }
 
 fn fails_over(balancer: &LoadBalancer) -> bool {
