@@ -3,78 +3,61 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tests::gateway::Gateway;
 use tests::host_sim::{self, Run};
 use tests::{envoy, repository};
-use tokio::runtime::Runtime;
 
-use crate::load::{Load, Target};
-use crate::report::Contestant;
+use crate::Bench;
+use crate::contest::{Contest, Contestant};
+use crate::load::Target;
+use crate::section::{Goal, Section};
 
 /// Listeners by their number, and what their filter does; the first has none.
 const CHAINS: [(u16, &str); 3] = [(1, "none"), (2, "no-op"), (3, "three headers")];
+const OURS: [&str; 3] = ["host-sim, none", "host-sim, no-op", "host-sim, three headers"];
+const THEIRS: [&str; 3] = ["Envoy, none", "Envoy, no-op", "Envoy, three headers"];
 const REQUEST: Target = Target { name: "module", path: "/", filtered: true };
 
-/// Microseconds of CPU that a module adds to a request.
-pub(crate) struct FilterCost {
-    pub(crate) module: &'static str,
-    pub(crate) host_sim: f64,
-    /// `None` on a machine without Envoy.
-    pub(crate) envoy: Option<f64>,
-}
-
-impl FilterCost {
-    /// Ours by Envoy's; the goal is 0.7 or less.
-    pub(crate) fn ratio(&self) -> Option<f64> {
-        Some(self.host_sim / self.envoy?)
-    }
-}
-
-/// Measures a module that does nothing, and one that reads and sets three headers, round by round; medians count.
-pub(crate) fn measure(
-    runtime: &Runtime,
-    origin: SocketAddr,
-    rounds: usize,
-    connections: usize,
-    duration: Duration,
-) -> Result<Vec<FilterCost>> {
-    let bootstrap = bootstrap(origin, &sdk_filter()?);
+/// Measures a module that does nothing, and one that reads and sets three headers.
+pub(crate) fn measure(bench: &Bench) -> Result<Section> {
+    let bootstrap = bootstrap(bench.origin, &sdk_filter()?);
     let binary = host_sim::binary()?;
     let file = repository().join("target/bench-modules.json");
     std::fs::write(&file, bootstrap.to_string())?;
     let flags = ["--bootstrap", &file.display().to_string(), "--port-map", "0=0", "--workers", "1"].map(str::to_owned);
-    let ours = runtime.block_on(Run::manifests(&binary, &[]).with(flags).start())?;
+    let ours = bench.runtime.block_on(Run::manifests(&binary, &[]).with(flags).start())?;
     let theirs = match envoy::binary()? {
-        Some(envoy) => Some(runtime.block_on(envoy::start(&envoy, &bootstrap, 1))?),
+        Some(envoy) => Some(bench.runtime.block_on(envoy::start(&envoy, &bootstrap, 1))?),
         None => None,
     };
-    let mut ours = contestants("host-sim", &ours)?;
-    let mut theirs = theirs.as_ref().map(|theirs| contestants("Envoy", theirs)).transpose()?;
-    for _ in 0..rounds {
-        for contestant in ours.iter_mut().chain(theirs.iter_mut().flatten()) {
-            let load = Load { to: contestant.address, workload: &REQUEST, connections, duration };
-            contestant.measure(REQUEST.name, &load)?;
-        }
+    let mut all = contestants(OURS, &ours)?;
+    if let Some(theirs) = &theirs {
+        all.extend(contestants(THEIRS, theirs)?);
     }
-    let added = |all: &[Contestant], at: usize| {
-        let cpu = |at: usize| all.get(at).map_or(f64::NAN, |contestant| contestant.cpu(REQUEST.name));
-        cpu(at) - cpu(0)
+    let contest = Contest::run(all, bench)?;
+    let added = |names: [&'static str; 3], at: usize| {
+        let cpu = |at: usize| contest.median(names.get(at)?, REQUEST.name, |f| f.cpu);
+        Some(cpu(at)? - cpu(0)?)
     };
-    let costs = CHAINS.iter().enumerate().skip(1).map(|(at, (_, module))| FilterCost {
-        module,
-        host_sim: added(&ours, at),
-        envoy: theirs.as_deref().map(|theirs| added(theirs, at)),
-    });
-    Ok(costs.collect())
+    let (mut lines, mut goals, mut figures) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, (_, module)) in CHAINS.iter().enumerate().skip(1) {
+        let ours = added(OURS, at).context("host-sim was not measured")?;
+        let theirs = added(THEIRS, at);
+        lines.push(format!("{module:<16}host-sim {ours:>6.2} us   Envoy {:>6.2} us", theirs.unwrap_or(f64::NAN)));
+        goals.extend(theirs.map(|theirs| Goal::at_most(0.7, format!("host-sim / Envoy, {module}"), ours / theirs)));
+        figures.push(json!({"module": module, "host_sim_cpu_us": ours, "envoy_cpu_us": theirs}));
+    }
+    let title = "CPU time a module adds to a request, in us".to_owned();
+    Ok(Section { title, lines, goals, figures: figures.into() })
 }
 
-fn contestants(name: &'static str, gateway: &Gateway) -> Result<Vec<Contestant>> {
-    let address = |port| gateway.ports.get(&port).copied().with_context(|| format!("{name}: listener {port}"));
-    CHAINS.iter().map(|(port, _)| Ok(Contestant::new(name, &gateway.process, address(*port)?))).collect()
+fn contestants(names: [&'static str; 3], gateway: &Gateway) -> Result<Vec<Contestant>> {
+    let address = |port| gateway.ports.get(&port).copied().with_context(|| format!("listener {port}"));
+    let named = names.iter().zip(&CHAINS);
+    named.map(|(name, (port, _))| Ok(Contestant::new(name, &gateway.process, address(*port)?, &[REQUEST]))).collect()
 }
 
 /// The filter as Rust's SDK writes it, built if it is not there.
