@@ -1,7 +1,9 @@
 //! Splits a file into documents and reads each on its own, so that a broken one does not hide the next.
 
+use serde::de::DeserializeOwned;
 use serde_saphyr::MessageFormatter as _;
 
+use super::compose;
 use super::node::{Node, Value};
 use crate::{
     Source,
@@ -24,6 +26,10 @@ pub(crate) fn documents(source: &Source, problems: &mut Vec<Problem>) -> Vec<Nod
 }
 
 fn parse(text: &str) -> Result<Node, serde_saphyr::Error> {
+    compose::usual(text, |scalar| library(scalar).ok()).map_or_else(|| library(text), Ok)
+}
+
+fn library<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
     let options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false };
     serde_saphyr::from_str_with_options(text, options)
 }
@@ -124,6 +130,44 @@ mod tests {
             read(r#"{"kind": "List", "items": [{"kind": "A"}, {"kind": "List", "items": [{"kind": "B"}]}]}"#);
         let kinds: Vec<_> = nodes.iter().filter_map(|node| node.get("kind")?.text()).collect();
         assert_eq!((kinds, problems.len()), (vec!["A", "B"], 0));
+    }
+
+    fn yaml_below(folder: &std::path::Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                yaml_below(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "yaml") {
+                found.push(std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn a_usual_document_is_read_as_the_library_reads_it() {
+        let mut texts = Vec::new();
+        yaml_below(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests"), &mut texts);
+        let words = "y Yes no off true FALSE ~ null Null 80 0 -1 +3 010 0o17 0x1F 1e3 .5 1.5 .inf .nan inf nan 1_000 12:30 2024-01-01 v1 /a ... ?x :x -x \
+                     'yes' \"80\" 99999999999999999999 123456789012345678 --- *";
+        texts.extend(words.split(' ').map(|word| format!("a: {word}\nb: [{word}, x]\n")));
+        texts.push(
+            "# c\na: # c\n  - b: |\n      text\n    c: >-\n      more\n      of it\n  -\n  - {d: , e: [1, two]}\nf:\n"
+                .into(),
+        );
+        let usual = texts.iter().flat_map(|text| pieces(text)).filter_map(|piece| {
+            let own = compose::usual(piece.text, |scalar| library(scalar).ok())?;
+            assert_eq!(own, library::<Node>(piece.text).unwrap(), "{}", piece.text);
+            Some(())
+        });
+        assert!(usual.count() > 60);
+    }
+
+    #[test]
+    fn what_is_unusual_is_left_to_the_library() {
+        for text in ["a: &x 1\nb: *x\n", "a: !!str 1\n", "<<: {a: 1}\n", "a: 1\na: 2\n", "a: [1\n", "~: 1\n", "1: 2\n"]
+        {
+            assert_eq!(compose::usual(text, |_| None), None, "{text}");
+        }
     }
 
     #[test]
