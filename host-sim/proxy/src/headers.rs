@@ -225,20 +225,25 @@ pub fn joined(a: &Bytes, b: &Bytes) -> Bytes {
 
 /// Joins the copies of slot headers, as Envoy's codecs do while they read a head. Run once on what a peer sent.
 pub fn join_slots(headers: &mut HeaderList, side: Side) {
-    let mut at = 0usize;
-    while let Some((name, _)) = headers.get(at) {
-        let name = name.clone();
-        let earlier = headers.iter().take(at).position(|(key, _)| key == &name);
-        match earlier {
-            Some(first) if is_slot(side, &name) => {
-                let (_, value) = headers.remove(at);
-                if let Some((_, there)) = headers.get_mut(first) {
-                    *there = joined(there, &value);
-                }
-            }
-            _ => at = at.saturating_add(1),
+    let mut at = 1usize;
+    while at < headers.len() {
+        let Some(first) = earlier_copy_of_slot(headers, side, at) else {
+            at = at.saturating_add(1);
+            continue;
+        };
+        let (_, value) = headers.remove(at);
+        if let Some((_, there)) = headers.get_mut(first) {
+            *there = joined(there, &value);
         }
     }
+}
+
+fn earlier_copy_of_slot(headers: &[(Bytes, Bytes)], side: Side, at: usize) -> Option<usize> {
+    let (earlier, rest) = headers.split_at_checked(at)?;
+    let name = rest.first()?.0.as_ref();
+    // Names of one length mostly end differently, which costs less to see than that they are not the same.
+    let is_copy = |key: &[u8]| key.len() == name.len() && key.last() == name.last() && key == name;
+    earlier.iter().position(|(key, _)| is_copy(key)).filter(|_| is_slot(side, name))
 }
 
 #[cfg(test)]

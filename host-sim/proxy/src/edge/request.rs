@@ -189,17 +189,18 @@ pub(crate) fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
 }
 
 fn hop_by_hop(headers: &mut HeaderList) {
-    if hop::upgrade(headers).is_some() {
-        if !headers::has(headers, "transfer-encoding") && !headers::has(headers, "content-length") {
-            headers::set_slot(headers, "content-length", Bytes::from_static(b"0"));
-        }
-    } else {
-        headers.retain(|(name, _)| name != "connection" && name != "upgrade");
+    let upgrades = hop::upgrade(headers).is_some();
+    if upgrades && !headers::has(headers, "transfer-encoding") && !headers::has(headers, "content-length") {
+        headers::set_slot(headers, "content-length", Bytes::from_static(b"0"));
+    }
+    headers.retain(|(name, _)| match name.as_ref() {
+        b"x-envoy-internal" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding" => false,
+        b"connection" | b"upgrade" => upgrades,
+        _ => true,
+    });
+    if !upgrades {
         hop::sanitize_te(headers);
     }
-    headers.retain(|(name, _)| {
-        !matches!(name.as_ref(), b"x-envoy-internal" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding")
-    });
     super::referer::sanitize(headers);
 }
 

@@ -36,10 +36,12 @@ pub fn response(response: &mut HeaderList, request: Option<&[(Bytes, Bytes)]>, c
         if !framed && !informational {
             headers::set_slot(response, "content-length", Bytes::from_static(b"0"));
         }
-    } else {
-        response.retain(|(name, _)| name != "connection" && name != "upgrade");
     }
-    response.retain(|(name, _)| !matches!(name.as_ref(), b"transfer-encoding" | b"keep-alive" | b"proxy-connection"));
+    response.retain(|(name, _)| match name.as_ref() {
+        b"transfer-encoding" | b"keep-alive" | b"proxy-connection" => false,
+        b"connection" | b"upgrade" => upgraded,
+        _ => true,
+    });
     let id = request
         .filter(|request| config.always_set_request_id_in_response || headers::has(request, "x-envoy-force-trace"));
     if let Some(id) = id.and_then(|request| headers::get(request, "x-request-id")) {

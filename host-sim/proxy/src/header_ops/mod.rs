@@ -12,7 +12,6 @@ mod format;
 mod mutations;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 use thiserror::Error;
 
 pub use facts::{Facts, StreamInfo, Upstream};
@@ -88,6 +87,9 @@ impl HeaderOps {
 
     /// Changes a request's headers.
     pub fn apply_to_request(&self, request: &mut HeaderList, connection: &ConnectionInfo, stream: &StreamInfo) {
+        if self.is_empty() {
+            return;
+        }
         self.remove_from(request);
         let facts = Facts { request, response: None, trailers: None, connection, stream };
         let changes = self.changes(request, &facts);
@@ -102,6 +104,9 @@ impl HeaderOps {
         connection: &ConnectionInfo,
         stream: &StreamInfo,
     ) {
+        if self.is_empty() {
+            return;
+        }
         self.remove_from(response);
         let facts = Facts { request, response: Some(response), trailers: None, connection, stream };
         let changes = self.changes(response, &facts);
@@ -140,8 +145,8 @@ impl HeaderOps {
 /// What one block does to one list: computed from the list first, written second.
 #[derive(Debug, Default)]
 struct Changes {
-    overwrite: SmallVec<[(Bytes, Bytes); 4]>,
-    add: SmallVec<[(Bytes, Bytes); 4]>,
+    overwrite: HeaderList,
+    add: HeaderList,
 }
 
 impl Changes {

@@ -136,12 +136,16 @@ fn logical_line(rest: &[u8]) -> usize {
 /// One field, its line's end included. Most are a token, a colon and printable bytes, which take one look at each byte.
 pub(super) fn field(lines: &Bytes, at: Range<usize>) -> Result<(Bytes, Bytes), InvalidField> {
     let line = lines.get(at.clone()).unwrap_or_default();
-    let mut upper = false;
-    let colon = line.iter().position(|&byte| {
+    let colon = memchr(b':', line).filter(|&at| at > 0).ok_or(InvalidField::Name)?;
+    let written = line.get(..colon).unwrap_or_default();
+    let (mut token, mut upper) = (true, false);
+    for &byte in written {
+        token &= NAME.has(byte);
         upper |= byte.is_ascii_uppercase();
-        !NAME.has(byte)
-    });
-    let colon = colon.filter(|&at| at > 0 && line.get(at) == Some(&b':')).ok_or(InvalidField::Name)?;
+    }
+    if !token {
+        return Err(InvalidField::Name);
+    }
     let name = lines.slice(at.start..at.start + colon);
     let name = if upper { Bytes::from(name.to_ascii_lowercase()) } else { name };
     let start = colon + 1;

@@ -52,6 +52,15 @@ pub enum Ended<'a> {
     PerTryTimeout,
 }
 
+/// What a request asks for retries with.
+const ASKING: [&[u8]; 5] = [
+    b"x-envoy-retry-on",
+    b"x-envoy-retry-grpc-on",
+    b"x-envoy-max-retries",
+    b"x-envoy-retriable-header-names",
+    b"x-envoy-retriable-status-codes",
+];
+
 impl RetryState {
     /// The retries of a request about to be sent; takes the `x-envoy-retry-*` headers away, which may ask for more than the policy.
     ///
@@ -65,7 +74,7 @@ impl RetryState {
             value
         };
         // The usual request has none of them.
-        let asked = request.iter().any(|(name, _)| name.starts_with(b"x-envoy-"));
+        let asked = request.iter().any(|(name, _)| name.starts_with(b"x-envoy-") && ASKING.contains(&name.as_ref()));
         let mut from = |name| if asked { take(request, name) } else { None };
         let on = from("x-envoy-retry-on");
         let grpc_on = from("x-envoy-retry-grpc-on");

@@ -6,7 +6,9 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-type Domains = HashMap<Vec<u8>, usize>;
+use foldhash::fast::RandomState;
+
+type Domains = HashMap<Vec<u8>, usize, RandomState>;
 
 /// The domains of a route configuration and the index of the virtual host each leads to.
 #[derive(Debug, Clone, Default)]

@@ -6,6 +6,8 @@ mod recent;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use foldhash::fast::RandomState;
+
 use crate::header_ops::StreamInfo;
 use crate::headers::HeaderList;
 use crate::local_reply::Flags;
@@ -17,7 +19,7 @@ use recent::Recent;
 /// One worker's. A request costs one look into a table that this worker alone writes.
 #[derive(Debug, Default)]
 pub struct Telemetry {
-    series: Mutex<HashMap<Key, Arc<Series>>>,
+    series: Mutex<HashMap<Key, Arc<Series>, RandomState>>,
     recent: Mutex<Recent>,
 }
 

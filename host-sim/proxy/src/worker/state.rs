@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::{Cluster, Surroundings};
 use crate::gateway::StartError;
 use crate::http_filters::{Filter, Kind, Plugin, WasmConfig};
@@ -13,7 +15,7 @@ use crate::stats::{HttpStats, ListenerHttpStats, ListenerStats, TlsStats, Worker
 /// A configuration in use.
 pub(crate) struct State {
     pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) clusters: HashMap<Arc<str>, Rc<Cluster>>,
+    pub(crate) clusters: HashMap<Arc<str>, Rc<Cluster>, RandomState>,
     pub(crate) listeners: HashMap<Arc<str>, Rc<ListenerCounters>>,
     managers: HashMap<Place, Rc<Manager>>,
 }
