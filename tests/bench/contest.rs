@@ -101,10 +101,10 @@ impl Contest {
     pub(crate) fn table(&self) -> Vec<String> {
         let head = ["workload", "gateway", "CPU us/request", "requests/s", "p50 ms", "p99 ms"];
         let mut lines =
-            vec![format!("{:<10}{:<26}{:>14}{:>12}{:>9}{:>9}", head[0], head[1], head[2], head[3], head[4], head[5])];
+            vec![format!("{:<12}{:<26}{:>14}{:>12}{:>9}{:>9}", head[0], head[1], head[2], head[3], head[4], head[5])];
         for (workload, name, figures) in self.rows() {
             lines.push(format!(
-                "{workload:<10}{name:<26}{:>14.1}{:>12.0}{:>9.2}{:>9.2}",
+                "{workload:<12}{name:<26}{:>14.1}{:>12.0}{:>9.2}{:>9.2}",
                 figures.cpu, figures.per_second, figures.median, figures.p99
             ));
         }

@@ -7,7 +7,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde_json::json;
 use tests::gateway::Gateway;
 use tests::pair::{Pair, Setup};
 use tests::process::Process;

@@ -30,7 +30,8 @@ type Idle = Rc<RefCell<Vec<SendRequest<Incoming>>>>;
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (upstream, guarded) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (upstream, guarded) = match words.as_slice() {
         [upstream] => (upstream.parse()?, false),
         [upstream, "guard"] => (upstream.parse()?, true),
         _ => return Err("usage: bare_proxy UPSTREAM [guard]".into()),
