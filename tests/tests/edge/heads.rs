@@ -525,6 +525,10 @@ const TRAILERS: &[&[u8]] = &[
 
 /// Rows that are like no other.
 const WHOLE: &[&[u8]] = &[
+    b"GET /moved HTTP/1.1\r\nhost: a.example\r\nx-forwarded-proto: https\r\n\r\n",
+    b"GET http://b.example/moved HTTP/1.1\r\nhost: a.example\r\nx-forwarded-proto: https\r\n\r\n",
+    b"GET https://b.example/moved HTTP/1.1\r\nhost: a.example\r\n\r\n",
+    b"GET https://b.example/moved HTTP/1.1\r\nhost: a.example\r\nx-forwarded-proto: http\r\n\r\n",
     b"\r\nGET / HTTP/1.1\r\nhost: a.example\r\n\r\n",
     b"\r\n\r\nGET / HTTP/1.1\r\nhost: a.example\r\n\r\n",
     b"\nGET / HTTP/1.1\r\nhost: a.example\r\n\r\n",

@@ -50,6 +50,7 @@ fn bootstrap(origin: SocketAddr) -> Value {
             }],
             "route_config": { "name": "r", "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [
                 { "match": { "prefix": "/direct" }, "direct_response": { "status": 200, "body": { "inline_string": "d" } } },
+                { "match": { "prefix": "/moved" }, "redirect": { "host_redirect": "new.example" } },
                 { "match": { "prefix": "/" }, "route": { "cluster": "origin", "timeout": "0s" } },
             ] }] },
         });

@@ -336,8 +336,9 @@ impl RouteEntry {
 
     fn location(&self, redirect: &Redirect, request: &[(Bytes, Bytes)]) -> Vec<u8> {
         let field = |name| headers::get(request, name).map(AsRef::as_ref).unwrap_or_default();
-        let proto = headers::get(request, "x-forwarded-proto").map(AsRef::as_ref).unwrap_or_else(|| field(":scheme"));
-        redirect.location(proto, field(":authority"), field(":path"), self.matcher.request.path.matched_len())
+        // What an absolute target said stands, whatever the connection is.
+        let scheme = headers::get(request, ":scheme").map(AsRef::as_ref).unwrap_or_else(|| field("x-forwarded-proto"));
+        redirect.location(scheme, field(":authority"), field(":path"), self.matcher.request.path.matched_len())
     }
 
     /// Does this route allow an upgrade of this type? `None` leaves it to the connection manager.
