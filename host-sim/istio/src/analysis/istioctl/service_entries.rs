@@ -30,9 +30,12 @@ pub(super) fn addresses(resources: &Resources, found: &mut Vec<Finding>) {
     }
 }
 
+/// A protocol, and the entry that asks for it.
+type Claim<'a> = (String, &'a Object<ServiceEntry>);
+
 /// `IST0177`: each ServiceEntry once, with all that claim the host and port.
 pub(super) fn conflicting_protocols(resources: &Resources, found: &mut Vec<Finding>) {
-    let mut claims: BTreeMap<(String, String, u32), Vec<(String, &Object<ServiceEntry>)>> = BTreeMap::new();
+    let mut claims: BTreeMap<(String, String, u32), Vec<Claim<'_>>> = BTreeMap::new();
     for object in &resources.service_entries {
         let spec = &object.spec;
         let scopes: BTreeSet<String> =
