@@ -18,6 +18,7 @@ mod failure;
 mod inputs;
 mod inspect;
 mod man;
+mod otlp;
 mod pack;
 mod lint;
 mod placement;

@@ -8,6 +8,7 @@ use proxy::telemetry::Finished;
 use serde_json::{Value, json};
 
 use super::explainer::Explainer;
+use super::limits;
 use crate::{chain, routes};
 
 /// Numbers of now. Counts only grow: the page takes differences itself.
@@ -34,6 +35,7 @@ pub(super) fn now(gateway: &Gateway, explainer: &Explainer) -> Value {
         "ready": gateway.is_ready(),
         "traffic": traffic,
         "counters": counters(gateway),
+        "limits": limits::of(gateway),
         "recent": gateway.recent().iter().take(50).map(|one| recent(one, explainer)).collect::<Vec<_>>(),
     })
 }

@@ -3,6 +3,7 @@
 
 mod data;
 mod explainer;
+mod limits;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
