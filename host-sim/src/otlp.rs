@@ -24,7 +24,10 @@ impl FromStr for OtlpUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let form = || "expected http://HOST[:4318][/v1/traces] for OTLP over HTTP or grpc://HOST[:4317] for OTLP over gRPC".to_owned();
+        let form = || {
+            "expected http://HOST[:4318][/v1/traces] for OTLP over HTTP or grpc://HOST[:4317] for OTLP over gRPC"
+                .to_owned()
+        };
         let uri: Uri = text.parse().map_err(|_| form())?;
         let grpc = match uri.scheme_str() {
             Some("http") => false,
@@ -107,7 +110,11 @@ fn tracing(url: &OtlpUrl, service: &str) -> xds::Tracing {
 }
 
 fn cluster(url: &OtlpUrl, address: std::net::SocketAddr) -> xds::Cluster {
-    let protocol = if url.grpc { serde_json::json!({ "http2_protocol_options": {} }) } else { serde_json::json!({ "http_protocol_options": {} }) };
+    let protocol = if url.grpc {
+        serde_json::json!({ "http2_protocol_options": {} })
+    } else {
+        serde_json::json!({ "http_protocol_options": {} })
+    };
     let cluster = serde_json::json!({
         "name": CLUSTER,
         "type": "STATIC",

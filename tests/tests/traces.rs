@@ -1,5 +1,11 @@
 //! `--otlp`: the spans a collector gets from host-sim are those it gets from the real Envoy, and so is the trace context an origin sees.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod collector;
 
@@ -94,7 +100,13 @@ fn cases() -> Vec<Case> {
         case("copied", "GET /copied", &[], 2, 2),
         case("aborted", "GET /late", &[], 1, 0),
         case("missing", "GET /shop/missing", &[], 2, 1),
-        case("a call that finds nothing", "POST /shop/grpc-5", &["content-type: application/grpc", "te: trailers"], 2, 1),
+        case(
+            "a call that finds nothing",
+            "POST /shop/grpc-5",
+            &["content-type: application/grpc", "te: trailers"],
+            2,
+            1,
+        ),
         case("a call that breaks", "POST /shop/grpc-13", &["content-type: application/grpc", "te: trailers"], 2, 1),
         case("below another", "GET /shop", &[&parent("00", TRACE, "01"), "tracestate: a=1", "tracestate: b=2"], 2, 1),
         case("below another, not recorded", "GET /shop", &[&parent("00", TRACE, "00")], 0, 1),
@@ -104,14 +116,21 @@ fn cases() -> Vec<Case> {
         case("zero", "GET /shop", &[&parent("00", &"0".repeat(32), "01")], 0, 1),
         case("empty", "GET /shop", &["traceparent:"], 0, 1),
         case("asked for by the client", "GET /shop", &["x-client-trace-id: mine"], 2, 1),
-        case("forced from outside", "GET /shop", &["x-envoy-force-trace: 1", "x-envoy-decorator-operation: mine"], 2, 1),
+        case(
+            "forced from outside",
+            "GET /shop",
+            &["x-envoy-force-trace: 1", "x-envoy-decorator-operation: mine"],
+            2,
+            1,
+        ),
         Case { body: "hello", ..case("with a body", "POST /shop", &[], 2, 1) },
     ]
 }
 
 impl Case {
     fn bytes(&self) -> String {
-        let mut text = format!("{} HTTP/1.1\r\nhost: a.example\r\nuser-agent: {}\r\nconnection: close\r\n", self.line, self.name);
+        let mut text =
+            format!("{} HTTP/1.1\r\nhost: a.example\r\nuser-agent: {}\r\nconnection: close\r\n", self.line, self.name);
         self.headers.iter().for_each(|line| text.push_str(&format!("{line}\r\n")));
         if !self.body.is_empty() {
             text.push_str(&format!("content-length: {}\r\n", self.body.len()));
@@ -142,7 +161,10 @@ async fn told(gateway: &Gateway, collector: &Collector, cases: &[Case]) -> BTree
 
 fn of_case(name: &str, spans: &[Span], seen: &[Seen]) -> Value {
     let own = spans.iter().find(|span| span.tag("user_agent") == Some(name));
-    let mine: Vec<&Span> = spans.iter().filter(|span| own.is_some_and(|own| span.trace == own.trace && (span.id == own.id || span.parent == own.id))).collect();
+    let mine: Vec<&Span> = spans
+        .iter()
+        .filter(|span| own.is_some_and(|own| span.trace == own.trace && (span.id == own.id || span.parent == own.id)))
+        .collect();
     let mut spans: Vec<Value> = mine.iter().map(|span| words(span, own)).collect();
     spans.sort_by_key(ToString::to_string);
     let mut seen: Vec<Value> =
@@ -158,7 +180,8 @@ fn words(span: &Span, own: Option<&Span>) -> Value {
         other if own.is_some_and(|own| own.id == other) => "the request's",
         _ => "a stranger's",
     };
-    let tags: BTreeMap<&str, String> = span.tags.iter().map(|(name, value)| (name.as_str(), same(name, value))).collect();
+    let tags: BTreeMap<&str, String> =
+        span.tags.iter().map(|(name, value)| (name.as_str(), same(name, value))).collect();
     assert_eq!(tags.len(), span.tags.len(), "a tag twice: {:?}", span.tags);
     let trace = if span.trace == TRACE { "the client's" } else { "new" };
     json!({
@@ -202,7 +225,13 @@ fn setup(manifest: &std::path::Path, collector: &Collector, dead: SocketAddr) ->
         format!("--backend=dead.default.svc.cluster.local={dead}"),
         format!("--otlp={}", collector.url()),
     ];
-    Setup { manifests: vec![manifest.to_path_buf()], flags: flags.into(), ports: [80].into(), workers: 1, ..Setup::default() }
+    Setup {
+        manifests: vec![manifest.to_path_buf()],
+        flags: flags.into(),
+        ports: [80].into(),
+        workers: 1,
+        ..Setup::default()
+    }
 }
 
 /// Envoy waits five seconds for company otherwise.

@@ -102,7 +102,9 @@ impl SharedData {
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let entries = shard.get(vm_id).into_iter().flatten();
-            found.extend(entries.filter_map(|(key, held)| Some((key.strip_prefix(prefix)?.to_vec(), held.value.clone()))));
+            found.extend(
+                entries.filter_map(|(key, held)| Some((key.strip_prefix(prefix)?.to_vec(), held.value.clone()))),
+            );
         }
         found
     }

@@ -5,8 +5,8 @@ use serde_json::Value;
 use crate::http_filters::HttpFilterConfig;
 use crate::json::Duration;
 use crate::{
-    ConfigSource, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, RouteConfiguration,
-    Tracing, TypedExtensionConfig,
+    ConfigSource, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, RouteConfiguration, Tracing,
+    TypedExtensionConfig,
 };
 
 message!(HttpConnectionManager {

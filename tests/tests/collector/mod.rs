@@ -48,7 +48,8 @@ impl Span {
 impl Seen {
     /// All copies, with `,` between; nothing for none.
     pub(crate) fn header(&self, name: &str) -> String {
-        let all: Vec<_> = self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect();
+        let all: Vec<_> =
+            self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect();
         all.join(",")
     }
 }
@@ -125,7 +126,11 @@ impl Collector {
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;
 
-async fn answer(request: Request<Incoming>, heard: Arc<Mutex<Heard>>, change: Arc<watch::Sender<()>>) -> Result<Answer, hyper::Error> {
+async fn answer(
+    request: Request<Incoming>,
+    heard: Arc<Mutex<Heard>>,
+    change: Arc<watch::Sender<()>>,
+) -> Result<Answer, hyper::Error> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let mut body = body.collect().await?.to_bytes();
@@ -139,7 +144,10 @@ async fn answer(request: Request<Incoming>, heard: Arc<Mutex<Heard>>, change: Ar
         change.send_replace(());
         return Ok(if grpc { accepted() } else { plain(200, "") });
     }
-    let headers = parts.headers.iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    let headers = parts
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
     let seen = Seen { path: path.clone(), headers: headers.collect() };
     heard.lock().unwrap_or_else(PoisonError::into_inner).seen.push(seen);
     change.send_replace(());

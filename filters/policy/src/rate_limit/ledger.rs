@@ -95,7 +95,10 @@ mod tests {
     #[test]
     fn an_untouched_rule_has_all_it_promises() {
         let state = state_after(&[], 0);
-        assert_eq!((state.capacity, state.keys, state.empty, state.least.remaining, state.overflow), (2, 0, 0, 2, None));
+        assert_eq!(
+            (state.capacity, state.keys, state.empty, state.least.remaining, state.overflow),
+            (2, 0, 0, 2, None)
+        );
         assert_eq!(state.promise, (2, Duration::from_secs(10)));
     }
 

@@ -120,7 +120,7 @@ impl std::fmt::Debug for PullSecret {
 }
 
 /// A backend to embed, and the clusters it belongs to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct EchoBackend {
     /// Of the Deployment, else `service-subset`, else the service: what the backend calls itself.
     pub name: String,

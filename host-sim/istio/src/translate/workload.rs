@@ -18,7 +18,8 @@ const CLUSTER: &str = "Kubernetes";
 /// A workload as telemetry describes it; without a name when no Deployment claims it.
 pub(crate) fn describe(name: &str, namespace: &str, labels: &Labels) -> String {
     let fallback = if name.is_empty() { "unknown" } else { name };
-    let service = first(labels, &["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"]).unwrap_or(fallback);
+    let service =
+        first(labels, &["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"]).unwrap_or(fallback);
     let revision = first(labels, &["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"]);
     format!("{name};{namespace};{service};{};{CLUSTER}", revision.unwrap_or("latest"))
 }

@@ -77,6 +77,8 @@ fn one(endpoint: &xds::LbEndpoint, priority: u32, address: SocketAddr, name: &st
         ),
         hash_key: by_metadata.or(by_hostname).map_or_else(|| address.to_string(), str::to_owned),
         metadata: metadata.cloned().map(Arc::new),
-        workload: metadata.and_then(|metadata| metadata.filter_metadata.get("istio")?.get("workload")?.as_str()).map(Arc::from),
+        workload: metadata
+            .and_then(|metadata| metadata.filter_metadata.get("istio")?.get("workload")?.as_str())
+            .map(Arc::from),
     }
 }

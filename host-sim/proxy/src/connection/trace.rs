@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Stream;
-use crate::headers::{self, HeaderList};
 use crate::header_ops::Facts;
+use crate::headers::{self, HeaderList};
 use crate::tracing::{Reason, Span, Start};
 
 /// What a traced stream carries.

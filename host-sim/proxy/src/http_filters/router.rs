@@ -314,7 +314,12 @@ impl<'s> Routed<'s> {
     }
 
     /// Sends the request and passes the answer on, both at the same time; says whether all of both was passed on.
-    async fn exchange(&self, attempt: &Attempt, endpoint: &Endpoint, span: Option<&TrySpan<'_>>) -> Result<bool, Failed> {
+    async fn exchange(
+        &self,
+        attempt: &Attempt,
+        endpoint: &Endpoint,
+        span: Option<&TrySpan<'_>>,
+    ) -> Result<bool, Failed> {
         let stream = self.stream;
         let bodyless = stream.upload.is_empty();
         let unsent = |broken| Failed::Broken { broken, sent: true };

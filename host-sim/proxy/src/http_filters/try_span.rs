@@ -25,7 +25,8 @@ impl<'s> TrySpan<'s> {
             return None;
         }
         let clock = stream.worker.clock();
-        let span = parent.child(format!("router {cluster} egress"), stream.worker.dice().roll(), clock.wall(clock.now()));
+        let span =
+            parent.child(format!("router {cluster} egress"), stream.worker.dice().roll(), clock.wall(clock.now()));
         span.inject(&mut stream.request.borrow_mut());
         let one = Try { attempt, address: endpoint.address, protocol: None, status: None, outcome: Outcome::Canceled };
         Some(TrySpan { stream, span, outcome: RefCell::new(one), finished: Cell::new(false) })

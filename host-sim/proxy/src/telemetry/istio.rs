@@ -34,11 +34,14 @@ impl Source {
             let text = metadata.and_then(|metadata| metadata.pointer(pointer)).and_then(serde_json::Value::as_str);
             text.filter(|text| !text.is_empty())
         };
-        let label = |names: &[&str]| names.iter().find_map(|name| field(&format!("/LABELS/{}", name.replace('/', "~1"))));
+        let label =
+            |names: &[&str]| names.iter().find_map(|name| field(&format!("/LABELS/{}", name.replace('/', "~1"))));
         let or_unknown = |text: Option<&str>| text.unwrap_or(UNKNOWN).to_owned();
         let workload = field("/WORKLOAD_NAME");
         Source {
-            service: or_unknown(label(&["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"]).or(workload)),
+            service: or_unknown(
+                label(&["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"]).or(workload),
+            ),
             revision: label(&["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"])
                 .unwrap_or("latest")
                 .to_owned(),
@@ -159,7 +162,10 @@ mod tests {
         });
         let source = Source::of(Some(&xds::Node { metadata: Some(metadata), ..xds::Node::default() }));
         assert_eq!((source.workload.as_str(), source.namespace.as_str()), ("istio-ingressgateway", "istio-system"));
-        assert_eq!((source.service.as_str(), source.revision.as_str(), source.app.as_str()), ("door", "latest", "gate"));
+        assert_eq!(
+            (source.service.as_str(), source.revision.as_str(), source.app.as_str()),
+            ("door", "latest", "gate")
+        );
         assert_eq!((source.version.as_str(), source.cluster.as_str()), ("unknown", "Kubernetes"));
         assert_eq!(Source::of(None).workload, "unknown");
     }

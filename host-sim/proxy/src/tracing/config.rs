@@ -88,7 +88,8 @@ impl Tracing {
             }
         }
         let collector = collector(tracer, place).map_err(|why| format!("tracing.provider: {why}"))?;
-        let percent = |set: &Option<xds::Percent>| set.as_ref().map_or(100.0, |percent| percent.value.clamp(0.0, 100.0));
+        let percent =
+            |set: &Option<xds::Percent>| set.as_ref().map_or(100.0, |percent| percent.value.clamp(0.0, 100.0));
         Ok(Some(Tracing {
             sampling: Sampling {
                 client: whole(percent(&config.client_sampling)),

@@ -115,11 +115,16 @@ mod tests {
 
     #[test]
     fn both_headers_are_written_and_the_state_is_passed_on_as_it_came() {
-        let copies = [("traceparent", format!("00-{TRACE}-{SPAN}-01")), ("tracestate", "a=1".into()), ("tracestate", "b=2".into())];
+        let copies = [
+            ("traceparent", format!("00-{TRACE}-{SPAN}-01")),
+            ("tracestate", "a=1".into()),
+            ("tracestate", "b=2".into()),
+        ];
         let mut request = of(&copies);
         let Incoming::Parent(parent) = extract(&request) else { panic!("a parent") };
         inject(&mut request, parent.trace, SpanId::from(7), false, &parent.state);
-        let written = of(&[("traceparent", format!("00-{TRACE}-0000000000000007-00")), ("tracestate", "a=1,b=2".into())]);
+        let written =
+            of(&[("traceparent", format!("00-{TRACE}-0000000000000007-00")), ("tracestate", "a=1,b=2".into())]);
         assert_eq!(request, written);
     }
 }
