@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::otlp::OtlpUrl;
+
 /// Runs, tests and explains an Istio ingress gateway on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "host-sim", version, propagate_version = true)]
@@ -35,7 +37,7 @@ pub enum Command {
     #[command(
         after_help = "Example:\n  host-sim envoy -f manifests/examples/shop --wasm-dir target/filters > envoy.json"
     )]
-    Envoy(GatewayArgs),
+    Envoy(EnvoyArgs),
     /// Say which rule takes a request, and why, without opening a socket
     #[command(
         after_help = "Example:\n  host-sim explain -f manifests/examples/shop --wasm-dir target/filters http://shop.example.com/api/cart/items"
@@ -147,6 +149,20 @@ pub struct RunArgs {
     /// Istio's text lines, or Istio's JSON objects
     #[arg(long, value_enum, default_value_t = AccessLogFormat::Text, value_name = "FORMAT")]
     pub access_log_format: AccessLogFormat,
+    /// Tell an OpenTelemetry collector of every request, over OTLP: http://HOST[:4318] or grpc://HOST[:4317]
+    #[arg(long, value_name = "URL")]
+    pub otlp: Option<OtlpUrl>,
+}
+
+/// The gateway to be printed.
+#[derive(Debug, Clone, Args)]
+pub struct EnvoyArgs {
+    /// The gateway.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+    /// With traces for an OpenTelemetry collector, as run --otlp makes them
+    #[arg(long, value_name = "URL")]
+    pub otlp: Option<OtlpUrl>,
 }
 
 /// Who is asked.

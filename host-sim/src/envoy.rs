@@ -2,13 +2,17 @@
 
 use std::io::Write;
 
-use crate::command_line::GatewayArgs;
+use crate::command_line::EnvoyArgs;
 use crate::failure::Failure;
+use crate::otlp;
 use crate::plan::Plan;
 
 /// Prints the very value that `run` serves.
-pub(crate) fn envoy(args: &GatewayArgs) -> Result<(), Failure> {
-    let plan = Plan::make(args, false)?;
+pub(crate) fn envoy(args: &EnvoyArgs) -> Result<(), Failure> {
+    let mut plan = Plan::make(&args.gateway, false)?;
+    if let Some(url) = &args.otlp {
+        otlp::trace(&mut plan.bootstrap, url)?;
+    }
     plan.say_unused();
     plan.say_warnings();
     let text = serde_json::to_string_pretty(&plan.bootstrap).map_err(|error| Failure::World(error.to_string()))?;

@@ -57,12 +57,21 @@ pub(crate) fn admin(bootstrap: &mut xds::Bootstrap, address: SocketAddr) {
     admin.address = Some(socket_address(address));
 }
 
+/// An endpoint that is put into a cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Backend {
+    pub(crate) address: SocketAddr,
+    /// The workload it stands for, as its metadata says it.
+    pub(crate) workload: Option<xds::Metadata>,
+}
+
 /// Adds the addresses of running backends to the clusters that have none of their own.
-pub(crate) fn endpoints(bootstrap: &mut xds::Bootstrap, backends: &BTreeMap<String, Vec<SocketAddr>>) {
+pub(crate) fn endpoints(bootstrap: &mut xds::Bootstrap, backends: &BTreeMap<String, Vec<Backend>>) {
     for cluster in bootstrap.static_resources.iter_mut().flat_map(|resources| &mut resources.clusters) {
         let Some(addresses) = backends.get(&cluster.name) else { continue };
-        let lb_endpoints = addresses.iter().map(|address| xds::LbEndpoint {
-            endpoint: Some(xds::Endpoint { address: Some(socket_address(*address)), ..Default::default() }),
+        let lb_endpoints = addresses.iter().map(|backend| xds::LbEndpoint {
+            endpoint: Some(xds::Endpoint { address: Some(socket_address(backend.address)), ..Default::default() }),
+            metadata: backend.workload.clone(),
             load_balancing_weight: Some(1),
             ..Default::default()
         });

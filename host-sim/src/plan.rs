@@ -86,7 +86,7 @@ impl Plan {
 
     /// Starts the echo backends that do not run yet and makes all of them endpoints. Must be called within a tokio runtime.
     pub(crate) async fn start_echo(&mut self, running: &mut EchoBackends) -> Result<(), Failure> {
-        let mut backends: BTreeMap<String, Vec<SocketAddr>> = BTreeMap::new();
+        let mut backends: BTreeMap<String, Vec<placement::Backend>> = BTreeMap::new();
         for backend in &self.echo {
             let address = match running.get(&backend.name) {
                 Some(address) => *address,
@@ -99,7 +99,8 @@ impl Plan {
                 }
             };
             for cluster in &backend.clusters {
-                backends.entry(cluster.clone()).or_default().push(address);
+                let placed = placement::Backend { address, workload: backend.workload.clone() };
+                backends.entry(cluster.clone()).or_default().push(placed);
             }
         }
         placement::endpoints(&mut self.bootstrap, &backends);
@@ -108,13 +109,14 @@ impl Plan {
 
     /// Gives echo backends addresses nobody listens on, for a gateway whose origins are in memory; says which is which.
     pub(crate) fn place_echo(&mut self) -> BTreeMap<SocketAddr, String> {
-        let mut backends: BTreeMap<String, Vec<SocketAddr>> = BTreeMap::new();
+        let mut backends: BTreeMap<String, Vec<placement::Backend>> = BTreeMap::new();
         let mut names = BTreeMap::new();
         for (backend, port) in self.echo.iter().zip(10_001..) {
             let address = SocketAddr::from(([127, 0, 0, 1], port));
             names.insert(address, backend.name.clone());
             for cluster in &backend.clusters {
-                backends.entry(cluster.clone()).or_default().push(address);
+                let placed = placement::Backend { address, workload: backend.workload.clone() };
+                backends.entry(cluster.clone()).or_default().push(placed);
             }
         }
         placement::endpoints(&mut self.bootstrap, &backends);

@@ -10,6 +10,7 @@ use crate::admin::{self, Admin};
 use crate::command_line::{AccessLogFormat, Fidelity, GatewayArgs, RunArgs};
 use crate::dashboard::{Explainer, Known};
 use crate::failure::Failure;
+use crate::otlp;
 use crate::plan::{EchoBackends, Plan};
 use crate::progress::Progress;
 use crate::watch::{self, Watch};
@@ -37,7 +38,7 @@ async fn serve(args: &RunArgs, mut plan: Plan) -> Result<(), Failure> {
     let admin_socket = admin::bind(args.admin).await?;
     let mut echo = EchoBackends::new();
     plan.start_echo(&mut echo).await?;
-    log_access(&mut plan, run_args);
+    observe(&mut plan, run_args)?;
     let progress = Progress::of("compiling modules");
     let gateway = Arc::new(Gateway::start(config(args, plan.bootstrap.clone(), trace)).map_err(refused)?);
     drop(progress);
@@ -68,6 +69,7 @@ async fn serve(args: &RunArgs, mut plan: Plan) -> Result<(), Failure> {
     }
     eprintln!("draining: new connections are refused, running requests finish");
     gateway.drain().finished().await;
+    gateway.flush_traces();
     Ok(())
 }
 
@@ -76,8 +78,17 @@ pub(crate) fn known(plan: &Plan, echo: &EchoBackends) -> Known {
     Known { plan: Arc::new(plan.clone()), echo: echo.iter().map(|(name, address)| (*address, name.clone())).collect() }
 }
 
+/// Whoever the arguments name is told of requests: an access log, a collector of traces.
+///
+/// # Errors
+/// Exit 5 for a collector nobody knows.
+pub(crate) fn observe(plan: &mut Plan, args: &RunArgs) -> Result<(), Failure> {
+    log_access(plan, args);
+    args.otlp.as_ref().map_or(Ok(()), |url| otlp::trace(&mut plan.bootstrap, url))
+}
+
 /// Every connection manager writes Istio's access log where the arguments say.
-pub(crate) fn log_access(plan: &mut Plan, args: &RunArgs) {
+fn log_access(plan: &mut Plan, args: &RunArgs) {
     let Some(path) = &args.access_log else { return };
     let path = if path.as_os_str() == "-" { "/dev/stdout".into() } else { path.to_string_lossy() };
     let encoding = match args.access_log_format {

@@ -83,7 +83,9 @@ pub(crate) async fn reload(args: &RunArgs, gateway: &Gateway, explainer: &Explai
         Err(error) => return kept(&error),
     };
     plan.say_warnings();
-    run::log_access(&mut plan, args);
+    if let Err(failure) = run::observe(&mut plan, args) {
+        return kept(&failure);
+    }
     if let Err(failure) = plan.start_echo(echo).await {
         return kept(&failure);
     }

@@ -58,6 +58,13 @@ impl Suite {
     }
 }
 
+impl Suite {
+    /// Its limits.
+    pub fn rate_limit(&self) -> &RateLimit {
+        &self.rate_limit
+    }
+}
+
 impl Module for Suite {
     const NAME: &'static str = "suite";
 

@@ -15,6 +15,7 @@ use crate::listener;
 use crate::process::Process;
 use crate::snapshot::{Compiler, Snapshot};
 use crate::stats::{self, Registry};
+use crate::tracing::{Place, Tracers};
 use crate::worker::{Clock, Command, Listening, WorkerHandle, WorkerSetup};
 
 /// What a gateway is started with.
@@ -83,6 +84,7 @@ struct Tools {
     shared: vm::Shared,
     registry: Registry,
     log_files: LogFiles,
+    tracers: Tracers,
     clock: Clock,
     process: Process,
     hardened: bool,
@@ -95,6 +97,7 @@ impl Tools {
             engine: &self.engine,
             hardened: self.hardened,
             log_files: &self.log_files,
+            tracing: Place::new(&self.tracers),
         };
         let snapshot = Compiler { loader, registry: &self.registry, previous }.compile(bootstrap)?;
         let now = self.clock.wall(self.clock.now()).as_secs();
@@ -143,6 +146,7 @@ impl Gateway {
                 .map_err(|error| problem(error.to_string()))?,
             shared: vm::Shared::new(vm::Quota::default()),
             log_files: LogFiles::new(registry.access_log()),
+            tracers: Tracers::new(registry.clone()),
             clock,
             process: Process::new(&registry, count),
             registry,
@@ -292,6 +296,11 @@ impl Gateway {
         Drained(ends.collect())
     }
 
+    /// Sends the spans that wait for company. Blocks while it does.
+    pub fn flush_traces(&self) {
+        self.tools.tracers.flush();
+    }
+
     /// Requests are served, and no drain has begun.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
@@ -345,6 +354,16 @@ impl Gateway {
             .into_iter()
             .map(|metric| (format!("wasmcustom.{}", metric.name), sample(metric.value)))
             .collect()
+    }
+
+    /// What modules keep in shared data under this VM's id, by the beginning of the key.
+    pub fn shared_data(&self, vm_id: &[u8], prefix: &[u8]) -> Vec<(Vec<u8>, bytes::Bytes)> {
+        self.tools.shared.data().beginning_with(vm_id, prefix)
+    }
+
+    /// The modules' monotonic clock, in nanoseconds.
+    pub fn monotonic(&self) -> u64 {
+        u64::try_from(self.tools.clock.now().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// What finished requests amount to, by route and destination.

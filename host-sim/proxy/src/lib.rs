@@ -22,6 +22,7 @@ mod snapshot;
 pub mod stats;
 pub mod telemetry;
 pub mod tls;
+mod tracing;
 mod upstream;
 mod worker;
 

@@ -216,11 +216,33 @@ function chain() {
   $("#chain .list").replaceChildren(...parts);
 }
 
-function limits() {
+// Everybody's requests are charged to buckets; what is told is the emptiest one. Keys themselves are kept nowhere.
+function tokens() {
+  fill("#limits", history[history.length - 1].limits.slice(0, 200).map((one) => {
+    const bar = element("div", undefined, { class: "bar", "aria-hidden": "true" }), left = element("i");
+    left.style.width = `${one.capacity ? 100 * Math.min(one.least / one.capacity, 1) : 0}%`;
+    bar.append(left);
+    const least = element("div", undefined, { class: "left" });
+    least.append(bar, element("span", `${one.least} of ${one.capacity}`));
+    const kind = one.least === 0 ? "bad" : one.least * 5 < one.capacity ? "warn" : "";
+    const keys = one.overflow === null ? String(one.keys) : `${one.keys}, and others that share ${one.overflow} left`;
+    return row([
+      { label: "Plugin", text: one.plugin },
+      { label: "Rule", text: one.shadow ? `${one.rule} (shadow: counted, not refused)` : one.rule, kind: "whole" },
+      { label: "Limit", text: `${one.requests} in ${since(one.per)}` },
+      { label: "Least left", node: least, kind },
+      { label: "Keys in use", text: keys, kind: "number" },
+      { label: "Empty", text: one.empty, kind: one.empty ? "number bad" : "number" },
+      { label: "Full again in", text: one.full_in ? millis(one.full_in * 1000) : "–", kind: "number" },
+    ]);
+  }));
+}
+
+function counters() {
   const now = history[history.length - 1], old = ago(WINDOW);
   const passed = Math.max(now.now - old.now, 0.001);
   const before = new Map(old.counters);
-  fill("#limits", now.counters.filter(([, count]) => count > 0).slice(0, 200).map(([name, count]) => {
+  fill("#counters", now.counters.filter(([, count]) => count > 0).slice(0, 200).map(([name, count]) => {
     const own = name.startsWith("sluice.") ? name.slice(7).split(".") : null;
     const [module, rule, what] = own && own.length > 2 ? [own[0], own.slice(1, -1).join("."), own[own.length - 1]] : ["", name, ""];
     const recent = history.length > 1 ? (count - (before.get(name) || 0)) / passed : 0;
@@ -261,7 +283,8 @@ function recent() {
 function show() {
   traffic();
   splits();
-  limits();
+  tokens();
+  counters();
   // Rows under somebody's finger or focus stay where they are.
   if (!$("#recent").contains(document.activeElement) && !$("#recent").matches(":hover")) recent();
 }

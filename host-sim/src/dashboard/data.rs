@@ -8,6 +8,7 @@ use proxy::telemetry::Finished;
 use serde_json::{Value, json};
 
 use super::explainer::Explainer;
+use super::limits;
 use crate::{chain, routes};
 
 /// Numbers of now. Counts only grow: the page takes differences itself.
@@ -34,6 +35,7 @@ pub(super) fn now(gateway: &Gateway, explainer: &Explainer) -> Value {
         "ready": gateway.is_ready(),
         "traffic": traffic,
         "counters": counters(gateway),
+        "limits": limits::of(gateway),
         "recent": gateway.recent().iter().take(50).map(|one| recent(one, explainer)).collect::<Vec<_>>(),
     })
 }
@@ -43,7 +45,8 @@ fn counters(gateway: &Gateway) -> Vec<(String, u64)> {
     let text = gateway.stats_text();
     let counted = text.lines().filter_map(|line| {
         let (name, value) = line.rsplit_once(": ")?;
-        let own = name.strip_prefix("wasmcustom.").or_else(|| name.contains("http_local_rate_limit").then_some(name))?;
+        let own =
+            name.strip_prefix("wasmcustom.").or_else(|| name.contains("http_local_rate_limit").then_some(name))?;
         Some((own.to_owned(), value.parse().ok()?))
     });
     counted.collect()
@@ -80,7 +83,8 @@ fn recent(one: &Finished, explainer: &Explainer) -> Value {
 /// Headers the gateway adds on the way, and framing.
 fn written(name: &[u8]) -> bool {
     name.starts_with(b"x-envoy-")
-        || [&b"x-forwarded-for"[..], b"x-forwarded-proto", b"x-request-id", b"content-length", b"transfer-encoding"].contains(&name)
+        || [&b"x-forwarded-for"[..], b"x-forwarded-proto", b"x-request-id", b"content-length", b"transfer-encoding"]
+            .contains(&name)
 }
 
 /// Routes and filters as they are served.

@@ -3,6 +3,7 @@
 
 mod data;
 mod explainer;
+mod limits;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -74,11 +75,9 @@ fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Resp
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    for (name, value) in [
-        ("content-security-policy", POLICY),
-        ("x-content-type-options", "nosniff"),
-        ("referrer-policy", "no-referrer"),
-    ] {
+    for (name, value) in
+        [("content-security-policy", POLICY), ("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer")]
+    {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     response

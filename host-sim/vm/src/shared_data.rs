@@ -96,6 +96,19 @@ impl SharedData {
         }
     }
 
+    /// Everything under keys that begin so, each with the rest of its key, in no order.
+    pub fn beginning_with(&self, vm_id: &[u8], prefix: &[u8]) -> Vec<(Vec<u8>, Bytes)> {
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let entries = shard.get(vm_id).into_iter().flatten();
+            found.extend(
+                entries.filter_map(|(key, held)| Some((key.strip_prefix(prefix)?.to_vec(), held.value.clone()))),
+            );
+        }
+        found
+    }
+
     /// Bytes of keys and values held for all vm ids.
     pub fn bytes(&self) -> usize {
         self.total_bytes.load(Ordering::Relaxed)

@@ -5,13 +5,13 @@ use serde_json::Value;
 use crate::http_filters::HttpFilterConfig;
 use crate::json::Duration;
 use crate::{
-    ConfigSource, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, RouteConfiguration,
+    ConfigSource, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, RouteConfiguration, Tracing,
     TypedExtensionConfig,
 };
 
 message!(HttpConnectionManager {
     codec_type: CodecType, stat_prefix: String, rds: Option<Rds>, route_config: Option<RouteConfiguration>,
-    scoped_routes: Option<Value>, http_filters: Vec<HttpFilter>, add_user_agent: Option<bool>, tracing: Option<Value>,
+    scoped_routes: Option<Value>, http_filters: Vec<HttpFilter>, add_user_agent: Option<bool>, tracing: Option<Tracing>,
     common_http_protocol_options: Option<HttpProtocolOptions>, http1_safe_max_connection_duration: bool,
     http_protocol_options: Option<Http1ProtocolOptions>, http2_protocol_options: Option<Http2ProtocolOptions>,
     http3_protocol_options: Option<Value>, server_name: String,

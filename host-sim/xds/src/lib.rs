@@ -26,6 +26,7 @@ mod matcher;
 mod rate_limit;
 mod route;
 mod tls;
+mod tracing;
 mod wasm;
 
 pub use bootstrap::*;
@@ -39,4 +40,5 @@ pub use matcher::*;
 pub use rate_limit::*;
 pub use route::*;
 pub use tls::*;
+pub use tracing::*;
 pub use wasm::*;

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod global;
+pub mod ledger;
 pub mod protobuf;
 pub mod quota;
 pub mod store;

@@ -84,6 +84,14 @@ impl Quota {
         full_at <= self.units(now)
     }
 
+    /// How a bucket stands, nothing asked of it; an untouched one without any.
+    pub fn standing_of(&self, now: u64, bucket: Option<FullAt>) -> Standing {
+        let now = self.units(now);
+        let empty = now.saturating_add(self.capacity);
+        let FullAt(full_at) = bucket.unwrap_or_default();
+        self.standing(empty, full_at.clamp(now, empty), now)
+    }
+
     fn units(&self, now: u64) -> u128 {
         self.requests.saturating_mul(now.into())
     }

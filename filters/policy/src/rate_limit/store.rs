@@ -41,6 +41,16 @@ impl Place {
         Place { prefix: format!("sluice.{rule}."), sets, shape }
     }
 
+    /// What the keys of its sets begin with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// What tells its buckets from those of another quota.
+    pub fn shape(&self) -> u64 {
+        self.shape
+    }
+
     /// Charges a key.
     pub fn charge(&self, key: &[u8], quota: &Quota, cost: u32, world: &mut dyn World) -> Receipt {
         let fingerprint = sip(world.seed(), key);

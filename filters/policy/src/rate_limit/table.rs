@@ -72,6 +72,12 @@ impl Set {
         bytes
     }
 
+    /// How the buckets stand that have not filled up again.
+    pub fn taken(&self, quota: &Quota, now: u64) -> impl Iterator<Item = super::quota::Standing> {
+        let taken = self.slots.iter().filter(move |slot| slot.fingerprint != 0 && !quota.is_full(now, slot.full_at));
+        taken.map(move |slot| quota.standing_of(now, Some(slot.full_at)))
+    }
+
     /// Charges a key. A refusal changes nothing, but for a bucket that a clock left in the future.
     pub fn charge(&mut self, fingerprint: u64, quota: &Quota, now: u64, cost: u32) -> Charged {
         let fingerprint = fingerprint.max(1);

@@ -21,6 +21,7 @@ mod server_tls;
 mod tcp;
 mod undone;
 mod visibility;
+mod workload;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -119,7 +120,7 @@ impl std::fmt::Debug for PullSecret {
 }
 
 /// A backend to embed, and the clusters it belongs to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct EchoBackend {
     /// Of the Deployment, else `service-subset`, else the service: what the backend calls itself.
     pub name: String,
@@ -127,6 +128,8 @@ pub struct EchoBackend {
     pub host: String,
     /// Labels it stands for.
     pub labels: BTreeMap<String, String>,
+    /// The workload it stands for, as telemetry describes it; none when no Deployment is there to be stood for.
+    pub workload: Option<xds::Metadata>,
     /// Clusters whose load assignment it belongs into.
     pub clusters: Vec<String>,
 }
@@ -182,6 +185,7 @@ pub fn translate(resources: &Resources, options: &Options) -> Result<Translation
     let static_resources = StaticResources { listeners: made.listeners, clusters, secrets: made.secrets };
     Ok(Translation {
         bootstrap: Bootstrap {
+            node: Some(workload::of_gateway(resources, &node)),
             static_resources: Some(static_resources),
             layered_runtime,
             stats_config: Some(runtime::labels()),

@@ -22,6 +22,8 @@ pub struct Endpoint {
     pub hash_key: String,
     /// Its metadata, for transport socket matches and the log.
     pub metadata: Option<Arc<xds::Metadata>>,
+    /// `istio.workload` of it: `name;namespace;service;revision;cluster`.
+    pub workload: Option<Arc<str>>,
 }
 
 /// Reads a cluster's endpoints in their order. `resolve` gives the addresses of a name, for clusters that are found by DNS.
@@ -75,5 +77,8 @@ fn one(endpoint: &xds::LbEndpoint, priority: u32, address: SocketAddr, name: &st
         ),
         hash_key: by_metadata.or(by_hostname).map_or_else(|| address.to_string(), str::to_owned),
         metadata: metadata.cloned().map(Arc::new),
+        workload: metadata
+            .and_then(|metadata| metadata.filter_metadata.get("istio")?.get("workload")?.as_str())
+            .map(Arc::from),
     }
 }

@@ -14,6 +14,7 @@ mod serve;
 mod serve_http2;
 mod stream;
 mod timers;
+mod trace;
 mod wire;
 
 pub(crate) use alarm::IdleTimer;

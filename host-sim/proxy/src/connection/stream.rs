@@ -16,6 +16,7 @@ use vm::{Direction, LogMaps, Released};
 use super::body::{BodySource, Piece};
 use super::responder::{ClientGone, Responder};
 use super::timers::Timers;
+use super::trace::Trace;
 use super::{Facts, Remembered};
 use crate::edge::{self, ConnectionInfo, Protocol};
 use crate::header_ops::StreamInfo;
@@ -41,8 +42,9 @@ pub(crate) struct Stream {
     pub(crate) began: Duration,
     pub(crate) kind: RequestKind,
     decision: RefCell<Option<Rc<Decision>>>,
-    response: RefCell<HeaderList>,
-    trailers: RefCell<Option<HeaderList>>,
+    pub(super) response: RefCell<HeaderList>,
+    pub(super) trailers: RefCell<Option<HeaderList>>,
+    pub(super) trace: RefCell<Option<Trace>>,
     remembered: Rc<Remembered>,
     pub(crate) timers: Rc<Timers>,
     close: Cell<bool>,
@@ -99,6 +101,7 @@ impl Stream {
             decision: RefCell::default(),
             response: RefCell::default(),
             trailers: RefCell::default(),
+            trace: RefCell::default(),
             remembered,
             close: Cell::new(close),
         }
@@ -107,7 +110,10 @@ impl Stream {
     /// Answers it. May be dropped half-way when the client goes; [`Stream::finish`] comes after either way.
     pub(crate) async fn run(&self) {
         let stopped = match self.admit() {
-            Ok(()) => self.in_time(self.forward()).await,
+            Ok(()) => {
+                self.begin_trace();
+                self.in_time(self.forward()).await
+            }
             Err(reply) => Err(Stop::Reply(reply)),
         };
         if let Err(stop) = stopped {
@@ -177,6 +183,7 @@ impl Stream {
             stats.charge_response(status);
             self.manager.listener_stats.charge_response(status);
         }
+        self.end_trace();
         self.chain.leave(self);
         if !self.manager.config.access_log.is_empty() {
             self.log();
@@ -185,16 +192,7 @@ impl Stream {
     }
 
     fn log(&self) {
-        let (request, response, trailers) = (self.request.borrow(), self.response.borrow(), self.trailers.borrow());
-        let info = self.facts.info.borrow();
-        let facts = crate::header_ops::Facts {
-            request: &request,
-            response: (!response.is_empty()).then_some(&response),
-            trailers: trailers.as_deref(),
-            connection: &self.facts.connection,
-            stream: &info,
-        };
-        self.manager.config.access_log.iter().for_each(|log| log.log(&facts));
+        self.with_facts(|facts| self.manager.config.access_log.iter().for_each(|log| log.log(facts)));
     }
 
     /// The connection ends after the answer.
@@ -446,6 +444,7 @@ impl Stream {
     /// Sends an answer's head, which has been up the chain, to the client.
     pub(crate) async fn send_head(&self, mut head: HeaderList, end: bool) -> Result<(), ClientGone> {
         let date = self.worker.date.at(self.worker.clock().wall(self.worker.clock().now()));
+        self.trace_answer(&mut head);
         edge::response(&mut head, Some(&self.request.borrow()), &self.manager.config.edge, &date);
         let switched = headers::get(&head, ":status").is_some_and(|status| status == "101");
         if !self.is_http2() && !switched {

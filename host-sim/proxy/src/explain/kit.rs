@@ -8,6 +8,7 @@ use crate::gateway::{StartError, cuts_fragment};
 use crate::http_filters::Loader;
 use crate::snapshot::{Compiler, Snapshot};
 use crate::stats::Registry;
+use crate::tracing::{Place, Tracers};
 
 /// Engine, statistics, and what modules share.
 pub(super) struct Kit {
@@ -16,6 +17,7 @@ pub(super) struct Kit {
     pub(super) hardened: bool,
     engine: vm::Engine,
     log_files: LogFiles,
+    tracers: Tracers,
 }
 
 impl Kit {
@@ -31,6 +33,7 @@ impl Kit {
             engine: vm::Engine::new(vm::EngineConfig { cache_dir }).map_err(|error| problem(error.to_string()))?,
             shared: vm::Shared::new(vm::Quota::default()),
             log_files: LogFiles::new(registry.access_log()),
+            tracers: Tracers::silent(),
             registry,
             hardened,
         })
@@ -42,6 +45,7 @@ impl Kit {
             engine: &self.engine,
             hardened: self.hardened,
             log_files: &self.log_files,
+            tracing: Place::new(&self.tracers),
         };
         Compiler { loader, registry: &self.registry, previous: None }.compile(bootstrap).map(Arc::new)
     }

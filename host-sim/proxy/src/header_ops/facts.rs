@@ -95,6 +95,8 @@ pub struct Upstream {
     pub cluster_metadata: Option<Arc<xds::Metadata>>,
     /// The endpoint's metadata.
     pub host_metadata: Option<Arc<xds::Metadata>>,
+    /// The endpoint's workload, as Istio describes it: `name;namespace;service;revision;cluster`.
+    pub workload: Option<Arc<str>>,
     /// The TLS version with the endpoint.
     pub tls_version: Option<Arc<str>>,
 }

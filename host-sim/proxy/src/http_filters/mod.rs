@@ -9,6 +9,7 @@ mod mirror;
 mod ratelimit;
 pub(crate) mod router;
 mod steps;
+mod try_span;
 mod upload;
 mod wasm;
 

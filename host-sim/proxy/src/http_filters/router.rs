@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep};
 use vm::Direction;
 
+use super::try_span::TrySpan;
 use super::{Stop, mirror, upload};
 use crate::cluster::{HashPolicy, Hashed, Outcome};
 use crate::connection::{ClientGone, Piece, Stream};
@@ -20,6 +21,7 @@ use crate::headers::{self, HeaderList};
 use crate::local_reply::{Flag, LocalReply, Reset};
 use crate::retry::{Ended, Verdict};
 use crate::route::{self, Destination, Forward, Prepared, RouteEntry, write_attempt_count};
+use crate::tracing;
 use crate::upstream::{Attempt, Broken, Endpoint, Head, Outline};
 use crate::worker::Cluster;
 
@@ -126,7 +128,11 @@ enum Failed {
     },
     PerTryTimeout,
     /// An answer that is to be tried again.
-    Again(Duration),
+    Again {
+        pause: Duration,
+        /// Nothing of it was still to come.
+        whole: bool,
+    },
 }
 
 impl From<Stop> for Failed {
@@ -183,7 +189,7 @@ impl<'s> Routed<'s> {
         let stream = self.stream;
         let (ended, reply) = match failed {
             Failed::Stop(stop) => return Err(stop),
-            Failed::Again(pause) => return Ok(pause),
+            Failed::Again { pause, .. } => return Ok(pause),
             Failed::PerTryTimeout => (Ended::PerTryTimeout, LocalReply::per_try_timeout()),
             Failed::Broken { broken, sent } => {
                 stream.facts.info.borrow_mut().upstream.transport_failure = broken.transport.clone();
@@ -257,11 +263,18 @@ impl<'s> Routed<'s> {
         self.tried.borrow_mut().push(endpoint.index);
         stream.facts.info.borrow_mut().upstream.host = Some(endpoint.address);
         let of_endpoint = self.cluster.config.plan.endpoints.get(endpoint.index);
+        {
+            let mut info = stream.facts.info.borrow_mut();
+            info.upstream.host_metadata = of_endpoint.and_then(|endpoint| endpoint.metadata.clone());
+            info.upstream.workload = of_endpoint.and_then(|endpoint| endpoint.workload.clone());
+        }
         if let Some(name) = of_endpoint.and_then(|endpoint| endpoint.hostname.as_ref()) {
             let mut request = stream.request.borrow_mut();
             self.route.host_of_endpoint(&mut request, name, stream.manager.config.router);
             stream.facts.info.borrow_mut().upstream.hostname = Some(Arc::clone(name));
         }
+        let attempts = stream.facts.info.borrow().upstream.attempts;
+        let span = TrySpan::begin(stream, self.cluster.observable_name(), &endpoint, attempts);
         if let Some(recorder) = stream.worker.recorder() {
             recorder.tried(endpoint.address, &stream.request.borrow());
         }
@@ -276,11 +289,16 @@ impl<'s> Routed<'s> {
         self.head_left.set(true);
         let attempt = opened.map_err(|broken| {
             self.report(&endpoint, outcome_of(broken.reset));
+            span.iter().for_each(|span| span.over(tracing::Outcome::Broken(broken.reset)));
             Failed::Broken { broken, sent: false }
         })?;
         self.report(&endpoint, Outcome::Connected);
         stream.facts.info.borrow_mut().upstream.local = attempt.local();
-        let outcome = self.exchange(&attempt, &endpoint).await;
+        span.iter().for_each(|span| span.connected(protocol.name()));
+        let outcome = self.exchange(&attempt, &endpoint, span.as_ref()).await;
+        if let Some((span, outcome)) = span.as_ref().zip(ended(&outcome)) {
+            span.over(outcome);
+        }
         match &outcome {
             Ok(true) => attempt.complete(stream.worker.clock().now()),
             Err(Failed::PerTryTimeout) => self.report(&endpoint, Outcome::Timeout),
@@ -296,7 +314,12 @@ impl<'s> Routed<'s> {
     }
 
     /// Sends the request and passes the answer on, both at the same time; says whether all of both was passed on.
-    async fn exchange(&self, attempt: &Attempt, endpoint: &Endpoint) -> Result<bool, Failed> {
+    async fn exchange(
+        &self,
+        attempt: &Attempt,
+        endpoint: &Endpoint,
+        span: Option<&TrySpan<'_>>,
+    ) -> Result<bool, Failed> {
         let stream = self.stream;
         let bodyless = stream.upload.is_empty();
         let unsent = |broken| Failed::Broken { broken, sent: true };
@@ -315,13 +338,14 @@ impl<'s> Routed<'s> {
             }
         };
         self.report(endpoint, Outcome::Status(answered.status));
+        span.into_iter().for_each(|span| span.answered(answered.status));
         let now = stream.worker.clock().now();
         self.answered(answered.status, now);
         if let Some(recorder) = stream.worker.recorder() {
             recorder.answered(answered.status);
         }
         if let Verdict::Retry(pause) = self.verdict(&answered) {
-            return Err(Failed::Again(pause));
+            return Err(Failed::Again { pause, whole: answered.body.is_over() });
         }
         self.pass_on(answered, &mut sender).await?;
         let took = stream.worker.clock().now().saturating_sub(sent);
@@ -548,7 +572,12 @@ impl<'s> Routed<'s> {
         let wanted = self.forward.mirrors.iter().filter_map(|mirror| {
             let cluster = mirror.cluster(&request, info.id)?;
             let cluster = stream.state.clusters.get(&cluster)?;
-            let copy = mirror.copy(&request, &stream.facts.connection, &info, node);
+            let mut copy = mirror.copy(&request, &stream.facts.connection, &info, node);
+            if let Some(span) = stream.span() {
+                let clock = stream.worker.clock();
+                let child = span.child("mirror".to_owned(), stream.worker.dice().roll(), clock.wall(clock.now()));
+                if mirror.traced { child } else { child.unsampled() }.inject(&mut copy);
+            }
             if let Some(recorder) = stream.worker.recorder() {
                 recorder.mirrored(&cluster.config.name, &copy);
             }
@@ -613,6 +642,15 @@ impl PerTry {
         let Some(patience) = self.patience else { return false };
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));
         sleep.as_mut().poll(cx).is_ready()
+    }
+}
+
+/// How a try that was answered or broke off is spoken of in its span; any other was given up.
+fn ended(outcome: &Result<bool, Failed>) -> Option<tracing::Outcome> {
+    match outcome {
+        Ok(_) | Err(Failed::Again { whole: true, .. }) => Some(tracing::Outcome::Complete),
+        Err(Failed::Broken { broken, .. }) => Some(tracing::Outcome::Broken(broken.reset)),
+        Err(_) => None,
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Loader<'l> {
     pub(crate) log_files: &'l crate::access_log::LogFiles,
     pub(crate) engine: &'l vm::Engine,
     pub(crate) hardened: bool,
+    /// Who is told of spans, and in whose name.
+    pub(crate) tracing: crate::tracing::Place<'l>,
 }
 
 const RELOAD_BACKOFF: Duration = Duration::from_secs(1);

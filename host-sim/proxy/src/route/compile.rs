@@ -125,6 +125,7 @@ impl Compiler<'_> {
             matcher,
             action,
             operation: route.decorator.as_ref().map(|decorator| Arc::from(decorator.operation.as_str())),
+            propagate: route.decorator.as_ref().is_none_or(|decorator| decorator.propagate != Some(false)),
             metadata: route.metadata.clone().map(Arc::new),
             request_ops: ops(&route.request_headers_to_add, &route.request_headers_to_remove, at, errors),
             response_ops: ops(&route.response_headers_to_add, &route.response_headers_to_remove, at, errors),
@@ -371,6 +372,7 @@ fn redirect(action: &xds::RedirectAction, at: &Path<'_>, errors: &mut Errors) ->
 fn mirror(policy: &xds::RequestMirrorPolicy, at: &Path<'_>, errors: &mut Errors) -> Option<Mirror> {
     let mutations = HeaderMutations::of_request(&policy.request_headers_mutations);
     Some(Mirror {
+        traced: policy.trace_sampled != Some(false),
         cluster: Arc::from(policy.cluster.as_str()),
         cluster_header: Some(header_name(&policy.cluster_header)).filter(|name| !name.is_empty()),
         share: policy.runtime_fraction.as_ref().map_or(Fraction::ALL, Fraction::of_runtime),

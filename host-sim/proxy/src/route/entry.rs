@@ -34,6 +34,8 @@ pub struct RouteEntry {
     pub action: Action,
     /// `decorator.operation`
     pub operation: Option<Arc<str>>,
+    /// `decorator.propagate`: the next one down is told the operation.
+    pub propagate: bool,
     /// Its metadata.
     pub metadata: Option<Arc<xds::Metadata>>,
     pub(super) request_ops: HeaderOps,
@@ -191,6 +193,8 @@ pub struct Mirror {
     pub(super) keep_host: bool,
     pub(super) host: Option<Bytes>,
     pub(super) mutations: HeaderMutations,
+    /// `trace_sampled`: the copy's receiver is to record what it does, where the request's own does.
+    pub traced: bool,
 }
 
 /// What becomes of the path.

@@ -8,6 +8,7 @@ use crate::edge::EdgeConfig;
 use crate::http_filters::{self, ChainError, FilterConfig, Loader};
 use crate::http1::{BodyRules, HeadLimits};
 use crate::route::{RouteTable, RouterOptions};
+use crate::tracing::Tracing;
 
 /// A connection manager.
 pub(crate) struct ManagerConfig {
@@ -25,6 +26,8 @@ pub(crate) struct ManagerConfig {
     pub(crate) filters: Vec<FilterConfig>,
     pub(crate) router: RouterOptions,
     pub(crate) access_log: Vec<AccessLog>,
+    /// Absent: nothing is traced.
+    pub(crate) tracing: Option<Tracing>,
     /// Bodies held by a filter may not grow beyond this many bytes.
     pub(crate) buffer_limit: usize,
     pub(crate) source: Arc<xds::HttpConnectionManager>,
@@ -94,6 +97,8 @@ impl ManagerConfig {
         };
         let logs = hcm.access_log.iter().map(|entry| AccessLog::compile(entry, loader.log_files));
         let access_log = logs.filter_map(|log| log.map_err(|error| problems.push(error.to_string())).ok()).collect();
+        let tracing = hcm.tracing.as_ref().map(|tracing| Tracing::compile(tracing, &loader.tracing)).transpose();
+        let tracing = tracing.map_err(|why| problems.push(why)).ok().flatten().flatten();
         let (Ok(routes), Some((filters, router)), true) = (routes, chain, problems.is_empty()) else {
             return Err(ChainError::Config(problems));
         };
@@ -109,6 +114,7 @@ impl ManagerConfig {
             filters,
             router,
             access_log,
+            tracing,
             buffer_limit: BUFFER,
             source: Arc::new(hcm.clone()),
         })

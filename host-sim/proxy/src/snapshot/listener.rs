@@ -8,6 +8,7 @@ use super::ManagerConfig;
 use crate::access_log::{AccessLog, InvalidAccessLog};
 use crate::http_filters::{ChainError, Loader};
 use crate::tls::{Downstream, FilterChains, InvalidTls, Secrets};
+use crate::tracing::Place;
 
 /// A listener.
 pub(crate) struct ListenerConfig {
@@ -72,6 +73,8 @@ impl ListenerConfig {
         secrets: &Secrets,
         loader: &Loader<'_>,
     ) -> Result<ListenerConfig, ChainError> {
+        let egress = listener.traffic_direction.as_deref() == Some("OUTBOUND");
+        let loader = &Loader { tracing: Place { egress, ..loader.tracing }, ..*loader };
         let mut problems = Vec::new();
         let address =
             address(listener.address.as_ref()).map_err(|problem| problems.push(format!("address: {problem}")));

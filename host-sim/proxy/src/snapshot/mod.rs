@@ -16,6 +16,7 @@ use crate::gateway::StartError;
 use crate::http_filters::{ChainError, FilterKind, Loader};
 use crate::stats::Registry;
 use crate::tls::Secrets;
+use crate::tracing::Place;
 
 /// One configuration.
 pub(crate) struct Snapshot {
@@ -93,9 +94,11 @@ impl Compiler<'_> {
                     .extend(found.into_iter().map(|text| format!("clusters[{at}] \"{}\": {text}", cluster.name))),
             }
         }
+        let tracing = Place { node: bootstrap.node.as_ref(), clusters: Some(&clusters), ..self.loader.tracing };
+        let loader = Loader { tracing, ..self.loader };
         let mut listeners = Vec::new();
         for (at, listener) in resources.listeners.iter().enumerate() {
-            match ListenerConfig::compile(listener, &secrets, &self.loader) {
+            match ListenerConfig::compile(listener, &secrets, &loader) {
                 Ok(compiled) => listeners.push(Arc::new(compiled)),
                 Err(ChainError::Module { plugin, reason }) => {
                     return Err(StartError::Module { plugin, reason, log: Vec::new() });

@@ -21,6 +21,7 @@
 //! | `listener.<address>.http.<stat_prefix>.` | [`ListenerHttpStats`] | `downstream_rq_1xx` to `_5xx`, `downstream_rq_completed` |
 //! | `server.` | [`ServerStats`] | `live`, `state`, `uptime`, `concurrency`, `total_connections`, `days_until_first_cert_expiring` |
 //! | `cluster_manager.`, `listener_manager.` | [`ClusterManagerStats`], [`ListenerManagerStats`] | `active_clusters`, `cluster_added`, `listener_added`, `total_listeners_active`, … |
+//! | `tracing.opentelemetry.` | [`TracingStats`] | `spans_sent`, `spans_dropped`, `timer_flushed`; once something is traced |
 //! | `access_log.` | [`AccessLogStats`] | `records_written`, `records_dropped`, `write_failed`; ours, not Envoy's |
 //! | `wasmcustom.` | [`modules`] | what modules define; handed in when printing |
 //!
@@ -61,6 +62,6 @@ pub use http::{CorsStats, FaultStats, HttpStats, ListenerHttpStats, LocalRateLim
 pub use listener::{ListenerStats, TlsStats, WorkerStats};
 pub use modules::modules;
 pub use registry::{Registry, Worker};
-pub use server::{AccessLogStats, ClusterManagerStats, ListenerManagerStats, ServerStats};
+pub use server::{AccessLogStats, ClusterManagerStats, ListenerManagerStats, ServerStats, TracingStats};
 pub use statuses::Statuses;
 pub use tags::InvalidStatsConfig;

@@ -10,7 +10,7 @@ use super::tags::{InvalidStatsConfig, Tags};
 use super::{
     AccessLogStats, BreakerStats, ClusterManagerStats, ClusterStats, CorsStats, FaultStats, Filter, Group, HttpStats,
     ListenerHttpStats, ListenerManagerStats, ListenerStats, LocalRateLimitStats, MembershipStats, OutlierStats, Sample,
-    ServerStats, TlsStats, WorkerStats, prometheus, text,
+    ServerStats, TlsStats, TracingStats, WorkerStats, prometheus, text,
 };
 use crate::telemetry::Telemetry;
 
@@ -147,6 +147,11 @@ impl Registry {
     /// `access_log.`
     pub fn access_log(&self) -> Arc<AccessLogStats> {
         self.group("access_log", PROCESS)
+    }
+
+    /// `tracing.opentelemetry.`
+    pub fn tracing(&self) -> Arc<TracingStats> {
+        self.group("tracing.opentelemetry", PROCESS)
     }
 
     /// `/stats`: `name: value`, sorted, histograms last. `modules` are the series of modules, under their full names (`wasmcustom.…`).

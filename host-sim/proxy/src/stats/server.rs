@@ -50,3 +50,12 @@ group! {
         write_failed: Counter,
     }
 }
+
+group! {
+    /// `tracing.opentelemetry.`
+    TracingStats {
+        spans_dropped: Counter,
+        spans_sent: Counter,
+        timer_flushed: Counter,
+    }
+}

@@ -4,7 +4,7 @@ mod istio;
 mod recent;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use foldhash::fast::RandomState;
 
@@ -13,6 +13,7 @@ use crate::headers::HeaderList;
 use crate::local_reply::Flags;
 use crate::stats::{Counter, Distribution, Group, Histogram, See};
 
+use istio::Source;
 pub use recent::Finished;
 use recent::Recent;
 
@@ -21,6 +22,7 @@ use recent::Recent;
 pub struct Telemetry {
     series: Mutex<HashMap<Key, Arc<Series>, RandomState>>,
     recent: Mutex<Recent>,
+    source: OnceLock<Source>,
 }
 
 /// What requests are told apart by.
@@ -29,6 +31,7 @@ struct Key {
     route: Arc<str>,
     virtual_host: Arc<str>,
     cluster: Option<Arc<str>>,
+    workload: Option<Arc<str>>,
     status: u16,
     flags: Flags,
     grpc: bool,
@@ -65,12 +68,18 @@ pub struct Traffic {
 const KINDS: usize = 4096;
 
 impl Telemetry {
+    /// Who the gateway is, by its node; a process is one workload for life.
+    pub(crate) fn of_node(&self, node: Option<&xds::Node>) {
+        self.source.get_or_init(|| Source::of(node));
+    }
+
     /// A request is over.
     pub(crate) fn finished(&self, info: &StreamInfo, request: &HeaderList, grpc: bool) {
         let key = Key {
             route: Arc::clone(&info.route_name),
             virtual_host: Arc::clone(&info.virtual_host),
             cluster: info.upstream.cluster.clone(),
+            workload: info.upstream.workload.clone(),
             status: info.response_code.unwrap_or_default(),
             flags: info.flags,
             grpc,
@@ -93,7 +102,7 @@ impl Telemetry {
         let key = if series.len() < KINDS {
             key
         } else {
-            Key { route: "other".into(), virtual_host: "other".into(), cluster: None, ..key }
+            Key { route: "other".into(), virtual_host: "other".into(), cluster: None, workload: None, ..key }
         };
         Arc::clone(series.entry(key).or_default())
     }
@@ -114,7 +123,7 @@ pub fn traffic(workers: &[Arc<Telemetry>]) -> Vec<Traffic> {
     let mut all: HashMap<Key, Traffic> = HashMap::new();
     for worker in workers {
         worker.each(|key, series| {
-            let key = Key { flags: Flags::default(), grpc: false, ..key.clone() };
+            let key = Key { flags: Flags::default(), grpc: false, workload: None, ..key.clone() };
             let text = |name: &Arc<str>| name.to_string();
             let sum = all.entry(key.clone()).or_insert_with(|| Traffic {
                 route: text(&key.route),
@@ -137,7 +146,9 @@ pub fn traffic(workers: &[Arc<Telemetry>]) -> Vec<Traffic> {
 
 impl Group for Telemetry {
     fn see(&self, see: &mut See<'_>) {
-        self.each(|key, series| istio::see(key, series, see));
+        let unknown = Source::default();
+        let source = self.source.get().unwrap_or(&unknown);
+        self.each(|key, series| istio::see(source, key, series, see));
     }
 }
 

@@ -31,6 +31,16 @@ pub(crate) enum Protocols {
     Http2,
 }
 
+impl Protocols {
+    /// As logs and spans write it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Protocols::Http1 => "HTTP/1.1",
+            Protocols::Http2 => "HTTP/2",
+        }
+    }
+}
+
 /// Windows of HTTP/2 connections to origins; `None` is Envoy's default.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Http2Settings {

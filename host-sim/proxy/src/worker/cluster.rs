@@ -44,6 +44,11 @@ impl Cluster {
         }
     }
 
+    /// What statistics and spans call it.
+    pub(crate) fn observable_name(&self) -> &str {
+        self.config.stat_name.as_ref().unwrap_or(&self.config.name)
+    }
+
     /// Chooses an endpoint, other than those already tried if it can be helped.
     pub(crate) fn pick(&self, dice: &Dice, hash: Option<u64>, tried: &[usize], attempts: u32) -> Option<&Rc<Endpoint>> {
         let mut balancer = self.balancer.borrow_mut();

@@ -77,6 +77,7 @@ impl Surroundings {
 
     /// Filters find clusters in this configuration from now on.
     pub(crate) fn serve(&self, state: &Rc<State>) {
+        self.telemetry.of_node(state.snapshot.bootstrap.node.as_ref());
         self.state.replace(Rc::downgrade(state));
     }
 

@@ -11,6 +11,7 @@ use crate::{
         Context, EchoBackend,
         options::Backend,
         registry::{self, Health, Port, Service, is_subset},
+        workload,
     },
 };
 
@@ -38,13 +39,14 @@ pub(super) fn of(
     });
     let mut by_locality: BTreeMap<&str, Vec<LbEndpoint>> = BTreeMap::new();
     for endpoint in chosen {
-        by_locality.entry(&endpoint.locality).or_default().push(lb_endpoint(endpoint));
+        by_locality.entry(&endpoint.locality).or_default().push(lb_endpoint(context, service, endpoint));
     }
     by_locality.into_iter().map(|(name, endpoints)| locality(name, endpoints)).collect()
 }
 
 /// Where the user says the service is: the most specific of what was said wins.
 fn backends(context: &Context<'_>, service: &Service, port: &Port, subset: Option<&Subset>) -> Option<Vec<LbEndpoint>> {
+    let labels = subset.map(|subset| &subset.labels);
     let subset = subset.map(|subset| subset.name.as_str());
     let fits = |backend: &&Backend| {
         backend.is_for(&service.host)
@@ -55,16 +57,21 @@ fn backends(context: &Context<'_>, service: &Service, port: &Port, subset: Optio
     let exact: Vec<_> =
         all.iter().copied().filter(|backend| subset.is_some() && backend.subset.as_deref() == subset).collect();
     let chosen = if exact.is_empty() { all } else { exact };
+    let selectors: Vec<_> = std::iter::once(&service.selector).chain(labels).collect();
+    let workload = workload::behind(context.resources, &service.namespace, &selectors);
     let endpoint = |backend: &&Backend| LbEndpoint {
         endpoint: Some(address(&backend.address, u32::from(backend.address_port))),
+        metadata: workload.as_deref().map(workload::metadata),
         load_balancing_weight: Some(1),
         ..LbEndpoint::default()
     };
     (!chosen.is_empty()).then(|| chosen.iter().map(endpoint).collect())
 }
 
-fn lb_endpoint(endpoint: &registry::Endpoint) -> LbEndpoint {
+fn lb_endpoint(context: &Context<'_>, service: &Service, endpoint: &registry::Endpoint) -> LbEndpoint {
+    let workload = workload::of_pod(context.resources, &service.namespace, &endpoint.labels);
     LbEndpoint {
+        metadata: workload.as_deref().map(workload::metadata),
         endpoint: Some(address(&endpoint.address, endpoint.port)),
         health_status: match endpoint.health {
             Health::Unknown => HealthStatus::Unknown,
@@ -120,6 +127,7 @@ fn echo_of(context: &Context<'_>, service: &Service, used: &std::collections::BT
     });
     let mut named: Vec<(String, BTreeMap<String, String>)> =
         workloads.map(|workload| (workload.metadata.name.clone(), workload.spec.labels.clone())).collect();
+    let deployed = !named.is_empty();
     if named.is_empty() {
         named = subsets.iter().map(|subset| (format!("{short}-{}", subset.name), subset.labels.clone())).collect();
     }
@@ -141,7 +149,9 @@ fn echo_of(context: &Context<'_>, service: &Service, used: &std::collections::BT
             })
             .filter(|name| used.contains(name))
             .collect();
-        EchoBackend { name, host: service.host.clone(), labels, clusters }
+        let workload = deployed.then(|| workload::describe(&name, &service.namespace, &labels));
+        let workload = workload.as_deref().map(workload::metadata);
+        EchoBackend { name, host: service.host.clone(), labels, workload, clusters }
     };
     named.into_iter().map(backend).filter(|backend| !backend.clusters.is_empty()).collect()
 }
