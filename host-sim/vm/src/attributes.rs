@@ -7,6 +7,8 @@ use bytes::Bytes;
 use crate::{
     abi::{MapType, Status},
     context::Target,
+    filter_object::{self, Object},
+    filter_state::{self, FilterState},
     headers::{self, HeaderList},
     property::Value,
     state::State,
@@ -24,7 +26,8 @@ pub(crate) fn find(state: &State, path: &[u8]) -> Result<Bytes, Status> {
     lookup(state, &segments).ok_or(Status::NotFound)?.serialize()
 }
 
-fn lookup(state: &State, path: &[&[u8]]) -> Option<Value> {
+/// The attribute at a path, before it is bytes.
+pub(crate) fn lookup(state: &State, path: &[&[u8]]) -> Option<Value> {
     let (root, rest) = path.split_first()?;
     match *root {
         b"request" | b"response" => {
@@ -41,11 +44,57 @@ fn lookup(state: &State, path: &[&[u8]]) -> Option<Value> {
     if let Some(value) = stream.info.attribute(path) {
         return Some(value);
     }
-    if !rest.is_empty() {
+    if let (b"xds", [b"node", ..]) = (*root, rest) {
+        return state.world.attribute(path);
+    }
+    match (*root, rest) {
+        (b"filter_state", [key]) => of_filter_state(stream.info.filter_state(key)?, key),
+        (_, []) => module_state(state, root).map(|found| Value::Bytes(found.value)),
+        _ => None,
+    }
+}
+
+/// Filter state by its key, as far as it can be shown.
+fn of_filter_state(value: Bytes, key: &[u8]) -> Option<Value> {
+    match filter_object::named(key) {
+        Some(Object::Hidden | Object::Proxy) => None,
+        Some(Object::Address) => Some(Value::Map(Vec::new())),
+        _ => Some(Value::Bytes(value)),
+    }
+}
+
+/// Names that are Envoy's own.
+const ROOTS: &[&[u8]] = &[
+    b"request",
+    b"response",
+    b"connection",
+    b"upstream",
+    b"source",
+    b"destination",
+    b"metadata",
+    b"filter_state",
+    b"xds",
+    b"connection_id",
+    b"plugin_name",
+    b"plugin_root_id",
+    b"plugin_vm_id",
+];
+
+/// What a module has set under a name that is none of Envoy's.
+pub(crate) fn module_state(state: &State, name: &[u8]) -> Option<FilterState> {
+    if ROOTS.contains(&name) {
         return None;
     }
-    let key = [b"wasm.", *root].concat();
-    stream.info.filter_state(&key).map(Value::Bytes)
+    filter_state::get(&*state.stream()?.info, &[b"wasm.", name].concat())
+}
+
+/// What a module has set, where a path of attributes ends at it.
+pub(crate) fn set_by_module(state: &State, path: &[&[u8]]) -> Option<FilterState> {
+    match path {
+        [name] => module_state(state, name),
+        [b"filter_state", key] if key.starts_with(b"wasm.") => filter_state::get(&*state.stream()?.info, key),
+        _ => None,
+    }
 }
 
 fn leaf(rest: &[&[u8]], text: &str) -> Option<Value> {
@@ -114,13 +163,16 @@ fn whole_map(headers: &[(Bytes, Bytes)]) -> Value {
     Value::Map(entries)
 }
 
-/// Sets what later filters of the stream, and the log, find under `path`. A property declared read-only takes one value.
+/// Sets what later filters of the stream, and the log, find under `path`. A property declared read-only takes one value, whoever sets it.
 pub(crate) fn set(state: &mut State, path: &[u8], value: &[u8]) -> Result<(), Status> {
     let stream = state.stream().ok_or(Status::NotFound)?;
     let key = [b"wasm.", path].concat();
-    if state.root.declared.get(path) == Some(&true) && stream.info.filter_state(&key).is_some() {
-        return Err(Status::BadArgument);
-    }
-    stream.info.set_filter_state(&key, Bytes::copy_from_slice(value));
+    let declared = match filter_state::get(&*stream.info, &key) {
+        Some(known) if known.declared.read_only => return Err(Status::BadArgument),
+        // It stays what it was declared to be when it was first set.
+        Some(known) => known.declared,
+        None => state.root.declared.get(path).copied().unwrap_or_default(),
+    };
+    filter_state::set(&*stream.info, &key, FilterState { value: Bytes::copy_from_slice(value), declared });
     Ok(())
 }

@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     abi::{Direction, MapType},
-    foreign::Declared,
+    expression::Expressions,
+    foreign::Declarations,
     headers::HeaderList,
     outcome::{Hold, LogMaps, Released, StreamId},
     world::StreamInfo,
@@ -45,7 +46,7 @@ pub(crate) struct Stream {
     /// The failure reply was given: nothing is called any more.
     pub(crate) failed: bool,
     /// What was declared on this stream: Envoy remembers it, and looks for it only on the plugin.
-    pub(crate) declared: Declared,
+    pub(crate) declared: Declarations,
     /// It was in a VM that died and went on in a fresh one; that is not done twice.
     pub(crate) moved: bool,
 }
@@ -189,7 +190,7 @@ impl Stream {
             route_cleared: false,
             replied: false,
             failed: false,
-            declared: Declared::default(),
+            declared: Declarations::default(),
             moved: false,
         }
     }
@@ -271,7 +272,8 @@ pub(crate) struct Root {
     /// Arguments of `proxy_on_foreign_function`.
     pub(crate) call_data: Bytes,
     pub(crate) shutdown: Shutdown,
-    pub(crate) declared: Declared,
+    pub(crate) declared: Declarations,
+    pub(crate) expressions: Expressions,
 }
 
 /// Where the plugin is on its way out.

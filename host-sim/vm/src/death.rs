@@ -75,6 +75,7 @@ impl Vm {
         let mut state = instance.into_state();
         let text = format!("wasm plugin {}: {trap}", self.plugin.name);
         state.report(LogLevel::Error, &text);
+        trap.stack().iter().for_each(|line| state.report(LogLevel::Error, line));
         self.failure.died();
         for token in state.callouts.close_all() {
             self.events.push(Event::Cancel { call: CallId { instance: state.instance, token } });

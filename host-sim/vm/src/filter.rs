@@ -203,7 +203,8 @@ impl Vm {
             Ok(answer) => answer.unwrap_or_default(),
             Err(trap) => return self.casualty(id, direction, trap),
         };
-        let verdict = self.alive().map_or(Verdict::Continue, |instance| verdict(instance.state(), stage, answer));
+        let verdict =
+            self.alive_mut().map_or(Verdict::Continue, |instance| verdict(instance.state_mut(), stage, answer));
         let mut own = self.after_call(Some(id));
         let Some(stream) = self.live(context) else { return self.bystander(id, direction) };
         if own.close {
@@ -263,8 +264,9 @@ impl Vm {
 }
 
 /// What a callback's number means, Envoy's way.
-fn verdict(state: &State, stage: Stage, answer: u32) -> Verdict {
-    let stop = state.stop_iteration;
+fn verdict(state: &mut State, stage: Stage, answer: u32) -> Verdict {
+    // Once: the reply then passes the module, which may have no callback for it.
+    let stop = std::mem::take(&mut state.stop_iteration);
     let headers_only = state.plugin.allow_on_headers_stop_iteration;
     let hold = match (stage, answer) {
         (Stage::Headers, _) if stop => Hold::All,

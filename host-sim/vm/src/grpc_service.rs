@@ -27,7 +27,7 @@ pub(crate) fn parse(message: &[u8]) -> Option<GrpcService> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protobuf::tests::put_bytes;
+    use crate::protobuf::put_bytes;
 
     #[test]
     fn a_message_names_its_cluster_and_a_plain_name_is_no_message() {

@@ -5,7 +5,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 use wasmtime::{Store, TypedFunc, UpdateDeadline, WasmParams, WasmResults};
 
 use crate::{
-    abi::Direction,
+    abi::{Direction, LogLevel},
     callout::Callouts,
     context::{Root, Target},
     deadline::{Deadline, Verdict, thread_cpu_time},
@@ -283,9 +283,12 @@ enum BringUp {
 
 impl BringUp {
     /// The error, and what killed the VM, if it is dead.
-    fn explain(self, log: Vec<LogLine>) -> (StartError, Option<Trap>) {
+    fn explain(self, mut log: Vec<LogLine>) -> (StartError, Option<Trap>) {
         match self {
-            BringUp::Trapped(trap) => (StartError::Trapped { trap: trap.clone(), log }, Some(trap)),
+            BringUp::Trapped(trap) => {
+                log.extend(trap.stack().into_iter().map(|text| LogLine { level: LogLevel::Error, text }));
+                (StartError::Trapped { trap: trap.clone(), log }, Some(trap))
+            }
             BringUp::StartRefused => (StartError::StartRefused { log }, None),
             BringUp::ConfigureRefused => (StartError::ConfigureRefused { log }, None),
         }

@@ -31,7 +31,65 @@ pub enum Value {
     Opaque,
 }
 
+/// What a value is, for a record of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "as the values are called")]
+pub enum Kind {
+    #[default]
+    Bytes,
+    Int,
+    Uint,
+    Double,
+    Bool,
+    Duration,
+    Timestamp,
+    Map,
+    List,
+    Message,
+    Opaque,
+}
+
 impl Value {
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Value::Bytes(_) => Kind::Bytes,
+            Value::Int(_) => Kind::Int,
+            Value::Uint(_) => Kind::Uint,
+            Value::Double(_) => Kind::Double,
+            Value::Bool(_) => Kind::Bool,
+            Value::Duration(_) => Kind::Duration,
+            Value::Timestamp(_) => Kind::Timestamp,
+            Value::Map(_) => Kind::Map,
+            Value::List(_) => Kind::List,
+            Value::Message(_) => Kind::Message,
+            Value::Opaque => Kind::Opaque,
+        }
+    }
+
+    /// The value of this kind that has these bytes. Elements and entries are bytes; so is what has not the size of its kind.
+    pub(crate) fn of_kind(kind: Kind, bytes: Bytes) -> Value {
+        let number = || <[u8; 8]>::try_from(&bytes[..]).ok();
+        let value = match kind {
+            Kind::Bytes => None,
+            Kind::Int => number().map(|number| Value::Int(i64::from_le_bytes(number))),
+            Kind::Uint => number().map(|number| Value::Uint(u64::from_le_bytes(number))),
+            Kind::Double => number().map(|number| Value::Double(f64::from_le_bytes(number))),
+            Kind::Bool => bytes.first().map(|byte| Value::Bool(*byte != 0)),
+            Kind::Duration => number().map(|number| Value::Duration(i64::from_le_bytes(number))),
+            Kind::Timestamp => number().map(|number| Value::Timestamp(i64::from_le_bytes(number))),
+            Kind::Map => decode(&bytes).map(|entries| {
+                Value::Map(entries.into_iter().map(|(key, value)| (key, Value::Bytes(value))).collect())
+            }),
+            Kind::List => decode(&bytes)
+                .map(|elements| Value::List(elements.into_iter().map(|(element, _)| Value::Bytes(element)).collect())),
+            Kind::Message => Some(Value::Message(bytes.clone())),
+            Kind::Opaque => Some(Value::Opaque),
+        };
+        value.unwrap_or(Value::Bytes(bytes))
+    }
+
     /// A text value.
     pub fn text(text: impl Into<String>) -> Value {
         Value::Bytes(Bytes::from(text.into()))
@@ -73,6 +131,11 @@ impl Value {
     }
 }
 
+fn decode(bytes: &Bytes) -> Option<Vec<(Bytes, Bytes)>> {
+    let pairs = pairs::decode(bytes).ok()?;
+    Some(pairs.into_iter().map(|(key, value)| (bytes.slice(key), bytes.slice(value))).collect())
+}
+
 fn encode(entries: &[(Bytes, Bytes)]) -> Bytes {
     let mut out = Vec::with_capacity(pairs::encoded_len(entries));
     pairs::encode(entries, &mut |piece| out.put_slice(piece));
@@ -100,6 +163,22 @@ mod tests {
             b"\x01\0\0\0\x01\0\0\0\x01\0\0\0a\0b\0",
         );
         serialises(Value::List(vec![Value::text("x")]), b"\x01\0\0\0\x01\0\0\0\0\0\0\0x\0\0");
+    }
+
+    #[test]
+    fn what_is_on_record_comes_back() {
+        for value in [
+            Value::text("GET"),
+            Value::Int(-2),
+            Value::Double(0.5),
+            Value::Bool(true),
+            Value::Duration(7),
+            Value::Map(vec![(Bytes::from_static(b"a"), Value::text("b"))]),
+            Value::List(vec![Value::text("x")]),
+        ] {
+            let bytes = value.serialize().unwrap();
+            assert_eq!(Value::of_kind(value.kind(), bytes), value);
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Enough of the protobuf wire format to read a message's fields without its schema.
+//! Enough of the protobuf wire format to read and write a message's fields without its schema.
 
 /// One field of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,33 +48,33 @@ fn varint(message: &mut &[u8]) -> Option<u64> {
     None
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
+/// Appends a varint field.
+pub(crate) fn put_varint(out: &mut Vec<u8>, number: u32, value: u64) {
+    put_raw_varint(out, u64::from(number) << 3);
+    put_raw_varint(out, value);
+}
 
-    /// Appends a varint field.
-    pub(crate) fn put_varint(out: &mut Vec<u8>, number: u32, value: u64) {
-        put_raw_varint(out, u64::from(number) << 3);
-        put_raw_varint(out, value);
-    }
+/// Appends a length-delimited field.
+pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u32, value: &[u8]) {
+    put_raw_varint(out, u64::from(number) << 3 | 2);
+    put_raw_varint(out, value.len() as u64);
+    out.extend_from_slice(value);
+}
 
-    /// Appends a length-delimited field.
-    pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u32, value: &[u8]) {
-        put_raw_varint(out, u64::from(number) << 3 | 2);
-        put_raw_varint(out, value.len() as u64);
-        out.extend_from_slice(value);
-    }
-
-    fn put_raw_varint(out: &mut Vec<u8>, mut value: u64) {
-        loop {
-            let [low, ..] = value.to_le_bytes();
-            value >>= 7;
-            if value == 0 && low < 0x80 {
-                return out.push(low);
-            }
-            out.push(low | 0x80);
+fn put_raw_varint(out: &mut Vec<u8>, mut value: u64) {
+    loop {
+        let [low, ..] = value.to_le_bytes();
+        value >>= 7;
+        if value == 0 && low < 0x80 {
+            return out.push(low);
         }
+        out.push(low | 0x80);
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn fields_survive_a_round_trip() {

@@ -122,11 +122,11 @@ impl ScriptedWorld {
     fn found(&self, path: &[&[u8]]) -> Option<Value> {
         let same = |asked: &[Text]| asked.iter().map(|segment| &segment.0[..]).eq(path.iter().copied());
         let found = self.next(|answer| match answer {
-            Answer::Attribute { path, found } if same(path) => Some(found.clone()),
+            Answer::Attribute { path, kind, found } if same(path) => Some(found.clone().map(|found| (*kind, found))),
             _ => None,
         });
-        // Bytes are bytes, whatever they were made from; and one thing alone has none.
-        found.flatten().map(|found| found.map_or(Value::Opaque, |bytes| Value::Bytes(bytes.0)))
+        // One thing alone has no bytes.
+        found.flatten().map(|(kind, found)| found.map_or(Value::Opaque, |bytes| Value::of_kind(kind, bytes.0)))
     }
 }
 

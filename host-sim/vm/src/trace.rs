@@ -16,6 +16,7 @@ use crate::{
     headers::HeaderList,
     outcome::{Event, HttpCallResponse, LogMaps, Outcome, Released, StreamId, Verdict},
     plugin::{FailurePolicy, Fidelity},
+    property::Kind,
     queue::QueueId,
     world::ClusterState,
 };
@@ -189,6 +190,8 @@ pub enum Answer {
     /// `found` is what the module gets: bytes, or the result code that says why there are none.
     Attribute {
         path: Vec<Text>,
+        #[serde(default)]
+        kind: Kind,
         found: Option<Result<Text, i32>>,
     },
     FilterState {

@@ -69,7 +69,8 @@ impl World for TracedWorld {
 
 fn attribute(path: &[&[u8]], value: Option<&Value>) -> Answer {
     let found = value.map(|value| value.serialize().map(Text).map_err(|status| status.code()));
-    Answer::Attribute { path: path.iter().map(|segment| Text::from(*segment)).collect(), found }
+    let kind = value.map(Value::kind).unwrap_or_default();
+    Answer::Attribute { path: path.iter().map(|segment| Text::from(*segment)).collect(), kind, found }
 }
 
 /// What is known of a stream, on record.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use wasmtime::{FrameInfo, WasmBacktrace};
+
 use crate::log_gate::escape;
 
 /// A call into a module that did not return.
@@ -11,8 +13,29 @@ pub struct Trap {
     pub function: &'static str,
     /// Why it did not return.
     pub reason: TrapReason,
-    /// The module's functions on the stack, innermost first, where the module has names for them.
-    pub backtrace: Vec<String>,
+    /// The module's functions on the stack, innermost first.
+    pub backtrace: Vec<Frame>,
+}
+
+/// A function on the stack of a module. Shown as Envoy shows it: `0x9f - inner`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Where in the module's file the call is, if that is known.
+    pub offset: Option<usize>,
+    /// The function's number.
+    pub index: u32,
+    /// Its name, if the module has names.
+    pub name: Option<String>,
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0x{:x} - ", self.offset.unwrap_or_default())?;
+        match &self.name {
+            Some(name) => f.write_str(&escape(name.as_bytes(), 1000)),
+            None => write!(f, "unknown(function index:{})", self.index),
+        }
+    }
 }
 
 /// Why a call did not return.
@@ -31,11 +54,7 @@ pub enum TrapReason {
 impl fmt::Display for Trap {
     /// In Envoy's words: `Function: proxy_on_request_headers failed: Uncaught RuntimeError: unreachable`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Function: {} failed: {}", self.function, self.reason)?;
-        if !self.backtrace.is_empty() {
-            write!(f, "; backtrace: {}", self.backtrace.join(" < "))?;
-        }
-        Ok(())
+        write!(f, "Function: {} failed: {}", self.function, self.reason)
     }
 }
 
@@ -85,6 +104,19 @@ impl Trap {
             };
             if memory_refused { TrapReason::OutOfMemory(what) } else { TrapReason::Wasm(what) }
         };
-        Trap { function, reason, backtrace: Vec::new() }
+        let frame = |frame: &FrameInfo| Frame {
+            offset: frame.module_offset(),
+            index: frame.func_index(),
+            name: frame.func_name().map(str::to_owned),
+        };
+        let stack = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames).unwrap_or_default();
+        Trap { function, reason, backtrace: stack.iter().map(frame).collect() }
+    }
+
+    /// The stack as lines of a log, after Envoy's; none when nothing is known of it.
+    pub(crate) fn stack(&self) -> Vec<String> {
+        let frames = self.backtrace.iter().enumerate().map(|(at, frame)| format!("{at:>3}:  {frame}"));
+        let title = (!self.backtrace.is_empty()).then(|| "Proxy-Wasm plugin in-VM backtrace:".to_owned());
+        title.into_iter().chain(frames).collect()
     }
 }

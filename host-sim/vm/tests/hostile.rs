@@ -203,6 +203,10 @@ fn ask(vm: &mut Vm, evil: bool) -> Option<Outcome> {
     if let Verdict::Pause(_) = outcome.verdict {
         outcome.released = vm.reclaim(id, Direction::Request);
     }
+    if let Verdict::Reply(_) = outcome.verdict {
+        let answer = vm.on_response_headers(id, headers(&[(":status", "403")]), true);
+        assert_eq!(answer.verdict, Verdict::Continue, "the module's own answer gets past it");
+    }
     vm.on_done(id);
     vm.take_events();
     Some(outcome)

@@ -82,3 +82,34 @@ fn ours(wasm: &[u8], failure: FailurePolicy) -> [String; 4] {
         if outcome.verdict == Verdict::Continue { "200" } else { "503" }.to_owned()
     })
 }
+
+/// The functions on the stack, as the log names them, innermost first.
+fn backtrace(log: &[String]) -> Vec<String> {
+    let lines = log.iter().map(|line| line.trim_start_matches("[error] "));
+    let frames = lines.skip_while(|line| *line != "Proxy-Wasm plugin in-VM backtrace:").skip(1);
+    frames.map_while(|line| line.split_once(" - ").map(|(_, name)| name.to_owned())).collect()
+}
+
+#[test]
+fn the_log_says_where_a_trap_was_as_envoys_does() {
+    let text = module_text(
+        "",
+        r#"(func $inner (unreachable)) (func $"my_filter::outer" (call $inner))
+           (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (call $"my_filter::outer") (i32.const 0))"#,
+    );
+    let wasm = wat::parse_str(text).unwrap();
+    let (mut vm, world) = start(&ENGINE.load(&wasm).unwrap());
+    let id = stream(&mut vm);
+    assert_eq!(vm.on_request_headers(id, request(&[]), true).verdict, Verdict::Fail);
+    let ours = backtrace(&world.log());
+    assert_eq!(ours[..2], ["inner", "my_filter::outer"]);
+    assert!(ours[2].starts_with("unknown(function index:"), "{ours:?}");
+    let Some(binary) = envoy::binary("the_log_says_where_a_trap_was_as_envoys_does") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trap.wasm");
+    std::fs::write(&file, &wasm).unwrap();
+    let filter = Filter { listener: "trap".to_owned(), config: envoy::plugin(&file, "trap") };
+    let envoy = Envoy::start(&binary, &[filter], envoy::origin());
+    envoy::exchange(envoy.listener("trap"), b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", envoy::PATIENCE);
+    assert_eq!(ours, backtrace(&envoy.lines_until(|line| line.contains("unknown(function index"))));
+}

@@ -11,6 +11,7 @@
 
 mod abi;
 mod attempts;
+mod foreign;
 mod scenarios;
 
 use std::cell::RefCell;
@@ -74,6 +75,7 @@ pub extern "C" fn proxy_on_configure(root: u32, size: u32) -> u32 {
     attempts::properties("configure");
     attempts::calls("configure");
     attempts::foreign("configure");
+    foreign::declarations("configure");
     // SAFETY: no pointers.
     report("configure", "tick", format!("{}", unsafe { proxy_set_tick_period_milliseconds(20) }));
     1
@@ -91,6 +93,11 @@ pub extern "C" fn proxy_on_request_headers(id: u32, _count: u32, end: u32) -> u3
     STREAM.set(id);
     report("request_headers", "end", format!("{end}"));
     all("request_headers");
+    match name.as_str() {
+        "signatures" => foreign::signatures("request_headers"),
+        "expressions" => foreign::expressions("request_headers"),
+        _ => {}
+    }
     scenarios::request_headers(&name, id)
 }
 
@@ -152,6 +159,12 @@ pub extern "C" fn proxy_on_queue_ready(_root: u32, queue: u32) {
 pub extern "C" fn proxy_on_log(id: u32) {
     report("log", "same stream", format!("{}", id == stream()));
     all("log");
+    match scenario().as_str() {
+        "expressions" => foreign::expressions("log"),
+        // Not before: Envoy would act by what is set.
+        "declared" => foreign::properties("log"),
+        _ => {}
+    }
     report("log", "maps", format!("{}|{}|{}", attempts::read_map(0), attempts::read_map(2), attempts::read_map(3)));
 }
 
