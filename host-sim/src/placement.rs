@@ -96,12 +96,13 @@ pub(crate) fn endpoints(bootstrap: &mut xds::Bootstrap, backends: &BTreeMap<Stri
 /// Every plugin whose module is nowhere, with its url and the flags that would say where it is.
 pub(crate) fn modules(bootstrap: &mut xds::Bootstrap, files: &ModuleFiles<'_>) -> Result<Vec<String>, Failure> {
     let (mut pulled, mut missing, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
-    // A plugin stands in every listener's chain.
-    let mut found: BTreeMap<String, Option<PathBuf>> = BTreeMap::new();
+    // A plugin stands in every listener's chain; one name may stand for several modules, as a bootstrap's often does.
+    let mut found: BTreeMap<(String, String), Option<PathBuf>> = BTreeMap::new();
     for_each_plugin(bootstrap, |plugin| {
         let vm = plugin.vm_config.get_or_insert_default();
         let name = &plugin.name;
-        let file = found.entry(name.clone()).or_insert_with(|| match files.find(name, vm) {
+        let code = vm.code.as_ref().map(url).unwrap_or_default();
+        let file = found.entry((name.clone(), code.to_owned())).or_insert_with(|| match files.find(name, vm) {
             Ok((file, how)) => {
                 pulled.extend(how.map(|how| format!("plugin {}: {how}", plugin_name(name))));
                 wrong.extend(vm.code.as_ref().and_then(|code| other_digest(name, &file, expected_digest(code)?)));

@@ -46,6 +46,9 @@ impl Sender<'_> {
 /// Interim answers that are passed on; the others are dropped.
 const INTERIM: [u16; 4] = [100, 102, 103, 104];
 
+/// How many turns of its loop a worker gives copies to leave ahead of their request.
+const TURNS_FOR_COPIES: u8 = 8;
+
 /// Forwards a request along its route.
 pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destination: &Destination) -> Result<(), Stop> {
     let Some(forward) = route.forward() else { return Ok(()) };
@@ -338,7 +341,7 @@ impl<'s> Routed<'s> {
             }
         };
         self.report(endpoint, Outcome::Status(answered.status));
-        span.into_iter().for_each(|span| span.answered(answered.status));
+        span.into_iter().for_each(|span| span.answered(&answered));
         let now = stream.worker.clock().now();
         self.answered(answered.status, now);
         if let Some(recorder) = stream.worker.recorder() {
@@ -593,8 +596,8 @@ impl<'s> Routed<'s> {
         let (later, first) = copies.into_iter().partition(|copy| copy.goes_to(endpoint.address));
         self.mirrors.replace(first);
         let leaving = self.send_copies();
-        // One turn to connect, one to write; a mirror that takes longer does not hold the request.
-        for _ in 0..2 {
+        // A turn to connect, one to write, some to spare; a mirror that takes longer does not hold the request.
+        for _ in 0..TURNS_FOR_COPIES {
             if leaving.iter().any(|leaving| !leaving.get()) {
                 tokio::task::yield_now().await;
             }

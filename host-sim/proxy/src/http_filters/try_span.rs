@@ -4,8 +4,9 @@ use std::cell::{Cell, RefCell};
 
 use crate::connection::Stream;
 use crate::header_ops::Facts;
+use crate::headers;
 use crate::tracing::{Outcome, Span, Try};
-use crate::upstream::Endpoint;
+use crate::upstream::{Endpoint, Head};
 
 /// One try.
 pub(super) struct TrySpan<'s> {
@@ -28,7 +29,8 @@ impl<'s> TrySpan<'s> {
         let span =
             parent.child(format!("router {cluster} egress"), stream.worker.dice().roll(), clock.wall(clock.now()));
         span.inject(&mut stream.request.borrow_mut());
-        let one = Try { attempt, address: endpoint.address, protocol: None, status: None, outcome: Outcome::Canceled };
+        let (address, outcome) = (endpoint.address, Outcome::Canceled);
+        let one = Try { attempt, address, protocol: None, status: None, answer: None, outcome };
         Some(TrySpan { stream, span, outcome: RefCell::new(one), finished: Cell::new(false) })
     }
 
@@ -38,8 +40,10 @@ impl<'s> TrySpan<'s> {
     }
 
     /// The origin answered.
-    pub(super) fn answered(&self, status: u16) {
-        self.outcome.borrow_mut().status = Some(status);
+    pub(super) fn answered(&self, head: &Head) {
+        let mut one = self.outcome.borrow_mut();
+        one.status = Some(head.status);
+        one.answer = headers::has(&head.headers, "grpc-status").then(|| head.headers.clone());
     }
 
     /// It is over, and this is how.

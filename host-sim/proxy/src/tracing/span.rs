@@ -104,8 +104,7 @@ impl Span {
     /// The finished span.
     pub(super) fn data(&self, tags: Tags, end: Duration) -> SpanData {
         let flags = if self.sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
-        let failed =
-            tags.status().is_some_and(|status| status >= if self.kind == SpanKind::Server { 500 } else { 400 });
+        let failed = tags.failed(&self.kind);
         SpanData {
             span_context: SpanContext::new(self.trace, self.id, flags, false, self.trace_state()),
             parent_span_id: self.parent.map_or(SpanId::INVALID, |above| above.id),

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use opentelemetry::trace::SpanKind;
 
 use super::{Outcome, Tracing};
 use crate::header_ops::Facts;
-use crate::headers;
+use crate::headers::{self, HeaderList};
 use crate::local_reply::is_grpc;
 
 /// Names and values, in order.
@@ -32,7 +33,7 @@ impl Tags {
     }
 
     /// `http.status_code`
-    pub(super) fn status(&self) -> Option<u16> {
+    fn status(&self) -> Option<u16> {
         self.0.iter().find(|(name, _)| name == "http.status_code").and_then(|(_, value)| value.parse().ok())
     }
 
@@ -59,15 +60,31 @@ impl Tags {
         tags.add("request_size", info.bytes_received.to_string());
         tags.add("response_size", info.bytes_sent.to_string());
         tags.common(facts, tracing, info.response_code, &info.flags.short());
-        let answer = [facts.trailers, facts.response];
-        if let Some(list) = answer.into_iter().flatten().find(|list| headers::has(list, "grpc-status")) {
-            tags.add_header("grpc.status_code", list, "grpc-status");
-            tags.add_header("grpc.message", list, "grpc-message");
-            if headers::get(list, "grpc-status").is_some_and(|status| status != "0") {
-                tags.error();
+        tags.of_answer(&[facts.trailers, facts.response]);
+        tags
+    }
+
+    /// How a gRPC call ended, from the first of these lists that says it.
+    fn of_answer(&mut self, lists: &[Option<&[(Bytes, Bytes)]>]) {
+        let mut lists = lists.iter().copied().flatten();
+        if let Some(list) = lists.find(|list| headers::has(list, "grpc-status")) {
+            self.add_header("grpc.status_code", list, "grpc-status");
+            self.add_header("grpc.message", list, "grpc-message");
+            if self.grpc_status().is_some_and(is_of_the_server) {
+                self.error();
             }
         }
-        tags
+    }
+
+    fn grpc_status(&self) -> Option<u32> {
+        self.0.iter().find(|(name, _)| name == "grpc.status_code").and_then(|(_, value)| value.parse().ok())
+    }
+
+    /// Does the span's status say error? A server's span does for what a server did wrong, a client's for all that went wrong.
+    pub(super) fn failed(&self, kind: &SpanKind) -> bool {
+        let server = *kind == SpanKind::Server;
+        self.status().is_some_and(|status| status >= if server { 500 } else { 400 })
+            || self.grpc_status().is_some_and(|status| if server { breaks_a_server_span(status) } else { status != 0 })
     }
 
     /// Of one try at an origin.
@@ -90,6 +107,8 @@ impl Tags {
         tags.add("upstream_address", one.address.to_string());
         tags.add("peer.address", one.address.to_string());
         tags.common(facts, tracing, one.status, &flags);
+        let trailers = if one.outcome == Outcome::Complete { facts.trailers } else { None };
+        tags.of_answer(&[one.answer.as_deref(), trailers]);
         tags
     }
 
@@ -129,7 +148,20 @@ pub(crate) struct Try {
     /// What was spoken, if it came to that.
     pub(crate) protocol: Option<&'static str>,
     pub(crate) status: Option<u16>,
+    /// The head of a gRPC answer that says how the call ended.
+    pub(crate) answer: Option<HeaderList>,
     pub(crate) outcome: Outcome,
+}
+
+/// gRPC statuses Envoy tags as errors: the others are the caller's own doing.
+/// `addGrpcResponseTags` in Envoy's source/common/tracing/http_tracer_impl.cc.
+fn is_of_the_server(status: u32) -> bool {
+    matches!(status, 2 | 4 | 8 | 10 | 12 | 13 | 14 | 15)
+}
+
+/// gRPC statuses that make a SERVER span an error by OpenTelemetry's conventions, which Envoy's exporter follows.
+fn breaks_a_server_span(status: u32) -> bool {
+    matches!(status, 2 | 4 | 12 | 13 | 14 | 15)
 }
 
 fn or_dash(request: &[(Bytes, Bytes)], name: &str) -> String {
