@@ -45,7 +45,7 @@ native-tests:
 # The filters' tables of sentences once more, as wasm under node.
 test-wasm: setup wasm-bindgen
 	@if command -v node >/dev/null; then \
-	  CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$(CURDIR)/$(WASM_BINDGEN)-test-runner" \
+	  CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$(CURDIR)/$(WASM_BINDGEN)/bin/wasm-bindgen-test-runner" \
 	    cargo test --release --target wasm32-unknown-unknown -p policy --lib | grep -E "test result|FAIL|panicked"; \
 	else echo "SKIPPED: no node on this machine: the tables of sentences did not run as wasm" >&2; fi
 
