@@ -1,7 +1,9 @@
 //! `IST0130` and `IST0131`: rules that Istio itself sees are never used: after one without conditions, equal to an earlier one, or under an earlier
 //! prefix that differs in nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Debug;
+use std::ops::Bound;
 
 use crate::{
     analysis::{Finding, Level},
@@ -99,8 +101,9 @@ impl Report<'_, '_> {
         );
     }
 
-    fn repeated<M: PartialEq>(&mut self, kind: &str, rules: &[Rule<M>]) {
-        let mut seen: Vec<(&M, usize)> = Vec::new();
+    fn repeated<M: Debug>(&mut self, kind: &str, rules: &[Rule<M>]) {
+        // By what they say in full: equal entries say the same, and ten thousand are not compared each with each.
+        let mut seen: HashMap<String, usize> = HashMap::new();
         let mut takes_all = false;
         for (i, (name, entry_names, entries)) in rules.iter().enumerate() {
             let (path, rule) = (format!("spec.{kind}[{i}]"), shown(name.as_ref(), i));
@@ -117,11 +120,12 @@ impl Report<'_, '_> {
                     self.unreachable(&path, &rule, "route without matches defined before");
                     continue;
                 }
-                let Some((_, earlier)) = seen.iter().find(|(known, _)| *known == entry) else {
-                    seen.push((entry, i));
+                let said = format!("{entry:?}");
+                let Some(earlier) = seen.get(&said).copied() else {
+                    seen.insert(said, i);
                     continue;
                 };
-                let earlier = shown(rules.get(*earlier).and_then(|(name, ..)| name.as_ref()), *earlier);
+                let earlier = shown(rules.get(earlier).and_then(|(name, ..)| name.as_ref()), earlier);
                 let entry = shown(entry_names.get(j).and_then(Option::as_ref), j);
                 self.ineffective(&format!("{path}.match[{j}]"), &rule, &entry, &earlier);
                 repeated += 1;
@@ -134,25 +138,31 @@ impl Report<'_, '_> {
 
     fn overlapping(&mut self, rules: &[Rule<HttpMatch>]) {
         let mut prefixes: Vec<Prefixed> = Vec::new();
-        let mut seen: Vec<&HttpMatch> = Vec::new();
+        let mut seen: HashSet<String> = HashSet::new();
         for (i, (name, entry_names, entries)) in rules.iter().enumerate() {
             if entries.is_empty() {
                 break;
             }
             for (j, entry) in entries.iter().enumerate() {
-                if seen.contains(&entry) {
+                if !seen.insert(format!("{entry:?}")) {
                     continue;
                 }
-                seen.push(entry);
                 let rule = shown(name.as_ref(), i);
                 let shown = shown(entry_names.get(j).and_then(Option::as_ref), j);
                 prefixes.extend(Prefixed::of(entry, rule, shown, format!("spec.http[{i}].match[{j}]")));
             }
         }
+        let mut by_prefix: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (i, prefixed) in prefixes.iter().enumerate() {
+            by_prefix.entry(&prefixed.prefix).or_default().push(i);
+        }
         for (i, earlier) in prefixes.iter().enumerate() {
-            for later in
-                prefixes.iter().skip(i + 1).filter(|later| later.prefix != earlier.prefix && earlier.covers(later))
-            {
+            let prefix = earlier.prefix.as_str();
+            let longer = by_prefix.range::<str, _>((Bound::Excluded(prefix), Bound::Unbounded));
+            let longer = longer.take_while(|(other, _)| other.starts_with(prefix)).flat_map(|(_, at)| at);
+            let mut later: Vec<usize> = longer.copied().filter(|at| *at > i).collect();
+            later.sort_unstable();
+            for later in later.into_iter().filter_map(|at| prefixes.get(at)).filter(|later| earlier.covers(later)) {
                 let entry = format!("{} of prefix {}", later.entry, later.prefix);
                 let by = format!("{} of prefix {} on {}", earlier.entry, earlier.prefix, earlier.rule);
                 self.ineffective(&later.field, &later.rule, &entry, &by);
