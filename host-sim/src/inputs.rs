@@ -56,7 +56,8 @@ fn standard_input() -> Result<String, Failure> {
 
 /// Files below a folder with one of these ends, in the order of their names; what cannot be read is left out.
 pub(crate) fn below(folder: &Path, ends: &[&str]) -> Vec<PathBuf> {
-    let mut paths: Vec<_> = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     paths.sort();
     let mut files = Vec::new();
     for path in paths {

@@ -157,7 +157,8 @@ fn action(action: &Action) -> String {
         Action::Forward(forward) => {
             let destinations = forward.clusters.destinations();
             let one = destinations.len() < 2;
-            let told = destinations.iter().map(|(name, weight)| if one { name.clone() } else { format!("{name} ({weight})") });
+            let told =
+                destinations.iter().map(|(name, weight)| if one { name.clone() } else { format!("{name} ({weight})") });
             told.collect::<Vec<_>>().join(", ")
         }
     }
@@ -189,10 +190,14 @@ fn takes_all(route: &RouteEntry) -> bool {
 /// Between VirtualServices of one host the older comes first; where manifests do not say when, the name decides here.
 fn age(first: &str, second: &str, plan: &Plan) -> String {
     let known = plan.bindings.iter().flat_map(|bindings| &bindings.virtual_services);
-    let created = |resource: &str| known.clone().find(|service| service.resource == resource).map(|service| service.created.clone());
+    let created = |resource: &str| {
+        known.clone().find(|service| service.resource == resource).map(|service| service.created.clone())
+    };
     match (created(first).unwrap_or_default(), created(second).unwrap_or_default()) {
         (one, other) if one == other && one.is_empty() => {
-            format!("{second} after {first} by name: no creationTimestamp in the manifests; in a cluster the older comes first")
+            format!(
+                "{second} after {first} by name: no creationTimestamp in the manifests; in a cluster the older comes first"
+            )
         }
         (one, other) if one == other => format!("{second} after {first}: as old, so by name"),
         (one, other) => format!("{second} ({other}) after {first} ({one}): the older comes first"),

@@ -53,13 +53,7 @@ impl Stage {
         let mut config = run::config(args, plan.bootstrap.clone(), None);
         config.seed = Some(args.seed.unwrap_or_default());
         let rehearsal = Rehearsal::start(config, origins(echo.clone())).map_err(run::refused)?;
-        Ok(Self {
-            rehearsal,
-            bindings: plan.bindings.clone(),
-            plugins: plan.plugins.clone(),
-            ports: ports(plan),
-            echo,
-        })
+        Ok(Self { rehearsal, bindings: plan.bindings.clone(), plugins: plan.plugins.clone(), ports: ports(plan), echo })
     }
 
     /// The listener of a Gateway server's port, else of a port of this machine.

@@ -53,7 +53,9 @@ fn the_dashboard_works_in_a_browser() {
     for path in ["/cart/1", "/canary", "/canary", "/canary", "/broken", "/nothing"] {
         running.status(path);
     }
-    running.send(&format!("GET /cart/{HOSTILE} HTTP/1.1\r\nhost: shop.example\r\nx-evil: {HOSTILE}\r\nconnection: close\r\n\r\n"));
+    running.send(&format!(
+        "GET /cart/{HOSTILE} HTTP/1.1\r\nhost: shop.example\r\nx-evil: {HOSTILE}\r\nconnection: close\r\n\r\n"
+    ));
     browser.open(&format!("http://{}/", running.admin));
 
     // It is live, and what was asked is counted.
@@ -86,13 +88,17 @@ fn the_dashboard_works_in_a_browser() {
     assert_eq!(browser.says("document.querySelectorAll('main img').length"), 0);
 
     // Nothing came from elsewhere.
-    let foreign = "performance.getEntriesByType('resource').filter((one) => !one.name.startsWith(location.origin)).length";
+    let foreign =
+        "performance.getEntriesByType('resource').filter((one) => !one.name.startsWith(location.origin)).length";
     assert_eq!(browser.says(foreign), 0);
 
     // Everything that can be used has a name, by keyboard too.
     let nameless = "[...document.querySelectorAll('button,input,textarea')].filter((one) => !(one.labels?.length || one.textContent.trim() || one.ariaLabel)).length";
     assert_eq!(browser.says(nameless), 0);
-    assert_eq!(browser.says("[...document.querySelectorAll('[tabindex]')].filter((one) => one.tabIndex > 0).length"), 0);
+    assert_eq!(
+        browser.says("[...document.querySelectorAll('[tabindex]')].filter((one) => one.tabIndex > 0).length"),
+        0
+    );
 
     browser.screenshot("dashboard.png");
     // On a phone nothing is cut off sideways.

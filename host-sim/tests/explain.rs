@@ -134,7 +134,11 @@ fn each_reason_why_nobody_takes_a_request_has_its_class_and_its_nearest_miss() {
         let answer = explain(MANIFESTS, args);
         assert_eq!(answer["why_not"]["class"], class, "{args:?}: {answer:#}");
         let nearest = &answer["why_not"]["nearest"][0];
-        let told = format!("{} {}", nearest["name"].as_str().unwrap_or_default(), nearest["expected"].as_str().unwrap_or_default());
+        let told = format!(
+            "{} {}",
+            nearest["name"].as_str().unwrap_or_default(),
+            nearest["expected"].as_str().unwrap_or_default()
+        );
         assert!(told.contains(near), "{args:?}: nearest is {nearest}");
         assert!(near.is_empty() || nearest["file"].as_str().unwrap().ends_with("all.yaml"), "{args:?}: {nearest}");
     }
@@ -148,7 +152,10 @@ fn a_request_that_is_taken_has_no_reason_why_not() {
     assert_eq!(answer["server"], "shop/door/http");
     assert_eq!(answer["virtual_host"], "shop.example:80");
     assert_eq!(answer["route"]["name"], "cart");
-    assert_eq!(answer["rewrite"], serde_json::json!({"before": "/cart/items?x=1", "after": "/items?x=1", "host": null}));
+    assert_eq!(
+        answer["rewrite"],
+        serde_json::json!({"before": "/cart/items?x=1", "after": "/items?x=1", "host": null})
+    );
     assert_eq!(answer["timeout"], "3s");
     assert_eq!(answer["cluster"], "outbound|80||cart.shop.svc.cluster.local");
     assert_eq!(answer["endpoint"], "echo:cart");
@@ -195,7 +202,8 @@ fn mirrors_and_retries_are_told() {
     let answer = explain(MANIFESTS, &["-H", "x-echo-status: 503,200", "http://shop.example/copied"]);
     assert_eq!(answer["mirror"][0]["cluster"], "outbound|80||shadow.shop.svc.cluster.local");
     assert_eq!(answer["retry"]["attempts"], 2);
-    let statuses: Vec<_> = answer["retry"]["tries"].as_array().unwrap().iter().map(|one| one["status"].clone()).collect();
+    let statuses: Vec<_> =
+        answer["retry"]["tries"].as_array().unwrap().iter().map(|one| one["status"].clone()).collect();
     assert_eq!(statuses, [503, 200]);
     assert_eq!(answer["status"], 200);
 }

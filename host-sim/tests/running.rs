@@ -52,10 +52,19 @@ fn a_changed_file_is_served_and_a_refused_change_leaves_the_last_good_one() {
 
 #[test]
 fn the_access_log_is_istio_s_in_both_forms() {
-    for (format, part) in [("text", "\"GET /cart?x=1 HTTP/1.1\" 200 - via_upstream"), ("json", "\"route_name\":\"cart\"")] {
+    for (format, part) in
+        [("text", "\"GET /cart?x=1 HTTP/1.1\" 200 - via_upstream"), ("json", "\"route_name\":\"cart\"")]
+    {
         let folder = command::in_folder(&[("all.yaml", MANIFESTS)]);
         let log = folder.path().join("access.log");
-        let args = ["-f", folder.path().to_str().unwrap(), "--access-log", log.to_str().unwrap(), "--access-log-format", format];
+        let args = [
+            "-f",
+            folder.path().to_str().unwrap(),
+            "--access-log",
+            log.to_str().unwrap(),
+            "--access-log-format",
+            format,
+        ];
         let mut running = Running::start(&args);
         assert_eq!(running.status("/cart?x=1"), "200");
         // The log is complete once the gateway has drained.
@@ -88,7 +97,8 @@ fn istio_s_own_metrics_are_there_with_istio_s_labels() {
     assert_eq!(running.status("/"), "201");
     let text = Running::get(&running.admin, "/stats/prometheus");
     let line = |name: &str, code: &str| {
-        let found = text.lines().find(|line| line.starts_with(name) && line.contains(&format!("response_code=\"{code}\"")));
+        let found =
+            text.lines().find(|line| line.starts_with(name) && line.contains(&format!("response_code=\"{code}\"")));
         found.unwrap_or_else(|| panic!("no {name} with {code} in\n{text}")).to_owned()
     };
     let total = line("istio_requests_total{", "200");

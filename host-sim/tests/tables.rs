@@ -25,7 +25,10 @@ fn routes_tell_where_each_row_was_written_and_why_it_stands_there() {
         let line = usize::try_from(row["line"].as_u64().unwrap()).unwrap();
         assert!(file.lines().nth(line - 1).unwrap().contains("- "), "{row}");
     }
-    assert_eq!(rows[6]["action"], "outbound|8080|v1|catalog.shop.svc.cluster.local (90), outbound|8080|v2|catalog.shop.svc.cluster.local (10)");
+    assert_eq!(
+        rows[6]["action"],
+        "outbound|8080|v1|catalog.shop.svc.cluster.local (90), outbound|8080|v2|catalog.shop.svc.cluster.local (10)"
+    );
     let text = stdout(&host_sim(&["routes", "-f", EXAMPLE]));
     assert!(text.contains("host shop.example.com:80") && text.contains("virtualservice.yaml:"), "{text}");
 }

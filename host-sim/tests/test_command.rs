@@ -102,11 +102,20 @@ fn each_expectation_can_fail() {
         ("status: 204", "status: 204\n    whyNot: path", "whyNot: expected path, got none"),
         ("status: 204", "status: 204\n    fault: {abort: 503}", "fault: expected delay none, abort 503"),
         ("status: 204", "status: 204\n    filter: {nobody: {}}", "filter.nobody"),
-        ("status: 204", "status: 204\n    repeat: 4\n    share: [{status: 204, percent: 50}]", "share of status 204: expected 50 %"),
+        (
+            "status: 204",
+            "status: 204\n    repeat: 4\n    share: [{status: 204, percent: 50}]",
+            "share of status 204: expected 50 %",
+        ),
     ] {
         assert!(GOOD.contains(from), "{from}");
         let run = run(&GOOD.replacen(from, to, 1), &[]);
-        assert!(code(&run.output) == 1 && stdout(&run.output).contains(word), "{to}: {}{}", stdout(&run.output), stderr(&run.output));
+        assert!(
+            code(&run.output) == 1 && stdout(&run.output).contains(word),
+            "{to}: {}{}",
+            stdout(&run.output),
+            stderr(&run.output)
+        );
     }
 }
 
@@ -140,7 +149,13 @@ fn coverage_counts_rules_entries_and_destinations_and_has_a_minimum() {
     let all = run(GOOD, &["--coverage"]);
     let said = stdout(&all.output);
     assert_eq!(code(&all.output), 0, "{said}");
-    for part in ["rules             2 of 2", "match entries     1 of 2", "destinations      1 of 1", "not reached: cart (", "gateway.yaml:19"] {
+    for part in [
+        "rules             2 of 2",
+        "match entries     1 of 2",
+        "destinations      1 of 1",
+        "not reached: cart (",
+        "gateway.yaml:19",
+    ] {
         assert!(said.contains(part), "no {part:?} in\n{said}");
     }
     assert_eq!(code(&run(GOOD, &["--coverage=80"]).output), 0);

@@ -69,7 +69,10 @@ fn every_line_of_the_tutorial_does_what_is_shown() {
     assert!(steps.len() > 12, "only {} steps", steps.len());
     for step in steps {
         if let Some(arguments) = step.command.strip_prefix("host-sim run ").and_then(|rest| rest.strip_suffix(" &")) {
-            let arguments: Vec<_> = arguments.split_whitespace().filter(|word| !["--port-map", "80=0", "--admin", "127.0.0.1:0"].contains(word)).collect();
+            let arguments: Vec<_> = arguments
+                .split_whitespace()
+                .filter(|word| !["--port-map", "80=0", "--admin", "127.0.0.1:0"].contains(word))
+                .collect();
             running = Some(Running::start_in(folder.path(), &arguments));
             continue;
         }
@@ -90,6 +93,12 @@ fn every_line_of_the_tutorial_does_what_is_shown() {
         let got = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         let shown: Vec<&str> = step.shown.trim_end().lines().collect();
         let came: Vec<&str> = got.trim_end().lines().collect();
-        assert!(is_as_shown(&shown, &came), "tutorial.md:{}: $ {}\n--- shown\n{}--- came out\n{got}", step.line, step.command, step.shown);
+        assert!(
+            is_as_shown(&shown, &came),
+            "tutorial.md:{}: $ {}\n--- shown\n{}--- came out\n{got}",
+            step.line,
+            step.command,
+            step.shown
+        );
     }
 }

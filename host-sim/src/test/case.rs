@@ -290,11 +290,15 @@ impl<'de> Deserialize<'de> for Reply {
             }
 
             fn visit_u64<E: de::Error>(self, value: u64) -> Result<Reply, E> {
-                u16::try_from(value).map(Reply::Status).map_err(|_| E::invalid_value(de::Unexpected::Unsigned(value), &self))
+                u16::try_from(value)
+                    .map(Reply::Status)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Unsigned(value), &self))
             }
 
             fn visit_i64<E: de::Error>(self, value: i64) -> Result<Reply, E> {
-                u16::try_from(value).map(Reply::Status).map_err(|_| E::invalid_value(de::Unexpected::Signed(value), &self))
+                u16::try_from(value)
+                    .map(Reply::Status)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Signed(value), &self))
             }
         }
         deserializer.deserialize_any(Status)
@@ -327,8 +331,16 @@ mod tests {
             ("cases:\n  - name: a\n    request: {url: http://a/}\n    statsu: 200\n", "c.yaml:4:", "statsu"),
             ("cases:\n  - name: a\n    request:\n      url: http://a/\n      hdrs: {}\n", "c.yaml:5:", "hdrs"),
             ("caes: []\n", "c.yaml:1:", "caes"),
-            ("cases:\n  - name: a\n    request: {url: http://a/}\n    response: {body: {regex: '('}}\n", "c.yaml:4:", ""),
-            ("cases:\n  - name: a\n    request: {url: http://a/}\n    response: {body: {suffix: x}}\n", "c.yaml:4:", "suffix"),
+            (
+                "cases:\n  - name: a\n    request: {url: http://a/}\n    response: {body: {regex: '('}}\n",
+                "c.yaml:4:",
+                "",
+            ),
+            (
+                "cases:\n  - name: a\n    request: {url: http://a/}\n    response: {body: {suffix: x}}\n",
+                "c.yaml:4:",
+                "suffix",
+            ),
         ] {
             let said = refused(text);
             assert!(said.starts_with(place) && said.contains(word), "{text}\n{said}");

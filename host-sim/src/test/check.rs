@@ -28,12 +28,20 @@ pub(super) fn check(case: &Case, answer: &Answer) -> Vec<Miss> {
     let number = |value: &Option<Spanned<u16>>| value.as_ref().map(|value| (value.value.to_string(), value.referenced));
     let status = answer.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
     plain("status", number(&case.status), status);
-    plain("route", text(&case.route), answer.route.as_ref().map_or_else(|| "none".to_owned(), |route| route.name.clone()));
+    plain(
+        "route",
+        text(&case.route),
+        answer.route.as_ref().map_or_else(|| "none".to_owned(), |route| route.name.clone()),
+    );
     let class = answer.why_not.as_ref().map_or("none", |why| why.class);
     plain("whyNot", text(&case.why_not), class.to_owned());
     if let Some(wanted) = &case.upstream {
         let seen = answer.upstream_request.as_ref();
-        plain("upstream.method", text(&wanted.method), seen.map_or_else(|| "none".to_owned(), |seen| seen.method.clone()));
+        plain(
+            "upstream.method",
+            text(&wanted.method),
+            seen.map_or_else(|| "none".to_owned(), |seen| seen.method.clone()),
+        );
         plain("upstream.path", text(&wanted.path), seen.map_or_else(|| "none".to_owned(), |seen| seen.path.clone()));
     }
     if let Some(wanted) = &case.destination {
@@ -136,7 +144,8 @@ fn filter(name: &str, wanted: &Filter, answer: &Answer) -> Vec<Miss> {
     let named = |known: &str| known == name || known.rsplit('/').next() == Some(name);
     let Some(seen) = answer.filters.iter().find(|filter| named(&filter.name)) else {
         let known: Vec<_> = answer.filters.iter().map(|filter| filter.name.as_str()).collect();
-        let actual = format!("the request met {}", if known.is_empty() { "no filter".to_owned() } else { known.join(", ") });
+        let actual =
+            format!("the request met {}", if known.is_empty() { "no filter".to_owned() } else { known.join(", ") });
         return vec![Miss { field: field(""), expected: "to be met".to_owned(), actual, place: None }];
     };
     let mut misses = Vec::new();
@@ -158,7 +167,12 @@ fn filter(name: &str, wanted: &Filter, answer: &Answer) -> Vec<Miss> {
         let after = change.and_then(|change| change.after.as_deref());
         if !want.takes(after.as_slice()) {
             let actual = after.unwrap_or("not set by it").to_owned();
-            misses.push(Miss { field: field(&format!(".sets.{header}")), expected: want.to_string(), actual, place: None });
+            misses.push(Miss {
+                field: field(&format!(".sets.{header}")),
+                expected: want.to_string(),
+                actual,
+                place: None,
+            });
         }
     }
     misses

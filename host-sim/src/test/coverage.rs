@@ -53,7 +53,10 @@ impl Coverage {
                     let config = wasm.config.as_ref().and_then(|config| config.configuration_string());
                     let name = stage.filter(&filter.name);
                     let mut rules = BTreeSet::new();
-                    rule_names(&config.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(), &mut rules);
+                    rule_names(
+                        &config.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
+                        &mut rules,
+                    );
                     for rule in rules {
                         coverage.add(Kind::Filter, format!("{name}/{rule}"), String::new(), format!("{name}: {rule}"));
                     }
@@ -104,7 +107,8 @@ impl Coverage {
                 let known: Vec<_> = self.items.keys().filter(|(kind, _)| *kind == Kind::Filter).cloned().collect();
                 let prefix = format!("{}/", filter.name);
                 let of = known.iter().filter_map(|(_, key)| key.strip_prefix(&prefix));
-                let mine = of.filter(|rule| counted.strip_prefix(*rule).is_some_and(|rest| rest.starts_with([' ', '.'])));
+                let mine =
+                    of.filter(|rule| counted.strip_prefix(*rule).is_some_and(|rest| rest.starts_with([' ', '.'])));
                 if let Some(rule) = mine.max_by_key(|rule| rule.len()) {
                     self.touch(Kind::Filter, &format!("{prefix}{rule}"));
                 }

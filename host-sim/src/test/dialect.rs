@@ -179,7 +179,8 @@ fn same(a: &Value, b: &Value) -> bool {
 fn settled(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
-            let kept = map.iter().map(|(key, value)| (camel(key), settled(value))).filter(|(_, value)| !is_empty(value));
+            let kept =
+                map.iter().map(|(key, value)| (camel(key), settled(value))).filter(|(_, value)| !is_empty(value));
             Value::Object(kept.collect())
         }
         Value::Array(items) => Value::Array(items.iter().map(settled).collect()),

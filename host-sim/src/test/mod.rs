@@ -78,7 +78,8 @@ fn read(files: &[Source]) -> Result<Vec<Found>, Failure> {
     let (mut found, mut problems) = (Vec::new(), Vec::new());
     for (number, file) in files.iter().enumerate() {
         // Their files say so in their first field.
-        let theirs = file.text.lines().any(|line| line.trim_start().starts_with("testCases:") || line.contains("\"testCases\""));
+        let theirs =
+            file.text.lines().any(|line| line.trim_start().starts_with("testCases:") || line.contains("\"testCases\""));
         let add = |document: Document, line: u64| Found { file: number, line, document };
         if theirs {
             match case::read::<dialect::Cases>(&file.name, &file.text) {
@@ -107,7 +108,11 @@ fn read(files: &[Source]) -> Result<Vec<Found>, Failure> {
         let file = files.get(one.file).map(|file| file.name.as_str()).unwrap_or_default();
         let url = &case.value.request.url;
         if let Err(problem) = Asked::of_url(&url.value) {
-            problems.push(format!("{file}:{}:{}: request.url: {problem}", url.referenced.line(), url.referenced.column()));
+            problems.push(format!(
+                "{file}:{}:{}: request.url: {problem}",
+                url.referenced.line(),
+                url.referenced.column()
+            ));
         }
     }
     if problems.is_empty() { Ok(found) } else { Err(Failure::Manifests(problems)) }
@@ -137,7 +142,8 @@ impl Runner {
         match &found.document {
             Document::Theirs(case) => {
                 outcome.name.clone_from(&case.value.description);
-                outcome.failures = self.rules.as_ref().map(|rules| dialect::run(&case.value, rules)).unwrap_or_default();
+                outcome.failures =
+                    self.rules.as_ref().map(|rules| dialect::run(&case.value, rules)).unwrap_or_default();
             }
             Document::Own(case) => {
                 outcome.name.clone_from(&case.value.name);
@@ -158,7 +164,9 @@ impl Runner {
         let (Some(coverage), Some(least)) = (&self.coverage, args.coverage) else { return Ok(()) };
         print!("{}", coverage.told());
         match coverage.percent() {
-            percent if percent < least => Err(Failure::No(format!("{percent:.1} % is covered, {least} % is asked for"))),
+            percent if percent < least => {
+                Err(Failure::No(format!("{percent:.1} % is covered, {least} % is asked for")))
+            }
             _ => Ok(()),
         }
     }
@@ -166,7 +174,9 @@ impl Runner {
 
 fn rules(args: &TestArgs) -> Result<dialect::Rules, Failure> {
     if args.gateway.bootstrap.is_some() {
-        return Err(Failure::Usage("testCases are about VirtualServices: give them with -f, not --bootstrap".to_owned()));
+        return Err(Failure::Usage(
+            "testCases are about VirtualServices: give them with -f, not --bootstrap".to_owned(),
+        ));
     }
     let (resources, problems) = istio::read(&inputs::sources(&args.gateway.filename)?);
     if !problems.is_empty() {
@@ -209,7 +219,8 @@ fn own(case: &Case, stage: &mut Stage, mut coverage: Option<&mut Coverage>) -> R
         let percent = 100.0 * f64::from(hits) / f64::from(repeat);
         let right = (percent - share.percent).abs() <= share.tolerance;
         let (wanted, tolerance, subject) = (share.percent, share.tolerance, check::subject(share));
-        (!right).then(|| format!("share of {subject}: expected {wanted} % (± {tolerance}), got {percent:.1} % of {repeat}"))
+        (!right)
+            .then(|| format!("share of {subject}: expected {wanted} % (± {tolerance}), got {percent:.1} % of {repeat}"))
     });
     Ok((check::check(case, &answer), shares.collect(), explain::story(&answer)))
 }
@@ -225,7 +236,8 @@ fn asked(case: &Case, number: u32) -> Result<Asked, Failure> {
         None if wanted.body.is_empty() => "GET".to_owned(),
         None => "POST".to_owned(),
     };
-    let headers = wanted.headers.iter().flat_map(|(name, values)| values.0.iter().map(|value| (name.clone(), filled(value))));
+    let headers =
+        wanted.headers.iter().flat_map(|(name, values)| values.0.iter().map(|value| (name.clone(), filled(value))));
     asked.headers = headers.collect();
     asked.client = wanted.client_ip.unwrap_or(explain::CLIENT);
     asked.body = filled(&wanted.body).into_bytes();

@@ -64,7 +64,11 @@ impl Text {
         }
         let verdict = if failed.is_empty() { self.painted("32", "ok") } else { self.painted("31", "FAILED") };
         let passed = outcomes.len() - failed.len();
-        println!("\ntest result: {verdict}. {passed} passed; {} failed; finished in {:.2}s\n", failed.len(), took.as_secs_f64());
+        println!(
+            "\ntest result: {verdict}. {passed} passed; {} failed; finished in {:.2}s\n",
+            failed.len(),
+            took.as_secs_f64()
+        );
     }
 
     pub(super) fn updated(&self, changed: usize) {

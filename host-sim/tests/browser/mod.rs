@@ -28,7 +28,8 @@ impl Browser {
     /// Starts it; says loudly when there is none.
     pub(crate) fn start() -> Option<Browser> {
         let known = ["chromium", "chromium-browser", "google-chrome", "chrome"];
-        let works = |name: &&&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
+        let works =
+            |name: &&&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
         let Some(program) = known.iter().find(works) else {
             eprintln!("SKIPPED: no chromium on this machine; the dashboard was not looked at");
             return None;
@@ -116,7 +117,9 @@ impl Browser {
 
     /// Replaces what stands in a field, key by key as far as the page can tell.
     pub(crate) fn types(&mut self, selector: &str, text: &str) {
-        self.says(&format!("(() => {{ const it = document.querySelector({selector:?}); it.focus(); it.select(); }})()"));
+        self.says(&format!(
+            "(() => {{ const it = document.querySelector({selector:?}); it.focus(); it.select(); }})()"
+        ));
         self.asks("Input.insertText", json!({"text": text}));
     }
 
