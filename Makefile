@@ -99,8 +99,7 @@ SMALL := -C link-arg=--keep-section=target_features -C link-arg=--compress-reloc
 filters: setup
 	@mkdir -p target/filters
 	@for filter in $(FILTERS); do \
-	  CARGO_PROFILE_WASM_OPT_LEVEL=$$([ $$filter = suite ] && echo z || echo s) \
-	    cargo rustc --profile wasm --target wasm32-wasip1 -p $$filter -- $(SMALL); \
+	  cargo rustc --profile wasm --target wasm32-wasip1 -p $$filter -- $(SMALL); \
 	  cp -u "target/wasm32-wasip1/wasm/$${filter//-/_}.wasm" "target/filters/$$filter.wasm"; \
 	done
 

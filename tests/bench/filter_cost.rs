@@ -61,7 +61,7 @@ fn contestants(names: [&'static str; 3], gateway: &Gateway) -> Result<Vec<Contes
 }
 
 /// The filter as Rust's SDK writes it, built if it is not there.
-fn sdk_filter() -> Result<PathBuf> {
+pub(crate) fn sdk_filter() -> Result<PathBuf> {
     let arguments = ["build", "--quiet", "--profile", "wasm", "--target", "wasm32-wasip1", "-p", "sdk-filter"];
     let status = Command::new("cargo").args(arguments).current_dir(repository()).status()?;
     ensure!(status.success(), "sdk-filter does not build");

@@ -3,9 +3,11 @@
 //! CPU time of the gateway's process is the figure to look at, and ratios within a round: both are steady on a shared machine, where requests
 //! per second are not.
 
+mod chains;
 mod contest;
 mod cost;
 mod filter_cost;
+mod filters;
 mod footprint;
 mod gateways;
 mod load;
@@ -52,12 +54,13 @@ pub(crate) struct Bench {
 
 type Measure = fn(&Bench) -> Result<Section>;
 
-const SECTIONS: [(&str, Measure); 5] = [
+const SECTIONS: [(&str, Measure); 6] = [
     ("gateways", gateways::measure),
     ("routes", many_routes::requests),
     ("footprint", footprint::measure),
     ("commands", many_routes::commands),
     ("modules", filter_cost::measure),
+    ("filters", filters::measure),
 ];
 
 fn main() -> Result<()> {

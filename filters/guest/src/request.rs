@@ -58,7 +58,7 @@ impl<M: Module> Request<M> {
             let _ = abi::set_property(name, value);
         }
         self.response = std::mem::take(&mut exchange.response);
-        if !outcome.asks.is_empty() {
+        if M::ASKS_SERVICES && !outcome.asks.is_empty() {
             return self.ask(Box::new(Plan::new(&exchange, outcome)), worker);
         }
         let Outcome { delay, reply, .. } = outcome;
@@ -127,6 +127,9 @@ impl<M: Module> Request<M> {
 
 impl<M: Module> Context for Request<M> {
     fn on_grpc_call_response(&mut self, id: u32, status: u32, size: usize) {
+        if !M::ASKS_SERVICES {
+            return;
+        }
         let worker = Rc::clone(&self.worker);
         let Ok(mut worker) = worker.try_borrow_mut() else { return };
         let (ask, mut plan) = match std::mem::replace(&mut self.stage, Stage::Free) {

@@ -264,7 +264,8 @@ impl Signals {
     }
 
     fn covers(&self, name: &[u8]) -> bool {
-        self.lengths & length_bit(name) != 0 && self.names.binary_search(&spelled(name)).is_ok()
+        self.lengths & length_bit(name) != 0
+            && self.names.binary_search_by(|ours| ours.iter().copied().cmp(name.iter().map(|&b| plain(b)))).is_ok()
     }
 }
 
@@ -273,7 +274,12 @@ fn length_bit(name: &[u8]) -> u64 {
 }
 
 fn spelled(name: &[u8]) -> Vec<u8> {
-    name.iter().map(|&b| if b == b'_' { b'-' } else { b.to_ascii_lowercase() }).collect()
+    name.iter().map(|&b| plain(b)).collect()
+}
+
+/// What spellings have in common.
+fn plain(b: u8) -> u8 {
+    if b == b'_' { b'-' } else { b.to_ascii_lowercase() }
 }
 
 #[cfg(test)]

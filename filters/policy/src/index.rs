@@ -98,7 +98,7 @@ impl Index {
 
     /// The rules worth asking, in the order they were declared. Every rule that matches is among them.
     pub fn candidates<'i, K: AsRef<[u8]>, V: AsRef<[u8]>>(&'i self, request: &Request<'_, K, V>) -> Candidates<'i> {
-        let mut found = Candidates { lists: Vec::with_capacity(8) };
+        let mut found = Candidates { lists: Vec::new() };
         found.add(&self.always);
         self.as_sent.look_up(request.path, &mut found);
         self.strict.look_up(request.strict_path, &mut found);

@@ -15,6 +15,9 @@ pub trait Module: Sized {
     /// As in `sluice.<name>…` and the log.
     const NAME: &'static str;
 
+    /// Whether a decision may ask a service; modules that never do go without what it takes.
+    const ASKS_SERVICES: bool = false;
+
     /// Reads a configuration whole, or says what is wrong with it.
     fn parse(text: &[u8], metrics: &mut Metrics) -> Result<Self, Invalid>;
 

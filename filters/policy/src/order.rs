@@ -3,21 +3,32 @@
 use std::cmp::Ordering;
 
 /// The items in ascending order; equal ones keep theirs. For configurations, not for requests.
-pub(crate) fn sorted<T>(mut items: Vec<T>, compare: &mut dyn FnMut(&T, &T) -> Ordering) -> Vec<T> {
-    if items.len() < 2 {
-        return items;
+pub(crate) fn sorted<T>(items: Vec<T>, compare: &mut dyn FnMut(&T, &T) -> Ordering) -> Vec<T> {
+    let places = (0..items.len()).collect();
+    let places = merged(places, &mut |a, b| match (items.get(a), items.get(b)) {
+        (Some(a), Some(b)) => compare(a, b),
+        _ => Ordering::Equal,
+    });
+    let mut items: Vec<Option<T>> = items.into_iter().map(Some).collect();
+    places.into_iter().filter_map(|place| items.get_mut(place)?.take()).collect()
+}
+
+/// Merge sort over places, once for all types.
+fn merged(mut places: Vec<usize>, compare: &mut dyn FnMut(usize, usize) -> Ordering) -> Vec<usize> {
+    if places.len() < 2 {
+        return places;
     }
-    let right = items.split_off(items.len().div_ceil(2));
-    let mut merged = Vec::with_capacity(items.len().saturating_add(right.len()));
-    let mut left = sorted(items, compare).into_iter().peekable();
-    for item in sorted(right, compare) {
-        while let Some(first) = left.next_if(|first| compare(first, &item) != Ordering::Greater) {
-            merged.push(first);
+    let right = places.split_off(places.len().div_ceil(2));
+    let mut all = Vec::with_capacity(places.len().saturating_add(right.len()));
+    let mut left = merged(places, compare).into_iter().peekable();
+    for place in merged(right, compare) {
+        while let Some(first) = left.next_if(|first| compare(*first, place) != Ordering::Greater) {
+            all.push(first);
         }
-        merged.push(item);
+        all.push(place);
     }
-    merged.extend(left);
-    merged
+    all.extend(left);
+    all
 }
 
 #[cfg(test)]

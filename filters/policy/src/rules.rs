@@ -6,6 +6,7 @@ use crate::hash::sip;
 use crate::index::Index;
 use crate::key::{Key, Source};
 use crate::matcher::{PathView, Request, RequestMatcher};
+use crate::order::sorted;
 
 /// One of the alternatives under which a rule applies.
 #[derive(Debug, Clone)]
@@ -142,6 +143,8 @@ impl<T> Rules<T> {
     ///
     /// A name that conditions or keys look at is the client's to send; the configuration says so.
     pub(crate) fn signals<'n>(&self, written: impl IntoIterator<Item = &'n str>) -> Signals {
+        let mut written = sorted(written.into_iter().collect(), &mut Ord::cmp);
+        written.dedup();
         Signals::new(written.into_iter().filter(|name| !self.looks_at(name)))
     }
 

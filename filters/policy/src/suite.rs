@@ -67,6 +67,7 @@ impl Suite {
 
 impl Module for Suite {
     const NAME: &'static str = "suite";
+    const ASKS_SERVICES: bool = true;
 
     fn parse(text: &[u8], metrics: &mut Metrics) -> Result<Suite, Invalid> {
         Suite::compile(&read(text)?, metrics)

@@ -101,9 +101,10 @@ words! {
 
 words! {
     /// Whose way of joining prefix and rest.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub enum Compat {
         /// Byte for byte, slashes or not.
+        #[default]
         Envoy = "envoy",
     }
 }

@@ -108,22 +108,24 @@ wire! {
 }
 
 impl Wire for Share {
-    fn read(json: &Json<'_>) -> Result<Share, Invalid> {
+    fn take(&mut self, json: &Json<'_>) -> Result<(), Invalid> {
         let share = match json {
             Json::Whole(number) => u32::try_from(*number).ok().and_then(|number| Share::percent(number.into())),
             Json::Negative(_) => None,
             Json::Fraction(number) => Share::percent(*number),
             _ => return Err(wrong(json, "a number")),
         };
-        share.ok_or_else(|| Invalid::new(format!("a percentage is 0 to 100, this one is {}", json.kind())))
+        *self = share.ok_or_else(|| Invalid::new(format!("a percentage is 0 to 100, this one is {}", json.kind())))?;
+        Ok(())
     }
 }
 
 words! {
     /// Which spelling of the path is compared.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub enum PathMode {
         /// One spelling for all that servers may take to be the same: dot segments, `//`, `%2F`, `%5C`, case of escapes and `;params` are gone.
+        #[default]
         Strict = "strict",
     }
 }

@@ -15,10 +15,16 @@ pub(crate) mod wire;
 use json::Json;
 use wire::Wire;
 
-/// Where a configuration is wrong, and why.
+use crate::order::sorted;
+
+/// Where a configuration is wrong, and why. In a box, since everything that can be right is returned beside it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(Box<Reason>);
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{why}", place(path))]
-pub struct Invalid {
+struct Reason {
     path: String,
     why: String,
 }
@@ -30,29 +36,39 @@ fn place(path: &str) -> String {
 impl Invalid {
     /// A reason without a place; the callers add it on the way out.
     pub fn new(why: impl std::fmt::Display) -> Invalid {
-        Invalid { path: String::new(), why: why.to_string() }
+        Invalid::of(&why)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn of(why: &dyn std::fmt::Display) -> Invalid {
+        Invalid(Box::new(Reason { path: String::new(), why: why.to_string() }))
     }
 
     /// The same reason, one field further out.
+    #[cold]
+    #[inline(never)]
     pub fn field(mut self, name: &str) -> Invalid {
-        let rest = std::mem::take(&mut self.path);
+        let rest = std::mem::take(&mut self.0.path);
         let dot = if rest.is_empty() || rest.starts_with('[') { "" } else { "." };
         let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
         let name = if plain { name.to_owned() } else { format!("\"{}\"", quoted(name)) };
-        self.path = [&name, dot, &rest].concat();
+        self.0.path = [&name, dot, &rest].concat();
         self
     }
 
     /// The same reason, one list further out.
+    #[cold]
+    #[inline(never)]
     pub fn item(mut self, position: usize) -> Invalid {
-        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
-        self.path = format!("[{position}]{dot}{}", self.path);
+        let dot = if self.0.path.is_empty() || self.0.path.starts_with('[') { "" } else { "." };
+        self.0.path = format!("[{position}]{dot}{}", self.0.path);
         self
     }
 
     /// The JSON path, empty for the whole configuration.
     pub fn path(&self) -> &str {
-        &self.path
+        &self.0.path
     }
 }
 
@@ -113,7 +129,9 @@ pub fn read<T: Wire + Default>(text: &[u8]) -> Result<T, Invalid> {
     if text.trim_ascii().is_empty() {
         return Ok(T::default());
     }
-    T::read(&Json::parse(text)?)
+    let mut made = T::default();
+    made.take(&Json::parse(text)?)?;
+    Ok(made)
 }
 
 /// A name that state, metrics and logs can carry.
@@ -129,19 +147,29 @@ pub(crate) fn name(text: &str) -> Result<String, Invalid> {
 
 /// The rules' names, where not said `rule-N`; two of one name are refused.
 pub(crate) fn names<'w>(given: impl Iterator<Item = Option<&'w str>>) -> Result<Vec<String>, Invalid> {
-    let mut seen: Vec<String> = Vec::new();
+    let mut names = Vec::new();
     for (n, given) in given.enumerate() {
-        let name = match given {
+        names.push(match given {
             Some(text) => name(text).in_field("name").in_item(n).in_field("rules")?,
             None => format!("rule-{n}"),
-        };
-        if let Some(first) = seen.iter().position(|other| *other == name) {
-            let twice = Invalid::new(format!("\"{name}\" is the name of rules[{first}] already; names are unique"));
-            return Err(twice.field("name").item(n).field("rules"));
-        }
-        seen.push(name);
+        });
     }
-    Ok(seen)
+    match first_twin(&names) {
+        None => Ok(names),
+        Some((first, n)) => {
+            let name = names.get(n).map(String::as_str).unwrap_or_default();
+            let twice = Invalid::new(format!("\"{name}\" is the name of rules[{first}] already; names are unique"));
+            Err(twice.field("name").item(n).field("rules"))
+        }
+    }
+}
+
+/// The first name that stood before, and where: (there, here).
+fn first_twin(names: &[String]) -> Option<(usize, usize)> {
+    let order = sorted((0..names.len()).collect(), &mut |a: &usize, b: &usize| names.get(*a).cmp(&names.get(*b)));
+    // Equal ones keep their order, so a twin follows the one before it.
+    let twins = order.iter().zip(order.iter().skip(1)).filter(|(a, b)| names.get(**a) == names.get(**b));
+    twins.map(|(a, b)| (*a, *b)).min_by_key(|(_, here)| *here)
 }
 
 #[cfg(test)]
@@ -155,6 +183,18 @@ mod tests {
             assert_eq!(deep.to_string(), "rules[3].match[0].uri: no");
             assert_eq!(Invalid::new("no").to_string(), "no");
             assert_eq!(Invalid::new("no").field("x y").field("headers").to_string(), "headers.\"x y\": no");
+        }
+
+        fn a_name_that_stood_before_is_refused_where_it_stands_again() {
+            let check = |given: &[Option<&str>], expected: Result<&[&str], &str>| {
+                let read = names(given.iter().copied()).map_err(|invalid| invalid.to_string());
+                assert_eq!(read, expected.map(|all| all.iter().map(|name| (*name).to_owned()).collect()).map_err(str::to_owned));
+            };
+            check(&[Some("b"), None, Some("a")], Ok(&["b", "rule-1", "a"]));
+            check(&[Some("b"), Some("a"), Some("a"), Some("b")], Err("rules[2].name: \"a\" is the name of rules[1] already; names are unique"));
+            check(&[Some("b"), Some("b"), Some("b")], Err("rules[1].name: \"b\" is the name of rules[0] already; names are unique"));
+            check(&[Some("rule-1"), None], Err("rules[1].name: \"rule-1\" is the name of rules[0] already; names are unique"));
+            check(&[], Ok(&[]));
         }
 
         fn names_are_short_and_plain() {

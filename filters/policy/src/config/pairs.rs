@@ -1,7 +1,7 @@
 //! A JSON object whose keys are the user's: kept in order, and no key twice.
 
 use super::json::Json;
-use super::wire::{Wire, wrong};
+use super::wire::{Wire, members};
 use super::{InPlace, Invalid};
 
 /// Names and what is said of them.
@@ -26,17 +26,16 @@ impl<T> Pairs<T> {
     }
 }
 
-impl<T: Wire> Wire for Pairs<T> {
-    fn read(json: &Json<'_>) -> Result<Pairs<T>, Invalid> {
-        let Json::Object(fields) = json else { return Err(wrong(json, "an object")) };
-        let mut pairs = Vec::with_capacity(fields.len());
-        for (at, (name, value)) in fields.iter().enumerate() {
-            if fields.iter().take(at).any(|(other, _)| other == name) {
-                return Err(Invalid::new(format!("`{name}` stands here twice")).field(name));
-            }
-            pairs.push((name.clone().into_owned(), T::read(value).in_field(name)?));
+impl<T: Wire + Default> Wire for Pairs<T> {
+    fn take(&mut self, json: &Json<'_>) -> Result<(), Invalid> {
+        let fields = members(json)?;
+        self.0.clear();
+        self.0.resize_with(fields.len(), Default::default);
+        for ((slot, made), (name, value)) in self.0.iter_mut().zip(fields) {
+            *slot = name.clone().into_owned();
+            made.take(value).in_field(name)?;
         }
-        Ok(Pairs(pairs))
+        Ok(())
     }
 }
 

@@ -2,54 +2,51 @@
 //!
 //! One table of fields per type, which the reader walks. (Derived readers are several times as large, and each module carries its own.)
 
+use std::borrow::Cow;
+
 use super::json::Json;
 use super::{InPlace, Invalid, quoted};
 
-/// A type with a form on the wire.
-pub(crate) trait Wire: Sized {
-    /// Reads a value, or says what is wrong with its shape.
-    fn read(json: &Json<'_>) -> Result<Self, Invalid>;
+/// A value with a form on the wire.
+pub(crate) trait Wire {
+    /// Takes the value in the place of what was there, or says what is wrong with its shape.
+    fn take(&mut self, json: &Json<'_>) -> Result<(), Invalid>;
 }
 
-/// A type that is an object on the wire.
-pub(crate) trait Object: Default {
+/// A value that is an object on the wire.
+pub(crate) trait Object {
     /// Names, and whether each has to be there.
-    const FIELDS: &'static [(&'static str, bool)];
+    fn fields(&self) -> &'static [(&'static str, bool)];
 
-    /// Takes the value of the field at this place of the table.
-    fn set(&mut self, place: usize, json: &Json<'_>) -> Result<(), Invalid>;
+    /// The field at this place of the table.
+    fn field(&mut self, place: usize) -> Option<&mut dyn Wire>;
 }
 
-/// Reads an object.
-pub(crate) fn object<T: Object>(json: &Json<'_>) -> Result<T, Invalid> {
-    let mut made = T::default();
-    fill(json, T::FIELDS, &mut |place, value| made.set(place, value))?;
-    Ok(made)
-}
-
-/// Reads into a field.
-#[inline(never)]
-pub(crate) fn put<T: Wire>(field: &mut T, json: &Json<'_>) -> Result<(), Invalid> {
-    *field = T::read(json)?;
-    Ok(())
-}
-
-type Set<'s> = dyn FnMut(usize, &Json<'_>) -> Result<(), Invalid> + 's;
-
-fn fill(json: &Json<'_>, known: &[(&str, bool)], set: &mut Set<'_>) -> Result<(), Invalid> {
-    let Json::Object(fields) = json else { return Err(wrong(json, "an object")) };
-    for (at, (name, value)) in fields.iter().enumerate() {
-        let Some(place) = known.iter().position(|(other, _)| other == name) else {
+/// Reads an object. One function for all of them: whatever is written out per type is carried per type.
+pub(crate) fn fill(object: &mut dyn Object, json: &Json<'_>) -> Result<(), Invalid> {
+    let known = object.fields();
+    let fields = members(json)?;
+    for (name, value) in fields {
+        let place = known.iter().position(|(other, _)| other == name);
+        let Some(field) = place.and_then(|place| object.field(place)) else {
             let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
             return Err(unknown("field", name, &names).field(name));
         };
-        if fields.iter().take(at).any(|(other, _)| other == name) {
-            return Err(Invalid::new(format!("`{name}` stands here twice")).field(name));
-        }
-        set(place, value).in_field(name)?;
+        field.take(value).in_field(name)?;
     }
     let missing = known.iter().find(|(name, required)| *required && !fields.iter().any(|(there, _)| there == name));
     missing.map_or(Ok(()), |(name, _)| Err(Invalid::new(format!("missing field `{name}`"))))
+}
+
+/// An object's names and values; no name twice.
+pub(crate) fn members<'j, 't>(json: &'j Json<'t>) -> Result<&'j [(Cow<'t, str>, Json<'t>)], Invalid> {
+    let Json::Object(fields) = json else { return Err(wrong(json, "an object")) };
+    for (at, (name, _)) in fields.iter().enumerate() {
+        if fields.iter().take(at).any(|(other, _)| other == name) {
+            return Err(Invalid::new(format!("`{name}` stands here twice")).field(name));
+        }
+    }
+    Ok(fields)
 }
 
 /// The place of a word among those that may stand here.
@@ -102,20 +99,18 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 impl Wire for bool {
-    fn read(json: &Json<'_>) -> Result<bool, Invalid> {
-        match json {
-            Json::Bool(value) => Ok(*value),
-            _ => Err(wrong(json, "a boolean")),
-        }
+    fn take(&mut self, json: &Json<'_>) -> Result<(), Invalid> {
+        let Json::Bool(value) = json else { return Err(wrong(json, "a boolean")) };
+        *self = *value;
+        Ok(())
     }
 }
 
 impl Wire for String {
-    fn read(json: &Json<'_>) -> Result<String, Invalid> {
-        match json {
-            Json::String(text) => Ok(text.clone().into_owned()),
-            _ => Err(wrong(json, "a string")),
-        }
+    fn take(&mut self, json: &Json<'_>) -> Result<(), Invalid> {
+        let Json::String(text) = json else { return Err(wrong(json, "a string")) };
+        *self = text.clone().into_owned();
+        Ok(())
     }
 }
 
@@ -133,33 +128,38 @@ fn number(json: &Json<'_>, name: &str, most: u64) -> Result<u64, Invalid> {
 macro_rules! numbers {
     ($($type:ident)*) => { $(
         impl Wire for $type {
-            fn read(json: &Json<'_>) -> Result<$type, Invalid> {
+            fn take(&mut self, json: &Json<'_>) -> Result<(), Invalid> {
                 let read = number(json, stringify!($type), $type::MAX.into())?;
                 // Not more than the type holds, as was just asked.
-                Ok($type::try_from(read).unwrap_or($type::MAX))
+                *self = $type::try_from(read).unwrap_or($type::MAX);
+                Ok(())
             }
         }
     )* };
 }
 numbers!(u8 u16 u32 u64);
 
-impl<T: Wire> Wire for Option<T> {
-    fn read(json: &Json<'_>) -> Result<Option<T>, Invalid> {
+impl<T: Wire + Default> Wire for Option<T> {
+    fn take(&mut self, json: &Json<'_>) -> Result<(), Invalid> {
         match json {
-            Json::Null => Ok(None),
-            _ => T::read(json).map(Some),
+            Json::Null => {
+                *self = None;
+                Ok(())
+            }
+            _ => self.insert(T::default()).take(json),
         }
     }
 }
 
-impl<T: Wire> Wire for Vec<T> {
-    fn read(json: &Json<'_>) -> Result<Vec<T>, Invalid> {
+impl<T: Wire + Default> Wire for Vec<T> {
+    fn take(&mut self, json: &Json<'_>) -> Result<(), Invalid> {
         let Json::List(items) = json else { return Err(wrong(json, "a sequence")) };
-        let mut read = Vec::with_capacity(items.len());
-        for (at, item) in items.iter().enumerate() {
-            read.push(T::read(item).in_item(at)?);
+        self.clear();
+        self.resize_with(items.len(), T::default);
+        for (at, (slot, item)) in self.iter_mut().zip(items).enumerate() {
+            slot.take(item).in_item(at)?;
         }
-        Ok(read)
+        Ok(())
     }
 }
 
@@ -182,29 +182,26 @@ macro_rules! wire {
         }
 
         impl $crate::config::wire::Object for $Type {
-            const FIELDS: &'static [(&'static str, bool)] =
-                &[$(($name, $crate::config::wire::required!($($required)?))),*];
+            fn fields(&self) -> &'static [(&'static str, bool)] {
+                &[$(($name, $crate::config::wire::required!($($required)?))),*]
+            }
 
-            fn set(
-                &mut self,
-                place: usize,
-                json: &$crate::config::json::Json<'_>,
-            ) -> Result<(), $crate::config::Invalid> {
+            fn field(&mut self, place: usize) -> Option<&mut dyn $crate::config::wire::Wire> {
                 let mut next = 0..;
                 $(
                     if next.next() == Some(place) {
-                        return $crate::config::wire::put(&mut self.$field, json);
+                        return Some(&mut self.$field);
                     }
                 )*
                 // There is no other place; an object without fields has none at all.
-                let _ = (next.next(), place, json);
-                Ok(())
+                let _ = (next.next(), place);
+                None
             }
         }
 
         impl $crate::config::wire::Wire for $Type {
-            fn read(json: &$crate::config::json::Json<'_>) -> Result<$Type, $crate::config::Invalid> {
-                $crate::config::wire::object(json)
+            fn take(&mut self, json: &$crate::config::json::Json<'_>) -> Result<(), $crate::config::Invalid> {
+                $crate::config::wire::fill(self, json)
             }
         }
     )* };
@@ -237,10 +234,12 @@ macro_rules! words {
         }
 
         impl $crate::config::wire::Wire for $Type {
-            fn read(json: &$crate::config::json::Json<'_>) -> Result<$Type, $crate::config::Invalid> {
-                let all = [$($Type::$Word),*];
+            fn take(&mut self, json: &$crate::config::json::Json<'_>) -> Result<(), $crate::config::Invalid> {
                 let at = $crate::config::wire::word(json, &[$($name),*])?;
-                all.get(at).copied().ok_or_else(|| $crate::config::Invalid::new("no such word"))
+                if let Some(word) = [$($Type::$Word),*].get(at) {
+                    *self = *word;
+                }
+                Ok(())
             }
         }
     )* };
@@ -267,7 +266,10 @@ mod tests {
     }
 
     fn check(text: &str, expected: Result<Point, &str>) {
-        let read = Json::parse(text.as_bytes()).map_err(Invalid::new).and_then(|json| Point::read(&json));
+        let read = Json::parse(text.as_bytes()).map_err(Invalid::new).and_then(|json| {
+            let mut point = Point::default();
+            point.take(&json).map(|()| point)
+        });
         assert_eq!(read.map_err(|invalid| invalid.to_string()), expected.map_err(str::to_owned), "{text}");
     }
 

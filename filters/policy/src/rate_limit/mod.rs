@@ -29,6 +29,8 @@ use store::{Place, Receipt};
 #[derive(Debug, Clone)]
 pub struct RateLimit {
     rules: Rules<Limit>,
+    /// Its rules', and what is told to services.
+    asks: Asks,
 }
 
 #[derive(Debug, Clone)]
@@ -85,7 +87,12 @@ impl RateLimit {
             Ok(())
         })
         .in_field("rules")?;
-        Ok(RateLimit { rules: Rules::new(entries, rules) })
+        let rules = Rules::new(entries, rules);
+        let of_services =
+            |asks: fn(&Global) -> bool| rules.iter().any(|rule| rule.action.global.as_ref().is_some_and(asks));
+        let (client, route) = (of_services(Global::uses_client), of_services(Global::uses_route));
+        let asks = rules.asks().or(Asks { headers: false, client, route });
+        Ok(RateLimit { rules, asks })
     }
 
     fn apply(&self, exchange: &mut Exchange<'_>, world: &mut dyn World) -> Outcome {
@@ -153,15 +160,14 @@ impl RateLimit {
 
 impl Module for RateLimit {
     const NAME: &'static str = "rate-limit";
+    const ASKS_SERVICES: bool = true;
 
     fn parse(text: &[u8], metrics: &mut Metrics) -> Result<RateLimit, Invalid> {
         RateLimit::compile(&read(text)?, metrics)
     }
 
     fn asks(&self) -> Asks {
-        let route = self.rules.iter().any(|rule| rule.action.global.as_ref().is_some_and(Global::uses_route));
-        let client = self.rules.iter().any(|rule| rule.action.global.as_ref().is_some_and(Global::uses_client));
-        self.rules.asks().or(Asks { headers: false, client, route })
+        self.asks
     }
 
     fn decide(&self, exchange: &mut Exchange<'_>, world: &mut dyn World) -> Outcome {

@@ -64,7 +64,8 @@ impl Set {
 
     /// What lies there.
     pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes = self.shape.to_le_bytes().to_vec();
+        let mut bytes = Vec::with_capacity(SLOTS.saturating_mul(SLOT_BYTES).saturating_add(8));
+        bytes.extend_from_slice(&self.shape.to_le_bytes());
         for slot in &self.slots {
             bytes.extend_from_slice(&slot.fingerprint.to_le_bytes());
             bytes.extend_from_slice(&slot.full_at.0.to_le_bytes());

@@ -81,10 +81,13 @@ mod threads {
     use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex};
 
+    /// Values by their keys, each with the number of its write, and the last number.
+    type Data = (BTreeMap<String, (Vec<u8>, u32)>, u32);
+
     /// Shared data as the proxy keeps it: one lock, a number per write. And one clock for all, which moves when it is read.
     #[derive(Clone, Default)]
     struct Shared {
-        data: Arc<Mutex<(BTreeMap<String, (Vec<u8>, u32)>, u32)>>,
+        data: Arc<Mutex<Data>>,
         clock: Arc<AtomicU64>,
         step: u64,
     }
@@ -172,5 +175,31 @@ mod threads {
             let admitted = admitted.into_inner();
             assert!(admitted <= 10 + elapsed + 1, "{admitted} in {elapsed} microseconds");
         }
+    }
+
+    #[test]
+    fn ten_million_keys_stay_within_the_memory_of_the_rule() {
+        const KEYS: u32 = 10_000_000;
+        const SETS: usize = 16_384;
+        // What a set takes: its key, and what is written under it.
+        const SET_BYTES: usize = "sluice.r.overflow".len() + 200;
+        // A bucket is full again after a second; in that time come ten times as many keys as the store has places for.
+        let quota = quota(1, 1);
+        let place = Place::new("r", SETS as u64 * 8, &quota);
+        let mut world = Shared { step: 1_000_000_000 / (10 * SETS as u64 * 8), ..Shared::default() };
+        let (mut evicted, mut overflow) = (0u32, 0u32);
+        for key in 0..KEYS {
+            let receipt = place.charge(&key.to_le_bytes(), &quota, 1, &mut world);
+            assert!(receipt.admission.is_some());
+            evicted += u32::from(receipt.evicted);
+            overflow += u32::from(receipt.overflow);
+        }
+        let data = world.data.lock().unwrap();
+        let bytes: usize = data.0.iter().map(|(key, (value, _))| key.len() + value.len()).sum();
+        assert!(data.0.len() <= SETS + 1, "{} values", data.0.len());
+        assert!(bytes <= (SETS + 1) * SET_BYTES, "{bytes} bytes");
+        // Full buckets made room, and who found none shared one: nobody was let through unseen.
+        assert!(evicted > KEYS / 20 && overflow > KEYS / 2, "{evicted} evicted, {overflow} without room");
+        assert_eq!(evicted + overflow + SETS as u32 * 8, KEYS);
     }
 }
