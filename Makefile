@@ -96,11 +96,13 @@ sbom: ## of what host-sim and each module are built: CycloneDX files in target/s
 # Stripped of names: `CARGO_PROFILE_WASM_STRIP=debuginfo make filters` keeps them, for profiles and readable traps. What a module needs of the
 # host's wasm stays written in it, or wasm-opt would refuse it; and numbers take no more bytes than they need, which linkers leave undone.
 SMALL := -C link-arg=--keep-section=target_features -C link-arg=--compress-relocations
+# `make filters REGEX=no`: modules without the regex engine, in a folder of their own; they refuse patterns by name.
+WITHOUT := $(if $(filter no,$(REGEX)),-without-regex)
 filters: setup
-	@mkdir -p target/filters
+	@mkdir -p target/filters$(WITHOUT)
 	@for filter in $(FILTERS); do \
-	  cargo rustc --profile wasm --target wasm32-wasip1 -p $$filter -- $(SMALL); \
-	  cp -u "target/wasm32-wasip1/wasm/$${filter//-/_}.wasm" "target/filters/$$filter.wasm"; \
+	  cargo rustc --profile wasm --target wasm32-wasip1 -p $$filter $(if $(WITHOUT),--no-default-features) -- $(SMALL); \
+	  cp -u "target/wasm32-wasip1/wasm/$${filter//-/_}.wasm" "target/filters$(WITHOUT)/$$filter.wasm"; \
 	done
 
 setup:
