@@ -8,6 +8,7 @@ use crate::command_line::{Output, TableArgs};
 use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::routes::managers;
+use crate::say;
 
 /// One connection manager's chain.
 #[derive(Debug, Serialize)]
@@ -40,13 +41,9 @@ pub(crate) fn chain(args: &TableArgs) -> Result<(), Failure> {
     plan.say_warnings();
     let chains = chains(&plan);
     match args.output {
-        Output::Text => print!("{}", text(&chains)),
-        Output::Json => {
-            let json = serde_json::to_string_pretty(&serde_json::json!({ "listeners": chains }));
-            println!("{}", json.map_err(|error| Failure::World(error.to_string()))?);
-        }
+        Output::Text => say::answer(text(&chains)),
+        Output::Json => say::json(&serde_json::json!({ "listeners": chains })),
     }
-    Ok(())
 }
 
 /// The chains as `-o json` prints them.

@@ -8,6 +8,7 @@ use vm::{ClusterState, Engine, EngineConfig, LogLevel, PluginConfig, QueueId, Va
 use crate::command_line::CheckArgs;
 use crate::failure::Failure;
 use crate::inputs;
+use crate::say;
 
 /// Loads, starts and configures the module as Envoy would, and prints what it logged on the way.
 ///
@@ -27,10 +28,9 @@ pub(crate) fn check(args: &CheckArgs) -> Result<(), Failure> {
     match vm::check(&engine, &wasm, plugin, Box::new(Outside { started: Instant::now() })) {
         Ok(said) => {
             for line in said {
-                eprintln!("{}: {}", format!("{:?}", line.level).to_lowercase(), line.text);
+                say::note(format_args!("{}: {}", format!("{:?}", line.level).to_lowercase(), line.text));
             }
-            println!("{module}: loads and takes its configuration");
-            Ok(())
+            say::answer_line(format_args!("{module}: loads and takes its configuration"))
         }
         Err(refusal) => Err(Failure::Module(format!("{module}: {refusal}"))),
     }

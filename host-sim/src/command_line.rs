@@ -200,6 +200,9 @@ pub struct ExplainArgs {
     /// Where the request comes from [default: 192.0.2.1, a client somewhere outside]
     #[arg(long, value_name = "IP")]
     pub client_ip: Option<IpAddr>,
+    /// The client's certificate and, behind it, its chain (PEM), for servers that ask for one; its key is not needed
+    #[arg(short = 'E', long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
     /// The body
     #[arg(short = 'd', long, value_name = "BODY")]
     pub data: Option<String>,

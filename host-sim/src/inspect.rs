@@ -7,6 +7,7 @@ use vm::Inspection;
 use crate::command_line::{InspectArgs, Output};
 use crate::failure::Failure;
 use crate::inputs;
+use crate::say;
 
 /// Prints the inspection.
 ///
@@ -15,11 +16,8 @@ use crate::inputs;
 pub(crate) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
     let inspection = vm::inspect(&inputs::bytes(&args.module)?);
     match args.output {
-        Output::Text => print!("{}", text(&inspection)),
-        Output::Json => {
-            let json = serde_json::to_string_pretty(&inspection).map_err(|error| Failure::World(error.to_string()))?;
-            println!("{json}");
-        }
+        Output::Text => say::answer(text(&inspection))?,
+        Output::Json => say::json(&inspection)?,
     }
     if inspection.refused.is_empty() {
         return Ok(());

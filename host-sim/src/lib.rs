@@ -29,6 +29,7 @@ mod ready;
 mod replay;
 mod routes;
 mod run;
+mod say;
 mod stage;
 mod stderr_log;
 mod test;
@@ -73,7 +74,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{failure}");
+            say::note(&failure);
             failure.exit_code()
         }
     }

@@ -12,6 +12,7 @@ use istio::analysis::{Finding, Level, Scope, analyze};
 use self::arguments::{LintOutput, Threshold};
 use crate::failure::Failure;
 use crate::inputs;
+use crate::say;
 
 /// Prints the findings.
 ///
@@ -27,9 +28,9 @@ pub(crate) fn lint(args: &LintArgs) -> Result<(), Failure> {
         confirm::witnesses(&resources, &mut findings);
     }
     match args.output {
-        LintOutput::Text => print!("{}", report::text(&findings)),
-        LintOutput::Json => println!("{:#}", report::json(&findings)),
-        LintOutput::Sarif => println!("{:#}", sarif::log(&findings)),
+        LintOutput::Text => say::answer(report::text(&findings))?,
+        LintOutput::Json => say::json(&report::json(&findings))?,
+        LintOutput::Sarif => say::json(&sarif::log(&findings))?,
     }
     verdict(&findings, !problems.is_empty(), args.level)
 }

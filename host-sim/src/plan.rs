@@ -8,7 +8,7 @@ use crate::echo::EchoServer;
 use crate::failure::Failure;
 use crate::placement::ModuleFiles;
 use crate::pull::Puller;
-use crate::{bootstrap_file, inputs, placement, run};
+use crate::{bootstrap_file, inputs, placement, run, say};
 
 /// Echo backends that run, by name, and where.
 pub(crate) type EchoBackends = BTreeMap<String, SocketAddr>;
@@ -46,7 +46,7 @@ impl Plan {
             plugins: &plan.plugins,
         };
         for pulled in placement::modules(&mut plan.bootstrap, &files)? {
-            eprintln!("{pulled}");
+            say::note(pulled);
         }
         placement::listeners(&mut plan.bootstrap, args.listen, &args.port_map);
         placement::admin(&mut plan.bootstrap, args.admin);
@@ -73,14 +73,14 @@ impl Plan {
     /// Kinds among the manifests that say nothing about routing, to stderr.
     pub(crate) fn say_unused(&self) {
         if !self.unused.is_empty() {
-            eprintln!("not used for routing: {}", self.unused.join(", "));
+            say::note(format_args!("not used for routing: {}", self.unused.join(", ")));
         }
     }
 
     /// Warnings of the translation, to stderr.
     pub(crate) fn say_warnings(&self) {
         for warning in &self.warnings {
-            eprintln!("{warning}");
+            say::note(warning);
         }
     }
 

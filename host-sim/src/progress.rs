@@ -20,7 +20,7 @@ impl Progress {
         // Without a thread there is no word, and no harm.
         let _ = std::thread::Builder::new().name("progress".to_owned()).spawn(move || {
             if waiting.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-                eprintln!("{what} ...");
+                crate::say::note(format_args!("{what} ..."));
             }
         });
         Self(Some(done))

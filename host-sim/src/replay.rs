@@ -8,6 +8,7 @@ use crate::command_line::{Output, ReplayArgs};
 use crate::failure::Failure;
 use crate::inputs;
 use crate::run;
+use crate::say;
 
 /// Differences printed of one run; the first are the telling ones.
 const SHOWN: usize = 3;
@@ -30,9 +31,9 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
         played.push(play(&engine, recorded, args)?);
     }
     match args.output {
-        Output::Text => played.iter().for_each(|played| print!("{}", played.text())),
+        Output::Text => say::answer(played.iter().map(Played::text).collect::<String>())?,
         Output::Json => {
-            println!("{}", serde_json::json!({ "runs": played.iter().map(Played::json).collect::<Vec<_>>() }))
+            say::answer_line(serde_json::json!({ "runs": played.iter().map(Played::json).collect::<Vec<_>>() }))?;
         }
     }
     let differ = played.iter().filter(|played| !played.differences.is_empty()).count();

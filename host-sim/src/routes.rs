@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::command_line::{Output, TableArgs};
 use crate::failure::Failure;
 use crate::plan::Plan;
+use crate::say;
 
 /// One listener's route table.
 #[derive(Debug, Serialize)]
@@ -58,13 +59,9 @@ pub(crate) fn routes(args: &TableArgs) -> Result<(), Failure> {
     plan.say_warnings();
     let tables = tables(&plan)?;
     match args.output {
-        Output::Text => print!("{}", text(&tables)),
-        Output::Json => {
-            let json = serde_json::to_string_pretty(&serde_json::json!({ "listeners": tables }));
-            println!("{}", json.map_err(|error| Failure::World(error.to_string()))?);
-        }
+        Output::Text => say::answer(text(&tables)),
+        Output::Json => say::json(&serde_json::json!({ "listeners": tables })),
     }
-    Ok(())
 }
 
 /// The tables as `-o json` prints them.

@@ -43,11 +43,11 @@ async fn serve(args: &RunArgs, mut plan: Plan) -> Result<(), Failure> {
     let gateway = Arc::new(Gateway::start(config(args, plan.bootstrap.clone(), trace)).map_err(refused)?);
     drop(progress);
     if let Ok(address) = admin_socket.local_addr() {
-        eprintln!("admin on {address}");
+        crate::say::note(format_args!("admin on {address}"));
     }
     for (name, address) in gateway.listeners() {
         let port = plan.server_ports.get(&name).filter(|port| **port != 0).map_or_else(|| name.clone(), u16::to_string);
-        eprintln!("port {port} on {address}");
+        crate::say::note(format_args!("port {port} on {address}"));
     }
     let no_thread = |error: std::io::Error| Failure::World(format!("no thread: {error}"));
     let explainer = Arc::new(Explainer::start(args, known(&plan, &echo)).map_err(no_thread)?);
@@ -67,7 +67,7 @@ async fn serve(args: &RunArgs, mut plan: Plan) -> Result<(), Failure> {
             () = changed => watch::reload(run_args, &gateway, &explainer, &mut echo).await,
         }
     }
-    eprintln!("draining: new connections are refused, running requests finish");
+    crate::say::note(format_args!("draining: new connections are refused, running requests finish"));
     gateway.drain().finished().await;
     gateway.flush_traces();
     Ok(())

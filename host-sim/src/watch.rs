@@ -72,7 +72,7 @@ fn version(file: &Path) -> Option<(SystemTime, u64)> {
 /// Reads everything again and serves it; what is refused is said, and the last good configuration goes on being served.
 pub(crate) async fn reload(args: &RunArgs, gateway: &Gateway, explainer: &Explainer, echo: &mut EchoBackends) {
     let kept = |why: &dyn std::fmt::Display| {
-        eprintln!("{why}\nthe change is refused: the last good configuration goes on being served")
+        crate::say::note(format_args!("{why}\nthe change is refused: the last good configuration goes on being served"))
     };
     let arguments = args.gateway.clone();
     // Apart from the admin server's thread: a module may have to be fetched.
@@ -92,7 +92,7 @@ pub(crate) async fn reload(args: &RunArgs, gateway: &Gateway, explainer: &Explai
     match gateway.apply(plan.bootstrap.clone()) {
         Ok(()) => {
             explainer.serves(run::known(&plan, echo));
-            eprintln!("the change is served");
+            crate::say::note(format_args!("the change is served"));
         }
         Err(error) => kept(&run::refused(error)),
     }

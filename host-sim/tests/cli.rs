@@ -150,6 +150,43 @@ fn the_envoy_bootstrap_goes_to_stdout_and_nothing_else_does() {
 }
 
 #[test]
+fn who_stops_reading_an_answer_is_no_error_and_a_full_disk_is_one() {
+    let (_keep, folder) = plain_example();
+    let folder = folder.display().to_string();
+    let module = module("header-match");
+    let cases = format!("{EXAMPLE}/../shop-tests/cases.yaml");
+    let to_images = tempfile::tempdir().unwrap();
+    let image = to_images.path().join("image").display().to_string();
+    let commands: [(&[&str], i32); 10] = [
+        (&["envoy", "-f", &folder], 0),
+        (&["routes", "-f", &folder], 0),
+        (&["chain", "-f", &folder, "-o", "json"], 0),
+        (&["explain", "-f", &folder, "http://shop.example.com/"], 0),
+        (&["explain", "-f", &folder, "-o", "json", "http://shop.example.com/"], 0),
+        (&["test", "-f", &folder, &cases], 1),
+        (&["lint", "-f", &folder, "-o", "sarif"], 0),
+        (&["inspect", &module], 0),
+        (&["completions", "bash"], 0),
+        (&["pack", &module, "-o", &image], 0),
+    ];
+    for (args, expected) in commands {
+        let to = |file: Stdio| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_host-sim"));
+            command.args(args).stdout(file).stderr(Stdio::piped()).output().unwrap()
+        };
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let closed = to(writer.into());
+        assert_eq!(code(&closed), expected, "{args:?}: {}", stderr(&closed));
+        assert!(!stderr(&closed).contains("panicked"), "{args:?}: {}", stderr(&closed));
+        std::fs::remove_dir_all(&image).ok();
+        let full = to(std::fs::File::options().write(true).open("/dev/full").unwrap().into());
+        assert_eq!(code(&full), 5, "{args:?}: {}", stderr(&full));
+        assert!(stderr(&full).contains("standard output"), "{args:?}: {}", stderr(&full));
+    }
+}
+
+#[test]
 fn completions_are_printed_for_each_shell() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let output = host_sim(&["completions", shell]);

@@ -315,6 +315,50 @@ fn https_picks_the_tls_server_by_its_host() {
     assert!(answer["why_not"]["message"].as_str().unwrap().contains("https://"), "{answer:#}");
 }
 
+/// A CA's certificate, and one of a client that it signed.
+fn client_certificate(name: &str) -> (String, String) {
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    authority.distinguished_name.push(rcgen::DnType::CommonName, format!("CA of {name}"));
+    let key = rcgen::KeyPair::generate().unwrap();
+    let authority = rcgen::CertifiedIssuer::self_signed(authority, key).unwrap();
+    let mut client = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+    client.extended_key_usages.push(rcgen::ExtendedKeyUsagePurpose::ClientAuth);
+    let client = client.signed_by(&rcgen::KeyPair::generate().unwrap(), &authority).unwrap();
+    (authority.pem(), client.pem())
+}
+
+#[test]
+fn a_server_with_mutual_tls_asks_for_the_clients_certificate() {
+    let ((trusted, client), (_, stranger)) = (client_certificate("ann.example"), client_certificate("eve.example"));
+    let authority: String = trusted.lines().map(|line| format!("    {line}\n")).collect();
+    let manifests = format!("{}  ca.crt: |\n{authority}", tls_manifests()).replace("mode: SIMPLE", "mode: MUTUAL");
+    let folder = in_folder(&[("client.pem", &client), ("stranger.pem", &stranger)]);
+    let file = |name: &str| folder.path().join(name).display().to_string();
+
+    let answer = explain(&manifests, &["https://safe.example/"]);
+    assert_eq!((&answer["status"], &answer["why_not"]["class"]), (&Value::Null, &"no_server_for_host".into()));
+    assert!(answer["details"].as_str().unwrap().contains("PEER_DID_NOT_RETURN_A_CERTIFICATE"), "{answer:#}");
+    assert!(answer["why_not"]["message"].as_str().unwrap().contains("wants a client certificate"), "{answer:#}");
+    assert_eq!(answer["server"], "istio-system/door/https");
+
+    let answer = explain(&manifests, &["--cert", &file("stranger.pem"), "https://safe.example/"]);
+    assert!(answer["details"].as_str().unwrap().contains("CERTIFICATE_VERIFY_FAILED"), "{answer:#}");
+    assert!(answer["why_not"]["message"].as_str().unwrap().contains("refuses"), "{answer:#}");
+
+    let forwarding = manifests.replace("directResponse: {status: 204}", "route: [{destination: {host: svc}}]");
+    let service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: svc, namespace: istio-system}\nspec: {ports: [{name: http, port: 80}]}\n";
+    let answer = explain(&format!("{forwarding}{service}"), &["-E", &file("client.pem"), "https://safe.example/"]);
+    assert_eq!((&answer["status"], &answer["why_not"]), (&200.into(), &Value::Null), "{answer:#}");
+    let headers = answer["upstream_request"]["headers"].to_string();
+    assert!(headers.contains("x-forwarded-client-cert") && headers.contains("Hash="), "{answer:#}");
+
+    let optional = manifests.replace("mode: MUTUAL", "mode: OPTIONAL_MUTUAL");
+    assert_eq!(explain(&optional, &["https://safe.example/"])["status"], 204);
+    let output = host_sim(&["explain", "-f", EXAMPLE, "--cert", &file("none.pem"), "https://safe.example/"]);
+    assert_eq!(code(&output), 5, "{}", stderr(&output));
+}
+
 #[test]
 fn a_bootstrap_is_explained_as_its_manifests_are() {
     let folder = in_folder(&[("all.yaml", MANIFESTS)]);

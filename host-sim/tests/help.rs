@@ -3,6 +3,7 @@
 
 mod command;
 
+use std::path::Path;
 use std::process::Command;
 
 use clap::CommandFactory;
@@ -17,33 +18,74 @@ fn beside_the_repository() -> tempfile::TempDir {
     folder
 }
 
+/// A command line in that folder, `host-sim` being the program under test.
+fn shell(folder: &Path, words: &[&str]) -> Command {
+    let program = Path::new(env!("CARGO_BIN_EXE_host-sim")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).env("PATH", path).current_dir(folder);
+    command
+}
+
+/// The lines of a command's examples.
+fn examples(known: &clap::Command) -> Vec<String> {
+    let help = known.get_after_help().unwrap_or_else(|| panic!("{} has no example", known.get_name())).to_string();
+    let lines: Vec<_> = help.lines().filter_map(|line| line.strip_prefix("  host-sim ")).map(str::to_owned).collect();
+    assert!(!lines.is_empty(), "{} has no example: {help}", known.get_name());
+    lines
+}
+
+/// What serves until it is stopped, what asks it, and what needs a recording: tried together.
+const TOGETHER: [&str; 3] = ["run", "ready", "replay"];
+
 #[test]
 fn every_example_of_a_help_text_runs_as_printed() {
     command::module("header-match");
     let folder = beside_the_repository();
-    let program = std::path::Path::new(env!("CARGO_BIN_EXE_host-sim"));
-    let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap_or_default());
     let mut run = 0;
     for known in host_sim::Cli::command().get_subcommands().filter(|known| known.get_name() != "help") {
-        let help = known.get_after_help().unwrap_or_else(|| panic!("{} has no example", known.get_name())).to_string();
-        let lines: Vec<_> = help.lines().filter_map(|line| line.strip_prefix("  host-sim ")).collect();
-        assert!(!lines.is_empty(), "{} has no example: {help}", known.get_name());
-        for line in lines {
-            // What serves until it is stopped, what asks it, and what needs a recording have tests of their own.
-            if ["run ", "ready ", "replay "].iter().any(|name| line.starts_with(name)) {
+        for line in examples(known) {
+            if TOGETHER.contains(&known.get_name()) {
                 continue;
             }
-            let output = Command::new("sh")
-                .args(["-c", &format!("host-sim {line}")])
-                .env("PATH", &path)
-                .current_dir(folder.path())
-                .output()
-                .unwrap();
+            let output = shell(folder.path(), &["sh", "-c", &format!("host-sim {line}")]).output().unwrap();
             assert!(output.status.success(), "host-sim {line}: {}", String::from_utf8_lossy(&output.stderr));
             run += 1;
         }
     }
     assert!(run >= 8, "only {run} examples ran");
+}
+
+/// On a network of its own, where nobody else has the default ports.
+#[test]
+fn the_examples_of_run_ready_and_replay_run_as_printed() {
+    command::module("header-match");
+    let folder = beside_the_repository();
+    let alone = ["unshare", "--net", "--map-root-user"];
+    let up = "ip link set lo up";
+    if !shell(folder.path(), &[&alone[..], &["sh", "-c", up]].concat()).status().is_ok_and(|done| done.success()) {
+        eprintln!("SKIPPED: no network namespace to be had; the examples of run, ready and replay did not run");
+        return;
+    }
+    let commands = host_sim::Cli::command();
+    let [run, ready, replay] = TOGETHER.map(|name| examples(commands.find_subcommand(name).unwrap()).remove(0));
+    let script = format!(
+        r#"{up}
+        serve() {{
+            host-sim "$@" & gateway=$!
+            until host-sim {ready} 2>/dev/null; do kill -0 $gateway; done
+            exec 3<>/dev/tcp/127.0.0.1/8080
+            printf 'GET /products HTTP/1.1\r\nhost: shop.example.com\r\nconnection: close\r\n\r\n' >&3
+            read -r answer <&3; [[ "$answer" == "HTTP/1.1 200"* ]]
+            cat <&3 > answer; exec 3>&-
+            kill -TERM $gateway; wait $gateway
+        }}
+        serve {run}
+        serve {run} --trace trace.jsonl
+        host-sim {replay}"#
+    );
+    let output = shell(folder.path(), &[&alone[..], &["bash", "-euc", &script]].concat()).output().unwrap();
+    assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::{
         mesh::MeshConfig,
         object::{Metadata, Object, Origin},
     },
+    translate::undone::NO_TRACES,
     validate,
 };
 
@@ -326,8 +327,20 @@ impl Reader {
         };
         let source = Source { name: object.origin.file.to_string(), text: text.clone() };
         let mut problems = Vec::new();
+        // The text is a block scalar: its first line follows the key's.
+        let first = object.locate("data.mesh").line;
         for node in parse::documents(&source, &mut problems) {
             let resource = object.to_string();
+            for (part, field) in
+                [("defaultProviders", "defaultProviders.tracing"), ("defaultConfig", "defaultConfig.tracing")]
+            {
+                if node.get(part).and_then(|part| part.get("tracing")).is_some_and(|tracing| !tracing.is_empty()) {
+                    let mut at = node.locate(field);
+                    at.line += first;
+                    let field = format!("data.mesh.{field}");
+                    self.resources.warnings.push(Problem { at, field, ..object.problem("data.mesh", NO_TRACES) });
+                }
+            }
             let mut decoder = Decoder::new(&source.name, &resource, "data.mesh", &mut problems);
             self.resources.mesh = MeshConfig::decode(&node, &mut decoder);
         }
@@ -336,8 +349,6 @@ impl Reader {
             let reason = "gatewayTopology.proxyProtocol: the PROXY protocol is not read here, and Envoy would ask it of every connection";
             self.problems.push(object.problem("data.mesh", reason));
         }
-        // The text is a block scalar: its first line follows the key's.
-        let first = object.locate("data.mesh").line;
         problems.iter_mut().for_each(|problem| problem.at.line += first);
         self.problems.extend(problems);
     }

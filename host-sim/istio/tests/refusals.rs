@@ -224,6 +224,16 @@ fn what_nobody_here_does_is_refused_or_warned_about_at_its_place() {
     let found = words(attempt(&dynamic, &options()));
     assert!(found[0].contains("ServiceEntry default/se: spec.resolution"), "{found:?}");
 
+    let traced = format!(
+        "{GATEWAY}apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {{name: t, namespace: istio-system}}\nspec: {{tracing: [{{providers: [{{name: otel}}]}}]}}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata:\n  mesh: |\n    defaultConfig:\n      tracing: {{}}\n    defaultProviders:\n      tracing: [otel]\n    extensionProviders: [{{name: otel, opentelemetry: {{port: 4317, service: otel.default}}}}]\n"
+    );
+    let warned: Vec<_> = attempt(&traced, &options()).unwrap().warnings;
+    let places: Vec<_> =
+        warned.iter().map(|warning| (warning.field.as_str(), warning.reason.contains("--otlp"))).collect();
+    assert_eq!(places, [("data.mesh.defaultProviders.tracing", true), ("spec.tracing", true)]);
+    let line = traced.lines().position(|line| line.contains("tracing: [otel]")).unwrap() + 1;
+    assert_eq!(warned[0].at.line, u64::try_from(line).unwrap());
+
     let policy = "{retryBudget: {percent: 10, budgetInterval: 5s}, loadBalancer: {simple: ROUND_ROBIN, warmup: {duration: 10s}, localityLbSetting: {enabled: true}}}";
     let rule = format!(
         "{GATEWAY}apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: dr, namespace: default}}\nspec: {{host: shop, trafficPolicy: {policy}}}\n"

@@ -9,10 +9,11 @@ mod why_not;
 use std::io::IsTerminal;
 
 pub(crate) use answer::Answer;
-pub(crate) use request::{Asked, CLIENT, header};
+pub(crate) use request::{Asked, CLIENT, certificates, header};
 
 use crate::command_line::{ExplainArgs, Output};
 use crate::failure::Failure;
+use crate::say;
 use crate::stage::Stage;
 
 /// Sends the request through a gateway in memory and prints what became of it.
@@ -27,12 +28,9 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     match args.output {
         Output::Text => {
             let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
-            print!("{}", story::tell(&answer, colour));
+            say::answer(story::tell(&answer, colour))?;
         }
-        Output::Json => {
-            let json = serde_json::to_string_pretty(&answer).map_err(|error| Failure::World(error.to_string()))?;
-            println!("{json}");
-        }
+        Output::Json => say::json(&answer)?,
     }
     // The program ends here: ten thousand routes are not freed one by one first.
     std::mem::forget((answer, stage));

@@ -1,11 +1,15 @@
 //! The request as it was typed: a URL and curl's flags.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 
 use proxy::explain::Question;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 use crate::command_line::ExplainArgs;
 use crate::failure::Failure;
+use crate::inputs;
 use crate::stage::Stage;
 
 /// A request somebody wants to know about.
@@ -19,6 +23,8 @@ pub(crate) struct Asked {
     pub(crate) target: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) client: IpAddr,
+    /// What the client shows to a server that asks, its own certificate first.
+    pub(crate) certificates: Vec<CertificateDer<'static>>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -36,6 +42,9 @@ impl Asked {
         asked.headers =
             args.header.iter().map(|line| header(line)).collect::<Result<_, _>>().map_err(Failure::Usage)?;
         asked.client = args.client_ip.unwrap_or(CLIENT);
+        if let Some(file) = &args.cert {
+            asked.certificates = certificates(file)?;
+        }
         asked.body = args.data.clone().unwrap_or_default().into_bytes();
         Ok(asked)
     }
@@ -65,6 +74,7 @@ impl Asked {
             target,
             headers: Vec::new(),
             client: CLIENT,
+            certificates: Vec::new(),
             body: Vec::new(),
         })
     }
@@ -99,12 +109,27 @@ impl Asked {
             listener: stage.listener(self.port).unwrap_or_default().to_owned(),
             tls: self.tls,
             server_name: (self.tls && !is_address).then(|| self.host.to_ascii_lowercase()),
+            certificates: self.certificates.clone(),
             client: self.client,
             method: self.method.clone(),
             target: self.target.clone(),
             headers: host.into_iter().chain(self.headers.iter().cloned()).collect(),
             body: self.body.clone().into(),
         }
+    }
+}
+
+/// The certificates of a PEM file.
+///
+/// # Errors
+/// Exit 5 for a file that cannot be read or holds none.
+pub(crate) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let pem = inputs::bytes(file)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let found = found.map_err(|error| Failure::World(format!("{}: {error}", file.display())))?;
+    match found.is_empty() {
+        true => Err(Failure::World(format!("{}: no certificate in it (PEM)", file.display()))),
+        false => Ok(found),
     }
 }
 

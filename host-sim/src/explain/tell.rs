@@ -38,7 +38,9 @@ impl Answer {
             listener: (account.way != Way::NoListener).then(|| listener.to_owned()),
             server: match &server {
                 Some(server) => Some(format!("{}/{}", server.gateway, server.name)),
-                None if matches!(account.way, Way::Http | Way::Tcp(_)) && stage.bindings.is_none() => {
+                None if matches!(account.way, Way::Http | Way::Tcp(_) | Way::NoHandshake)
+                    && stage.bindings.is_none() =>
+                {
                     Some(format!("filter_chains[{}]", account.filter_chain))
                 }
                 None => None,

@@ -37,6 +37,7 @@ pub(crate) fn find(asked: &Asked, account: &Account, stage: &Stage) -> Option<Wh
     match &account.way {
         Way::NoListener => return Some(no_listener(asked, stage)),
         Way::NoFilterChain => return Some(no_server(asked, stage, &asked.host)),
+        Way::NoHandshake => return Some(no_handshake(asked, stage)),
         Way::Tcp(_) => return None,
         Way::Http => {}
     }
@@ -102,6 +103,26 @@ fn no_server(asked: &Asked, stage: &Stage, host: &str) -> WhyNot {
         message,
         nearest: near.into_iter().take(TOLD).map(|(_, near)| near).collect(),
     }
+}
+
+/// The server takes the host, but not this client.
+fn no_handshake(asked: &Asked, stage: &Stage) -> WhyNot {
+    let mut servers = stage.bindings.iter().flat_map(|bindings| &bindings.servers);
+    let takes = |server: &&istio::ServerRef| server.port == u32::from(asked.port) && server.covers(&asked.host);
+    let near = servers.find(takes).map(|server| Near {
+        name: format!("Gateway {}, server {}", server.gateway, server.name),
+        file: Some(server.file.clone()),
+        line: Some(server.at.line),
+        field: "tls.mode".to_owned(),
+        expected: "met by a client certificate (--cert)".to_owned(),
+        actual: None,
+    });
+    let (host, port) = (&asked.host, asked.port);
+    let message = match asked.certificates.is_empty() {
+        true => format!("{host} on port {port} wants a client certificate, and the client has none: see --cert"),
+        false => format!("{host} on port {port} refuses the client's certificate"),
+    };
+    WhyNot { class: "no_server_for_host", message, nearest: near.into_iter().collect() }
 }
 
 fn not_found(asked: &Asked, class: Class, rules: &[RuleStep], account: &Account, stage: &Stage) -> WhyNot {
@@ -245,7 +266,7 @@ fn missing_delegate(asked: &Asked, host: &str, stage: &Stage) -> Option<WhyNot> 
 fn would_take(missing: &istio::MissingDelegate, asked: &Asked) -> bool {
     let routes = missing.matches.iter().map(|entry| xds::Route {
         r#match: entry.clone(),
-        direct_response: Some(xds::DirectResponseAction { status: 200, ..Default::default() }),
+        direct_response: Some(Box::new(xds::DirectResponseAction { status: 200, ..Default::default() })),
         ..Default::default()
     });
     let host = xds::VirtualHost {

@@ -16,6 +16,7 @@ use sha2::Digest;
 use crate::command_line::PackArgs;
 use crate::failure::Failure;
 use crate::inputs;
+use crate::say;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -37,14 +38,11 @@ pub(crate) fn pack(args: &PackArgs) -> Result<(), Failure> {
     let labels = labels(args, &inspection);
     let layout = layout(wasm, &labels, args).map_err(|error| Failure::World(format!("plugin.wasm: {error}")))?;
     layout.write(&args.output)?;
-    println!("{}", layout.digest);
-    eprintln!(
-        "{}: an OCI image layout; push it with: skopeo copy oci:{}:{} docker://REGISTRY/REPOSITORY:{}",
-        args.output.display(),
-        args.output.display(),
-        args.tag,
-        args.tag
-    );
+    say::answer_line(&layout.digest)?;
+    let (output, tag) = (args.output.display(), &args.tag);
+    say::note(format_args!(
+        "{output}: an OCI image layout; push it with: skopeo copy oci:{output}:{tag} docker://REGISTRY/REPOSITORY:{tag}"
+    ));
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use policy::regex::Regex;
 use serde::Deserialize;
@@ -50,6 +51,7 @@ pub(super) struct Request {
     #[serde(default)]
     pub(super) headers: BTreeMap<String, Values>,
     pub(super) client_ip: Option<IpAddr>,
+    pub(super) certificate: Option<PathBuf>,
     #[serde(default)]
     pub(super) body: String,
 }

@@ -8,6 +8,7 @@ mod report;
 mod update;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use istio::Source;
@@ -22,6 +23,7 @@ use self::report::Outcome;
 use crate::command_line::TestArgs;
 use crate::explain::{self, Answer, Asked};
 use crate::failure::Failure;
+use crate::say;
 use crate::stage::Stage;
 use crate::{inputs, run};
 
@@ -49,18 +51,18 @@ pub(crate) fn test(args: &TestArgs) -> Result<(), Failure> {
     let mut runner = Runner::new(args, &found)?;
     let mut outcomes = Vec::with_capacity(found.len());
     let mut updates: BTreeMap<usize, Vec<update::Update>> = BTreeMap::new();
-    let report = report::Text::new(found.len(), args);
+    let report = report::Text::new(found.len(), args)?;
     for (turn, one) in (1u64..).zip(&found) {
         let file = files.get(one.file).map(|file| file.name.as_str()).unwrap_or_default();
         let (outcome, changes) = runner.run(one, file, turn)?;
-        report.case(&outcome);
+        report.case(&outcome)?;
         updates.entry(one.file).or_default().extend(changes);
         outcomes.push(outcome);
     }
     if args.update {
-        return update::write(&files, updates).map(|changed| report.updated(changed));
+        return update::write(&files, updates).and_then(|changed| report.updated(changed));
     }
-    report.end(&outcomes, begun.elapsed());
+    report.end(&outcomes, begun.elapsed())?;
     if let Some(path) = &args.junit {
         let xml = report::junit(&outcomes, begun.elapsed());
         std::fs::write(path, xml).map_err(|error| Failure::World(format!("--junit {}: {error}", path.display())))?;
@@ -149,7 +151,7 @@ impl Runner {
                 outcome.name.clone_from(&case.value.name);
                 if let Some(stage) = &mut self.stage {
                     stage.rehearsal.restart(turn).map_err(run::refused)?;
-                    let (misses, shares, story) = own(&case.value, stage, self.coverage.as_mut())?;
+                    let (misses, shares, story) = own(&case.value, file, stage, self.coverage.as_mut())?;
                     updates = misses.iter().filter_map(|miss| miss.place.clone()).map(update::Update::from).collect();
                     outcome.failures = misses.iter().map(told).chain(shares).collect();
                     outcome.story = Some(story).filter(|_| !outcome.failures.is_empty());
@@ -162,7 +164,7 @@ impl Runner {
 
     fn covered(&self, args: &TestArgs) -> Result<(), Failure> {
         let (Some(coverage), Some(least)) = (&self.coverage, args.coverage) else { return Ok(()) };
-        print!("{}", coverage.told());
+        say::answer(coverage.told())?;
         match coverage.percent() {
             percent if percent < least => {
                 Err(Failure::No(format!("{percent:.1} % is covered, {least} % is asked for")))
@@ -192,12 +194,17 @@ fn told(miss: &Miss) -> String {
 type Verdict = (Vec<Miss>, Vec<String>, String);
 
 /// Sends the request as often as the case says; the last one is compared, all of them are counted for shares.
-fn own(case: &Case, stage: &mut Stage, mut coverage: Option<&mut Coverage>) -> Result<Verdict, Failure> {
+fn own(case: &Case, file: &str, stage: &mut Stage, mut coverage: Option<&mut Coverage>) -> Result<Verdict, Failure> {
+    let certificates = case.request.certificate.as_ref().map(|path| {
+        let beside = Path::new(file).parent().unwrap_or(Path::new(""));
+        explain::certificates(&beside.join(path))
+    });
+    let certificates = certificates.transpose()?.unwrap_or_default();
     let repeat = case.repeat.max(1);
     let mut hits = vec![0u32; case.share.len()];
     let mut last = None;
     for number in 0..repeat {
-        let asked = asked(case, number)?;
+        let asked = Asked { certificates: certificates.clone(), ..asked(case, number)? };
         let question: Question = asked.question(stage);
         let account = if number + 1 == repeat { stage.ask(&question) } else { stage.rehearsal.ask(&question) };
         let wanted = number + 1 == repeat || !case.share.is_empty() || coverage.is_some();

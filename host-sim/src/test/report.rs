@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::seconds;
 use crate::command_line::TestArgs;
+use crate::failure::Failure;
+use crate::say;
 
 /// What came of one case.
 #[derive(Debug, Default)]
@@ -40,39 +42,41 @@ pub(super) struct Text {
 }
 
 impl Text {
-    pub(super) fn new(cases: usize, args: &TestArgs) -> Self {
+    pub(super) fn new(cases: usize, args: &TestArgs) -> Result<Self, Failure> {
         let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
-        println!("\nrunning {cases} {}", if cases == 1 { "case" } else { "cases" });
-        Self { colour, quiet: args.quiet }
+        let noun = if cases == 1 { "case" } else { "cases" };
+        say::answer(format_args!("\nrunning {cases} {noun}\n"))?;
+        Ok(Self { colour, quiet: args.quiet })
     }
 
-    pub(super) fn case(&self, outcome: &Outcome) {
+    pub(super) fn case(&self, outcome: &Outcome) -> Result<(), Failure> {
         if outcome.passed() && self.quiet {
-            return;
+            return Ok(());
         }
         let verdict = if outcome.passed() { self.painted("32", "ok") } else { self.painted("31", "FAILED") };
-        println!("case {} ... {verdict}", clean(&outcome.name));
+        say::answer(format_args!("case {} ... {verdict}\n", clean(&outcome.name)))
     }
 
-    pub(super) fn end(&self, outcomes: &[Outcome], took: Duration) {
+    pub(super) fn end(&self, outcomes: &[Outcome], took: Duration) -> Result<(), Failure> {
         let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.passed()).collect();
         if !failed.is_empty() {
-            println!("\nfailures:");
+            say::answer("\nfailures:\n")?;
         }
         for outcome in &failed {
-            println!("\n---- {} ({}:{})\n{}", clean(&outcome.name), outcome.file, outcome.line, outcome.told());
+            let (name, told) = (clean(&outcome.name), outcome.told());
+            say::answer(format_args!("\n---- {name} ({}:{})\n{told}\n", outcome.file, outcome.line))?;
         }
         let verdict = if failed.is_empty() { self.painted("32", "ok") } else { self.painted("31", "FAILED") };
         let passed = outcomes.len() - failed.len();
-        println!(
-            "\ntest result: {verdict}. {passed} passed; {} failed; finished in {:.2}s\n",
+        say::answer(format_args!(
+            "\ntest result: {verdict}. {passed} passed; {} failed; finished in {:.2}s\n\n",
             failed.len(),
             took.as_secs_f64()
-        );
+        ))
     }
 
-    pub(super) fn updated(&self, changed: usize) {
-        println!("\n{changed} expectations updated\n");
+    pub(super) fn updated(&self, changed: usize) -> Result<(), Failure> {
+        say::answer(format_args!("\n{changed} expectations updated\n\n"))
     }
 
     fn painted(&self, colour: &str, text: &str) -> String {

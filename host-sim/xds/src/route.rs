@@ -33,9 +33,10 @@ message!(VirtualHost {
     request_mirror_policies: Vec<RequestMirrorPolicy>, metadata: Option<Metadata>,
 });
 enumeration!(TlsRequirementType { None = "NONE", ExternalOnly = "EXTERNAL_ONLY", All = "ALL" });
+// What a route does is boxed: there may be ten thousand of them, and they are moved about.
 message!(Route {
-    name: String, r#match: RouteMatch, route: Option<RouteAction>, redirect: Option<RedirectAction>,
-    direct_response: Option<DirectResponseAction>, filter_action: Option<Value>, non_forwarding_action: Option<Value>,
+    name: String, r#match: RouteMatch, route: Option<Box<RouteAction>>, redirect: Option<Box<RedirectAction>>,
+    direct_response: Option<Box<DirectResponseAction>>, filter_action: Option<Value>, non_forwarding_action: Option<Value>,
     metadata: Option<Metadata>, decorator: Option<Decorator>,
     typed_per_filter_config: BTreeMap<String, PerFilterConfig>, request_headers_to_add: Vec<HeaderValueOption>,
     request_headers_to_remove: Vec<String>, response_headers_to_add: Vec<HeaderValueOption>,

@@ -1,6 +1,7 @@
 //! A bill of materials in CycloneDX's form for each thing that is shipped, from Cargo's own lock file: the same bytes every time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -46,7 +47,8 @@ fn write(folder: &Path) -> Result<()> {
         let bill = Graph::read(target)?.bill(package, &checksums)?;
         let file = folder.join(format!("{package}.cdx.json"));
         std::fs::write(&file, format!("{bill:#}\n")).with_context(|| file.display().to_string())?;
-        println!("{}", file.display());
+        // Who stops reading the list gets the files all the same.
+        let _ = writeln!(std::io::stdout(), "{}", file.display());
     }
     Ok(())
 }

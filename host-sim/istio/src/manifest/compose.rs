@@ -49,7 +49,7 @@ impl<'t, M: Fn(&str) -> Option<Value>> Composer<'t, M> {
     }
 
     fn list(&mut self, depth: usize) -> Option<Value> {
-        let mut items = Vec::new();
+        let mut items = Vec::with_capacity(1);
         loop {
             match self.next()? {
                 (Event::SequenceEnd, _) => return Some(Value::List(items)),
@@ -59,7 +59,8 @@ impl<'t, M: Fn(&str) -> Option<Value>> Composer<'t, M> {
     }
 
     fn map(&mut self, depth: usize) -> Option<Value> {
-        let mut entries: Vec<Entry> = Vec::new();
+        // Most maps of a manifest have one key, and a vector that begins by itself begins with room for four.
+        let mut entries: Vec<Entry> = Vec::with_capacity(1);
         loop {
             let (key, at) = match self.next()? {
                 (Event::MappingEnd, _) => return Some(Value::Map(entries)),

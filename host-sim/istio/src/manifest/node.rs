@@ -56,6 +56,16 @@ impl Node {
         }
     }
 
+    /// Null, or a list or map with nothing in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        match &self.value {
+            Value::Null => true,
+            Value::List(items) => items.is_empty(),
+            Value::Map(entries) => entries.is_empty(),
+            _ => false,
+        }
+    }
+
     /// The elements of a list node; nothing for every other node.
     pub(crate) fn items(&self) -> &[Node] {
         match &self.value {

@@ -19,7 +19,7 @@ mod secrets;
 mod security;
 mod server_tls;
 mod tcp;
-mod undone;
+pub(crate) mod undone;
 mod visibility;
 mod workload;
 

@@ -64,7 +64,7 @@ fn route(rule: usize, r#match: xds::RouteMatch) -> Route {
     Route {
         r#match,
         metadata: Some(metadata),
-        direct_response: Some(DirectResponseAction { status: 200, ..DirectResponseAction::default() }),
+        direct_response: Some(Box::new(DirectResponseAction { status: 200, ..DirectResponseAction::default() })),
         ..Route::default()
     }
 }

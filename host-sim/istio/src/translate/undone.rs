@@ -7,6 +7,7 @@
 //! | `localityLbSetting`, `zoneAwareLbSetting` | warned about: they compare localities, and this gateway has none |
 //! | `retryBudget.budgetInterval` | warned about: requests under way are counted, not those of the last while |
 //! | `warmup`, `warmupDurationSecs` | warned about: all endpoints are there from the start |
+//! | Telemetry's `tracing` | warned about: `--otlp` names the collector here. MeshConfig's `defaultProviders.tracing` and `defaultConfig.tracing` likewise, as they are read |
 //! | `tunnel` | warned about: it concerns TCP and TLS routes of sidecars and egress |
 
 use super::{Context, options::Options};
@@ -19,6 +20,10 @@ use crate::{
 };
 
 const CODES: [u32; 6] = [0, 301, 302, 303, 307, 308];
+
+/// Why providers of traces change nothing.
+pub(crate) const NO_TRACES: &str =
+    "not done here: traces go to the collector that --otlp names, all of them, with Envoy's own tags";
 
 /// Adds what was found.
 pub(crate) fn check(
@@ -48,6 +53,12 @@ pub(crate) fn check(
                 problems
                     .push(problem.cure("--allow-unsupported ServiceEntry goes on; such hosts then have no cluster"));
             }
+        }
+    }
+    for telemetry in context.resources.others.iter().filter(|object| object.origin.kind.as_ref() == "Telemetry") {
+        let spec = telemetry.origin.root.get("spec");
+        if spec.and_then(|spec| spec.get("tracing")).is_some_and(|tracing| !tracing.items().is_empty()) {
+            warnings.push(telemetry.problem("spec.tracing", NO_TRACES));
         }
     }
     for rule in &context.resources.destination_rules {

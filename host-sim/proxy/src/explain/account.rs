@@ -59,6 +59,8 @@ pub enum Way {
     NoListener,
     /// The listener has no filter chain for this server name.
     NoFilterChain,
+    /// The TLS handshake fails; the account's `details` say why in Envoy's words.
+    NoHandshake,
     /// Passed on as it is, to one of these clusters by weight.
     Tcp(Vec<(String, u32)>),
     /// To a connection manager.

@@ -35,8 +35,8 @@ use crate::connection::{self, Io};
 use crate::edge::{ConnectionInfo, Protocol, TlsInfo};
 use crate::gateway::{GatewayConfig, StartError};
 use crate::http1::{Decoded, HeadReader, parse_response};
-use crate::snapshot::{ListenerConfig, Network, Snapshot};
-use crate::tls::Asked;
+use crate::snapshot::{FilterChain, ListenerConfig, Network, Snapshot};
+use crate::tls::{Asked, Failure};
 use crate::worker::{Clock, Dice, Place, State, Surroundings, Worker, WorkerSetup};
 
 /// A gateway that answers questions instead of connections.
@@ -224,30 +224,35 @@ async fn ask(worker: &Rc<Worker>, recorder: &Rc<Recorder>, question: &Question) 
         }
         Network::Http(_) => {
             recorder.note(|account| account.way = Way::Http);
+            let tls = match handshake(chain, question) {
+                Ok(tls) => tls,
+                Err(refused) => {
+                    return recorder.note(|account| (account.way, account.details) = (Way::NoHandshake, refused.text));
+                }
+            };
             let place = Place { listener: Arc::clone(&listener.name), chain: at };
-            let exchange = exchange(worker, recorder, place, info(worker, &listener, question), question);
+            let exchange = exchange(worker, recorder, place, info(worker, &listener, question, tls), question);
             // A request that waits for what never comes ends like this, long after every other timeout.
             let _ = tokio::time::timeout(PATIENCE, exchange).await;
         }
     }
 }
 
-fn info(worker: &Worker, listener: &ListenerConfig, question: &Question) -> ConnectionInfo {
-    let tls = question.tls.then(|| {
-        Arc::new(TlsInfo {
-            server_name: question.server_name.clone().unwrap_or_default(),
-            version: "TLSv1.3".to_owned(),
-            cipher: "TLS_AES_128_GCM_SHA256".to_owned(),
-            ..TlsInfo::default()
-        })
-    });
+/// As the chain's own rules judge the client.
+fn handshake(chain: &FilterChain, question: &Question) -> Result<Option<TlsInfo>, Failure> {
+    let Some(tls) = chain.transport.tls() else { return Ok(None) };
+    let judged = tls.judge(question.server_name.as_deref().unwrap_or_default(), &question.certificates)?;
+    Ok(Some(TlsInfo { version: "TLSv1.3".to_owned(), cipher: "TLS_AES_128_GCM_SHA256".to_owned(), ..judged }))
+}
+
+fn info(worker: &Worker, listener: &ListenerConfig, question: &Question, tls: Option<TlsInfo>) -> ConnectionInfo {
     ConnectionInfo {
         id: worker.next_connection_id(),
         remote: SocketAddr::new(question.client, 50_000),
         local: listener.address,
         node_address: NODE,
         protocol: Protocol::Http11,
-        tls,
+        tls: tls.map(Arc::new),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use rustls::pki_types::CertificateDer;
 
 /// One request, as a client would send it.
 #[derive(Debug, Clone)]
@@ -13,6 +14,8 @@ pub struct Question {
     pub tls: bool,
     /// The name it asks for in its ClientHello.
     pub server_name: Option<String>,
+    /// The certificates the client has, its own first.
+    pub certificates: Vec<CertificateDer<'static>>,
     /// Where it comes from.
     pub client: IpAddr,
     /// `GET`

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -23,6 +25,8 @@ pub struct Downstream {
     acceptor: TlsAcceptor,
     local: TlsInfo,
     identities: Arc<Identities>,
+    /// Who asks clients for certificates; none where nobody does.
+    clients: Option<Arc<Clients>>,
     verifies: bool,
     require_sni: bool,
 }
@@ -62,10 +66,10 @@ impl Downstream {
         let builder = ServerConfig::builder_with_provider(super::shared(provider))
             .with_protocol_versions(&versions)
             .map_err(|error| InvalidTls::field("tls_params", "", &error.to_string()))?;
-        let builder = if required || verifies {
-            builder.with_client_cert_verifier(Arc::new(Clients::new(validation, required)))
-        } else {
-            builder.with_no_client_auth()
+        let clients = (required || verifies).then(|| Arc::new(Clients::new(validation, required)));
+        let builder = match &clients {
+            Some(clients) => builder.with_client_cert_verifier(Arc::<Clients>::clone(clients)),
+            None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(Arc::<Identities>::clone(&identities));
         config.alpn_protocols = common.alpn_protocols.iter().map(|protocol| protocol.clone().into_bytes()).collect();
@@ -74,6 +78,7 @@ impl Downstream {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             local,
             identities,
+            clients,
             verifies,
             require_sni: context.require_sni == Some(true),
         })
@@ -101,15 +106,11 @@ impl Downstream {
         if self.require_sni && server_name.is_empty() {
             return Err(failure(&std::io::ErrorKind::ConnectionAborted.into()));
         }
-        let sent = connection.peer_certificates().unwrap_or_default();
-        let peer = facts::peer(sent).ok().flatten();
         let info = TlsInfo {
             server_name,
             version: connection.protocol_version().map(version_name).unwrap_or_default().to_owned(),
             cipher: connection.negotiated_cipher_suite().map(|suite| cipher_name(suite.suite())).unwrap_or_default(),
-            peer_validated: peer.is_some() && self.verifies,
-            peer,
-            ..self.local.clone()
+            ..self.with_peer(connection.peer_certificates().unwrap_or_default())
         };
         let session = Session {
             info: Arc::new(info),
@@ -117,6 +118,34 @@ impl Downstream {
             resumed: connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         };
         Ok((stream, session))
+    }
+
+    /// What a handshake with a client that has these certificates, its own first, would come to. That the client has the key is taken for granted.
+    ///
+    /// # Errors
+    /// Why the client would be refused.
+    pub fn judge(&self, server_name: &str, certificates: &[CertificateDer<'_>]) -> Result<TlsInfo, Failure> {
+        let refused = |error: rustls::Error| failure(&std::io::Error::other(error));
+        if self.require_sni && server_name.is_empty() {
+            return Err(failure(&std::io::ErrorKind::ConnectionAborted.into()));
+        }
+        // A client shows its certificate to those who ask.
+        let shown = if self.clients.is_some() { certificates } else { &[] };
+        if let Some(clients) = &self.clients {
+            match shown.split_first() {
+                Some((leaf, others)) => {
+                    clients.verify_client_cert(leaf, others, UnixTime::now()).map_err(refused)?;
+                }
+                None if clients.client_auth_mandatory() => return Err(refused(rustls::Error::NoCertificatesPresented)),
+                None => {}
+            }
+        }
+        Ok(TlsInfo { server_name: server_name.to_owned(), ..self.with_peer(shown) })
+    }
+
+    fn with_peer(&self, sent: &[CertificateDer<'_>]) -> TlsInfo {
+        let peer = facts::peer(sent).ok().flatten();
+        TlsInfo { peer_validated: peer.is_some() && self.verifies, peer, ..self.local.clone() }
     }
 }
 

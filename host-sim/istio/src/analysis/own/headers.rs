@@ -36,6 +36,7 @@ const CLIENTS_OWN: [&str; 20] = [
 /// `SLU0110`: a header decides which rule takes a request, and nothing among the manifests removes what a client sends in it.
 pub(super) fn steer(resources: &Resources, table: &Table<'_>, found: &mut Vec<Finding>) {
     let mut seen = BTreeSet::new();
+    let order = table.order();
     for row in &table.rows {
         for (name, condition) in &row.matched.headers {
             let lower = name.to_lowercase();
@@ -49,8 +50,8 @@ pub(super) fn steer(resources: &Resources, table: &Table<'_>, found: &mut Vec<Fi
             let Some(with) = table.samples(row).into_iter().next() else { continue };
             let mut without = with.clone();
             without.headers.remove(&lower);
-            let steered = table.first_match(&with).is_some_and(|first| first.same_rule(row))
-                && table
+            let steered = order.first_match(&with).is_some_and(|first| first.same_rule(row))
+                && order
                     .first_match(&without)
                     .is_some_and(|other| !other.same_rule(row) && other.acts_differently(row));
             if !steered || !row.is_new(&mut seen) {

@@ -1,6 +1,7 @@
 //! Findings of our own: what Istio takes, istioctl is silent about, and a gateway's users meet.
 
 mod cors;
+mod cover;
 mod destination_rules;
 mod destinations;
 mod example;
@@ -13,6 +14,7 @@ mod plugin_order;
 mod redirects;
 mod retries;
 mod rewrites;
+mod shelf;
 mod table;
 mod unreachable;
 

@@ -8,6 +8,7 @@ use crate::analysis::{Finding, Level};
 /// The target of a redirect is asked of the same table; if the same rule takes it, a client goes round until it gives up.
 pub(super) fn loops(table: &Table<'_>, found: &mut Vec<Finding>) {
     let mut seen = BTreeSet::new();
+    let order = table.order();
     for row in &table.rows {
         let Some(redirect) = &row.route.redirect else { continue };
         let scheme = if table.is_tls { "https" } else { "http" };
@@ -19,7 +20,7 @@ pub(super) fn loops(table: &Table<'_>, found: &mut Vec<Finding>) {
             continue;
         }
         for sample in table.samples(row) {
-            if !table.first_match(&sample).is_some_and(|first| first.same_rule(row)) {
+            if !order.first_match(&sample).is_some_and(|first| first.same_rule(row)) {
                 continue;
             }
             let mut next = sample.clone();
@@ -36,7 +37,7 @@ pub(super) fn loops(table: &Table<'_>, found: &mut Vec<Finding>) {
                 let rest = sample.path.strip_prefix(prefix.as_str()).unwrap_or_default();
                 next.path = format!("{}{rest}", redirect.prefix_rewrite);
             }
-            let again = table.first_match(&next).is_some_and(|first| first.same_rule(row));
+            let again = order.first_match(&next).is_some_and(|first| first.same_rule(row));
             if again && row.is_new(&mut seen) {
                 let message = format!("redirects {} to {}, which this rule redirects again", sample.path, next.path);
                 let fix = "match the old path alone, or name another host, scheme or path";

@@ -13,6 +13,7 @@ use crate::{
 /// One finding per rule and kind.
 pub(super) fn seams(table: &Table<'_>, found: &mut Vec<Finding>) {
     let mut seen = BTreeSet::new();
+    let order = table.order();
     for row in &table.rows {
         let Some(rewrite) = &row.route.rewrite else { continue };
         if let Some(finding) = literal(row, rewrite).filter(|_| row.is_new(&mut seen)) {
@@ -24,7 +25,7 @@ pub(super) fn seams(table: &Table<'_>, found: &mut Vec<Finding>) {
                 break;
             };
             let taken =
-                table.first_match(&sample).is_some_and(|first| first.field == row.field && first.same_rule(row));
+                order.first_match(&sample).is_some_and(|first| first.field == row.field && first.same_rule(row));
             let Some(made) = apply(row, rewrite, &path).filter(|_| taken) else { continue };
             let Some((code, message, fix)) = verdict(row, rewrite, &path, &made) else { continue };
             if !row.is_new(&mut seen) {

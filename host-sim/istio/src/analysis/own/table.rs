@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::example;
+use super::{
+    example,
+    shelf::{self, Shelf},
+};
 use crate::{
     analysis::{Claim, Witness},
     resource::{
@@ -107,16 +110,15 @@ fn rows<'a>(service: &BoundVirtualService<'a>, gateway: &str, port: u32) -> Vec<
 }
 
 /// Istio moves what takes everything behind all else.
-pub(super) fn catch_alls_last(rows: &mut Vec<Row<'_>>) {
-    let (last, mut first): (Vec<_>, Vec<_>) = rows.drain(..).partition(Row::is_catch_all);
-    first.extend(last);
-    *rows = first;
+fn catch_alls_last(rows: &mut Vec<Row<'_>>) {
+    let last: Vec<_> = rows.extract_if(.., |row| row.is_catch_all()).collect();
+    rows.extend(last);
 }
 
-impl Table<'_> {
-    /// Whether earlier tables have the same rows, so that a finding about them is made once.
-    pub(super) fn first_match(&self, sample: &Sample) -> Option<&Row<'_>> {
-        self.rows.iter().find(|row| row.takes(sample))
+impl<'a> Table<'a> {
+    /// The rows as they are tried.
+    pub(super) fn order(&self) -> Order<'_, 'a> {
+        Order::of(&self.rows)
     }
 
     /// The host that stands for a wildcard.
@@ -174,6 +176,33 @@ impl Table<'_> {
     }
 }
 
+/// Rows that can be asked which of them takes a request first.
+pub(super) struct Order<'t, 'a> {
+    rows: &'t [Row<'a>],
+    shelf: Shelf<'t>,
+}
+
+impl<'t, 'a> Order<'t, 'a> {
+    /// In the order they stand in.
+    pub(super) fn of(rows: &'t [Row<'a>]) -> Self {
+        let mut shelf = Shelf::default();
+        rows.iter().enumerate().for_each(|(at, row)| shelf.push(at, &row.matched));
+        Self { rows, shelf }
+    }
+
+    /// All rows whose conditions it meets.
+    pub(super) fn takers(&self, sample: &Sample) -> Vec<&'t Row<'a>> {
+        let all = self.shelf.all(shelf::of_request(sample));
+        all.into_iter().filter_map(|at| self.rows.get(at)).filter(|row| row.takes(sample)).collect()
+    }
+
+    /// The row that takes it.
+    pub(super) fn first_match(&self, sample: &Sample) -> Option<&'t Row<'a>> {
+        let takes = |at: usize| self.rows.get(at).is_some_and(|row| row.takes(sample));
+        self.shelf.first(shelf::of_request(sample), takes).and_then(|at| self.rows.get(at))
+    }
+}
+
 impl Sample {
     /// The same request for another path, with the query that the conditions ask for.
     pub(super) fn at(mut self, path: &str, matched: &HttpMatch) -> Self {
@@ -186,11 +215,11 @@ impl Sample {
         self
     }
 
-    fn bare_path(&self) -> &str {
+    pub(super) fn bare_path(&self) -> &str {
         self.path.split(['?', '#']).next().unwrap_or_default()
     }
 
-    fn query(&self) -> BTreeMap<&str, &str> {
+    pub(super) fn query(&self) -> BTreeMap<&str, &str> {
         let query = self.path.split_once('?').map(|(_, query)| query).unwrap_or_default();
         query
             .split('&')

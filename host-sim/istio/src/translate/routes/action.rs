@@ -19,7 +19,7 @@ impl VirtualServiceRoutes<'_, '_> {
     pub(super) fn forward(&self, route: &mut Route, http: &HttpRoute, authority: String) {
         let timeout = http.timeout.map(duration).unwrap_or_default();
         let mut action =
-            RouteAction { timeout: Some(timeout), max_grpc_timeout: Some(timeout), ..RouteAction::default() };
+            Box::new(RouteAction { timeout: Some(timeout), max_grpc_timeout: Some(timeout), ..RouteAction::default() });
         let mut authority = authority;
         if let Some(rewrite) = &http.rewrite {
             self.rewrite(&mut action, rewrite);

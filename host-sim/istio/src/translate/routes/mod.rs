@@ -9,7 +9,7 @@ mod matching;
 mod redirect;
 mod retry;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
 pub(super) use matching::route_match;
 
@@ -55,15 +55,14 @@ fn table(context: &Context<'_>, name: &str, servers: &[BoundServer<'_>]) -> Rout
 #[derive(Default)]
 struct Hosts {
     hosts: Vec<Host>,
-    runs: Vec<Vec<Route>>,
     /// The run of a VirtualService on a Gateway, by their names.
-    known: BTreeMap<(String, String), usize>,
+    known: BTreeMap<(String, String), Rc<Vec<Route>>>,
 }
 
 struct Host {
     domain: String,
     port: u32,
-    runs: Vec<usize>,
+    runs: Vec<Rc<Vec<Route>>>,
     require_tls: bool,
     /// The upstream is told which attempt it sees.
     count_attempts: bool,
@@ -85,7 +84,7 @@ impl Hosts {
             let Some(run) = self.run(&maker) else { continue };
             for host in shared {
                 let host = self.host(context, &host.to_lowercase(), port);
-                host.runs.push(run);
+                host.runs.push(run.clone());
                 host.require_tls |= redirects;
             }
         }
@@ -97,18 +96,18 @@ impl Hosts {
     }
 
     /// `None` when no rule applies here.
-    fn run(&mut self, maker: &VirtualServiceRoutes<'_, '_>) -> Option<usize> {
+    fn run(&mut self, maker: &VirtualServiceRoutes<'_, '_>) -> Option<Rc<Vec<Route>>> {
         let key = (maker.gateway.to_owned(), maker.service.object.full_name());
         if let Some(run) = self.known.get(&key) {
-            return Some(*run);
+            return Some(run.clone());
         }
         let routes = maker.build();
         if routes.is_empty() {
             return None;
         }
-        self.known.insert(key, self.runs.len());
-        self.runs.push(routes);
-        Some(self.runs.len() - 1)
+        let run = Rc::new(routes);
+        self.known.insert(key, run.clone());
+        Some(run)
     }
 
     fn host(&mut self, context: &Context<'_>, domain: &str, port: u32) -> &mut Host {
@@ -141,7 +140,7 @@ impl Hosts {
         self.hosts.sort_by(|a, b| host::more_specific(&a.domain, &b.domain));
         let mut groups: Vec<(Host, Vec<String>)> = Vec::new();
         for host in self.hosts {
-            let same_routes = groups.iter_mut().rev().find(|(first, _)| first.runs == host.runs);
+            let same_routes = groups.iter_mut().rev().find(|(first, _)| first.has_runs_of(&host));
             match same_routes.filter(|(first, _)| first.require_tls == host.require_tls) {
                 Some((_, domains)) => domains.push(host.domain),
                 None => {
@@ -150,11 +149,12 @@ impl Hosts {
                 }
             }
         }
-        let runs = &self.runs;
+        // From here on hosts alone hold the runs, and the last one that does takes it.
+        self.known.clear();
         let virtual_host = |(host, domains): (Host, Vec<String>)| VirtualHost {
             name: host_port(&host.domain, host.port),
             domains,
-            routes: catch_alls_last(host.runs.iter().filter_map(|run| runs.get(*run)).flatten().cloned().collect()),
+            routes: catch_alls_last(joined(host.runs)),
             require_tls: if host.require_tls { TlsRequirementType::All } else { TlsRequirementType::None },
             include_request_attempt_count: host.count_attempts,
             ..VirtualHost::default()
@@ -165,16 +165,31 @@ impl Hosts {
     }
 }
 
+impl Host {
+    fn has_runs_of(&self, other: &Self) -> bool {
+        let same = |(own, other): (&Rc<Vec<Route>>, &Rc<Vec<Route>>)| Rc::ptr_eq(own, other);
+        self.runs.len() == other.runs.len() && self.runs.iter().zip(&other.runs).all(same)
+    }
+}
+
+/// The runs one behind the other.
+fn joined(runs: Vec<Rc<Vec<Route>>>) -> Vec<Route> {
+    let mut runs = runs.into_iter().map(Rc::unwrap_or_clone);
+    let mut routes = runs.next().unwrap_or_default();
+    runs.for_each(|run| routes.extend(run));
+    routes
+}
+
 /// `host:port`, an IPv6 address in brackets.
 fn host_port(host: &str, port: u32) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// Routes that take everything go to the end, in their order.
-fn catch_alls_last(routes: Vec<Route>) -> Vec<Route> {
-    let (last, mut first): (Vec<_>, Vec<_>) = routes.into_iter().partition(is_catch_all);
-    first.extend(last);
-    first
+fn catch_alls_last(mut routes: Vec<Route>) -> Vec<Route> {
+    let last: Vec<_> = routes.extract_if(.., |route| is_catch_all(route)).collect();
+    routes.extend(last);
+    routes
 }
 
 /// `prefix: /` or regex `.*` without any other condition.
@@ -197,7 +212,8 @@ struct VirtualServiceRoutes<'a, 'c> {
 impl VirtualServiceRoutes<'_, '_> {
     /// One route per match entry, up to and including the first that takes everything: nothing after it could be reached.
     fn build(&self) -> Vec<Route> {
-        let mut routes: Vec<Route> = Vec::new();
+        let entries = self.service.http.iter().map(|rule| rule.route.matches.len().max(1));
+        let mut routes: Vec<Route> = Vec::with_capacity(entries.sum());
         for rule in &self.service.http {
             if rule.route.matches.is_empty() {
                 routes.push(self.route(rule, None, rule.place));
@@ -247,9 +263,9 @@ impl VirtualServiceRoutes<'_, '_> {
         operations.request.apply(&mut route.request_headers_to_add, &mut route.request_headers_to_remove);
         operations.response.apply(&mut route.response_headers_to_add, &mut route.response_headers_to_remove);
         if let Some(redirect) = &http.redirect {
-            route.redirect = redirect::action(redirect, self.port, self.is_tls);
+            route.redirect = redirect::action(redirect, self.port, self.is_tls).map(Box::new);
         } else if let Some(response) = &http.direct_response {
-            route.direct_response = Some(redirect::direct_response(response));
+            route.direct_response = Some(Box::new(redirect::direct_response(response)));
         } else {
             self.forward(&mut route, http, operations.authority);
         }
