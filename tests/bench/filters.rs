@@ -1,13 +1,16 @@
 //! What our filters cost inside Envoy: the suite beside a module that does nothing, ten thousand rules beside ten and beside as many of
 //! Envoy's own routes, and the five modules one by one.
 
+use std::net::SocketAddr;
+use std::time::Instant;
+
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tests::{envoy, repository};
 
 use crate::Bench;
 use crate::chains::{self, Chain, one_route};
-use crate::contest::{Contest, Contestant};
+use crate::contest::{Contest, Contestant, middle};
 use crate::filter_cost::sdk_filter;
 use crate::load::{Target, one};
 use crate::section::{Goal, Section};
@@ -27,8 +30,10 @@ const ALL: Target = Target { name: "five rules", path: "/team-5/products?page=2"
 const LAST_OF_10: Target = Target { name: "last rules", path: "/team-9/products?page=2", filtered: true };
 const LAST_OF_10_000: Target = Target { name: "last rules", path: "/team-9999/products?page=2", filtered: true };
 
+const HELD: u16 = 8;
+
 /// The chains by their number.
-const CHAINS: [(u16, &str, &[Target]); 7] = [
+const CHAINS: [(u16, &str, &[Target]); 8] = [
     (1, "no-op module", &[NONE, ONE, ALL]),
     (2, "suite, 20 rules a module", &[NONE, ONE, ALL]),
     (3, "five modules, 20 rules", &[NONE, ONE, ALL]),
@@ -36,6 +41,7 @@ const CHAINS: [(u16, &str, &[Target]); 7] = [
     (5, "suite, 10,000 rules", &[LAST_OF_10_000]),
     (6, "Envoy's 10 routes", &[LAST_OF_10]),
     (7, "Envoy's 10,000 routes", &[LAST_OF_10_000]),
+    (HELD, "held for 50 ms", &[]),
 ];
 
 /// Measures them all in one Envoy with one worker.
@@ -65,6 +71,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Section> {
         vec![ours("suite", &configuration(10_000))?],
         Vec::new(),
         Vec::new(),
+        vec![ours("fault-inject", &json!({"rules": [{"delay": {"fixedDelay": "50ms"}}]}))?],
     ];
     let chains = CHAINS.iter().zip(filters).map(|((number, ..), filters)| {
         let routes = match number {
@@ -102,7 +109,20 @@ pub(crate) fn measure(bench: &Bench) -> Result<Section> {
         "Envoy's 10,000 routes / suite, 10,000 rules a module",
         last("Envoy's 10,000 routes", "suite, 10,000 rules"),
     ));
+    let Some(held) = gateway.ports.get(&HELD) else { anyhow::bail!("listener {HELD} is not there") };
+    goals.push(Goal::at_most(5.0, "ms a request is late that was held for 50 ms", lateness(bench, *held)?));
     Ok(Section { title, lines: contest.table(), goals, figures: contest.json() })
+}
+
+/// Milliseconds beyond its delay, the median of a few requests one after the other.
+fn lateness(bench: &Bench, held: SocketAddr) -> Result<f64> {
+    let mut late = Vec::new();
+    for _ in 0..21 {
+        let began = Instant::now();
+        bench.runtime.block_on(one(held, &NONE))?;
+        late.push(began.elapsed().as_secs_f64() * 1e3 - 50.0);
+    }
+    Ok(middle(late.into_iter()))
 }
 
 /// So many rules a module, as a company with so many teams would write them. What a request passes on its way: it is marked, charged,

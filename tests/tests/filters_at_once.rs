@@ -123,3 +123,31 @@ fn two_thousand_delayed_requests_do_not_hold_up_the_others() {
         }
     });
 }
+
+/// One may be held at a time. While one is, others pass at once; when its client goes, its place is free for the next.
+async fn left(who: &str, to: SocketAddr) {
+    const HELD: Duration = Duration::from_secs(2);
+    let first = tokio::spawn(async move { Connection::to(to).await.get("/slow", "").await });
+    tokio::time::sleep(HELD / 8).await; // until it is held
+    let passed = Connection::to(to).await.get("/slow", "").await;
+    assert!(passed.read - passed.asked < HELD / 2, "{who}: held although another is");
+    first.abort();
+    assert!(first.await.is_err(), "{who}: the first was answered already");
+    tokio::time::sleep(HELD / 8).await; // until the proxy has seen it go
+    let held = Connection::to(to).await.get("/slow", "").await;
+    assert!(held.read - held.asked >= HELD, "{who}: the place of a client that went is still taken");
+}
+
+#[test]
+fn a_client_that_goes_leaves_its_place_to_the_next() {
+    let config =
+        json!({"rules": [{"match": [{"uri": {"exact": "/slow"}}], "delay": {"fixedDelay": "2s"}, "maxActive": 1}]});
+    let (_folder, setup) = setup(&[plugin("fault-inject", &config)], 1);
+    block(async {
+        let pair = setup.start().await.unwrap();
+        left("host-sim", address(&pair.host_sim)).await;
+        if let Some(envoy) = &pair.envoy {
+            left("Envoy", address(envoy)).await;
+        }
+    });
+}

@@ -50,7 +50,7 @@ async fn in_force(who: &str, to: SocketAddr, number: u32) {
         if answer.head.contains(&format!("x-number: {number}\r\n")) {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await; // until the push is in force
     }
     panic!("{who}: configuration {number} was never in force");
 }

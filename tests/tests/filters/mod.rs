@@ -88,8 +88,13 @@ impl Connection {
 
     /// Sends one request and reads the answer; headers as they stand on the wire, each line ended.
     pub(crate) async fn get(&mut self, path: &str, headers: &str) -> Answer {
+        self.send("GET", path, headers).await
+    }
+
+    /// The same with another method; no body.
+    pub(crate) async fn send(&mut self, method: &str, path: &str, headers: &str) -> Answer {
         let asked = Instant::now();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: a.example\r\n{headers}\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: a.example\r\n{headers}\r\n");
         self.0.write_all(request.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
         loop {
