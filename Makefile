@@ -26,7 +26,7 @@ CARGO_BUILD := cargo build --release $(NATIVE) --example bare_proxy
 .PHONY: help run test native-tests test-wasm wasm-bindgen ratelimit registry fuzz build filters host-sim static sbom certificates envoy setup corpus fuzz-envoy manifests bench lint clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{sub(/\$$\(ENVOY_VERSION\)/, "$(ENVOY_VERSION)", $$2); printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 run: build ## serve the bundled example on 127.0.0.1:8080, admin on 127.0.0.1:15000
 	@echo; echo "Worth trying in another terminal:"

@@ -142,7 +142,12 @@ impl Plan {
             return Err(refused(&problems));
         }
         let translation = istio::translate(&resources, &options(args, echo)).map_err(|problems| refused(&problems))?;
-        let warnings: Vec<String> = translation.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
+        let mut warnings: Vec<String> =
+            translation.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
+        if translation.listeners.is_empty() {
+            warnings
+                .push("warning: nobody listens: no Gateway with a server selects this workload's labels".to_owned());
+        }
         Ok(Self {
             echo: translation.echo,
             bindings: Some(translation.bindings),

@@ -1,35 +1,16 @@
 //! The command line from outside: what it prints, where, and the exit codes that scripts depend on.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+mod command;
+
 use std::io::Read;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
+
+use command::{code, host_sim, module, stderr};
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/examples/shop");
-
-/// Runs a command that is to end by itself; one that goes on serving instead is stopped and fails the test.
-fn host_sim(args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_host-sim"));
-    let child = command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let pid = child.id().to_string();
-    let (done, ended) = std::sync::mpsc::channel();
-    let waiting = std::thread::spawn(move || done.send(child.wait_with_output().unwrap()));
-    let output = ended.recv_timeout(std::time::Duration::from_secs(60)).unwrap_or_else(|_| {
-        let _ = Command::new("kill").args(["-KILL", &pid]).status();
-        panic!("host-sim {args:?} did not end")
-    });
-    let _ = waiting.join();
-    output
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap_or_else(|| panic!("killed: {output:?}"))
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 /// The bundled example in a folder of its own, without its plugin, one file changed.
 fn example_with(file: &str, from: &str, to: &str) -> (tempfile::TempDir, PathBuf) {
@@ -150,6 +131,17 @@ fn the_envoy_bootstrap_goes_to_stdout_and_nothing_else_does() {
 }
 
 #[test]
+fn labels_that_no_gateway_selects_are_warned_about() {
+    let (_keep, folder) = plain_example();
+    let folder = folder.display().to_string();
+    for (labels, warned) in [("istio=ingressgateway", false), ("istio=egressgateway", true)] {
+        let output = host_sim(&["routes", "-f", &folder, "--labels", labels]);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        assert_eq!(stderr(&output).contains("nobody listens"), warned, "{labels}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn who_stops_reading_an_answer_is_no_error_and_a_full_disk_is_one() {
     let (_keep, folder) = plain_example();
     let folder = folder.display().to_string();
@@ -224,13 +216,6 @@ fn sigterm_drains_and_exits_0() {
     let pid = running.0.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert_eq!(running.0.wait().unwrap().code(), Some(0));
-}
-
-/// A module as `make` leaves it.
-fn module(name: &str) -> String {
-    let path = format!("{}/../target/filters/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
-    assert!(std::fs::exists(&path).unwrap(), "{path} is not there: run `make filters` first");
-    path
 }
 
 #[test]

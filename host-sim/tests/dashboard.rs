@@ -5,41 +5,41 @@ mod browser;
 mod command;
 mod gateway;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
 use browser::Browser;
 use gateway::Running;
 
-const MANIFESTS: &str = r#"
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: door, namespace: shop}
-spec:
-  selector: {istio: ingressgateway}
-  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["shop.example"]}]
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: shop, namespace: shop}
-spec:
-  hosts: ["shop.example"]
-  gateways: [door]
-  http:
-    - {name: cart, match: [{uri: {prefix: /cart}}], route: [{destination: {host: cart, port: {number: 80}}}]}
+const RULES: &str =
+    "    - {name: cart, match: [{uri: {prefix: /cart}}], route: [{destination: {host: cart, port: {number: 80}}}]}
     - name: canary
       match: [{uri: {prefix: /canary}}]
       route:
         - {destination: {host: cart, port: {number: 80}}, weight: 80}
         - {destination: {host: shadow, port: {number: 80}}, weight: 20}
     - {name: broken, match: [{uri: {prefix: /broken}}], directResponse: {status: 503}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: cart, namespace: shop}
-spec: {selector: {app: cart}, ports: [{name: http, port: 80}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: shadow, namespace: shop}
-spec: {selector: {app: shadow}, ports: [{name: http, port: 80}]}
+";
+
+/// With one more manifest, or none.
+fn shop(more: &str) -> String {
+    let rules = command::virtual_service("shop", "[shop.example]", RULES);
+    let services = [command::service("cart"), command::service("shadow")];
+    command::manifests(&[&command::door("[shop.example]"), &rules, &services[0], &services[1], more])
+}
+
+/// Two requests an hour for each user on one path.
+const LIMITED: &str = r#"apiVersion: extensions.istio.io/v1alpha1
+kind: WasmPlugin
+metadata: {name: limits, namespace: istio-system}
+spec:
+  selector: {matchLabels: {istio: ingressgateway}}
+  url: oci://registry.example.com/rate-limit:1
+  failStrategy: FAIL_CLOSE
+  pluginConfig:
+    rules:
+      - {name: per-user, match: [{uri: {prefix: /cart}}], key: [{header: x-user}], limit: {requests: 2, per: 1h}}
 "#;
 
 /// Markup in every place a client can put it.
@@ -48,7 +48,7 @@ const HOSTILE: &str = "<img/src=x/onerror=document.title='owned'>";
 #[test]
 fn the_dashboard_works_in_a_browser() {
     let Some(mut browser) = Browser::start() else { return };
-    let folder = command::in_folder(&[("all.yaml", MANIFESTS)]);
+    let folder = command::in_folder(&[("all.yaml", &shop(""))]);
     let running = Running::start(&["-f", folder.path().to_str().unwrap()]);
     for path in ["/cart/1", "/canary", "/canary", "/canary", "/broken", "/nothing"] {
         running.status(path);
@@ -99,10 +99,86 @@ fn the_dashboard_works_in_a_browser() {
         browser.says("[...document.querySelectorAll('[tabindex]')].filter((one) => one.tabIndex > 0).length"),
         0
     );
+}
 
+/// Requests of every kind, one after another, until it is dropped.
+struct Load {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Load {
+    fn on(address: &str) -> Load {
+        let (address, stop) = (address.to_owned(), Arc::new(AtomicBool::new(false)));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                for path in ["/canary", "/broken", "/nothing", "/cart"] {
+                    gateway::exchange(
+                        &address,
+                        &format!(
+                            "GET {path} HTTP/1.1\r\nhost: shop.example\r\nx-user: ann\r\nconnection: close\r\n\r\n"
+                        ),
+                    );
+                }
+            }
+        });
+        Load { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+#[test]
+fn limits_are_seen_under_load_on_a_phone_and_by_keyboard() {
+    let wasm = command::module("rate-limit");
+    let Some(mut browser) = Browser::start() else { return };
+    let folder = command::in_folder(&[("all.yaml", &shop(LIMITED))]);
+    let module = format!("limits={wasm}");
+    let running = Running::start(&["-f", folder.path().to_str().unwrap(), "--wasm", &module]);
+    browser.open(&format!("http://{}/", running.admin));
+    browser.waits_for("document.querySelector('#state').textContent === 'LIVE'");
+
+    // Nobody has used anything: all is left.
+    browser.waits_for("document.querySelector('#tokens tbody').innerText.includes('istio-system/limits')");
+    browser.waits_for("document.querySelector('#tokens tbody').innerText.includes('2 of 2')");
+
+    // Under load the page goes on, and the limit is seen to bite.
+    let load = Load::on(&running.address);
+    browser.waits_for("document.querySelector('#tokens tbody').innerText.includes('0 of 2')");
+    browser.waits_for("document.querySelector('#tokens td.bad').innerText.includes('0 of 2')");
+    browser.waits_for("/\\d+ (min|h)/.test(document.querySelector('#tokens tbody').innerText)");
+    browser.waits_for("document.querySelector('#counters').innerText.includes('denied')");
+    browser.waits_for("parseFloat(document.querySelector('#rate').textContent) > 1");
+    browser.waits_for("document.querySelectorAll('#traffic svg.spark path').length >= 4");
     browser.screenshot("dashboard.png");
     // On a phone nothing is cut off sideways.
     browser.phone();
     browser.waits_for("document.documentElement.scrollWidth <= window.innerWidth");
     browser.screenshot("dashboard-phone.png");
+    browser.desk();
+    drop(load);
+
+    // By keyboard alone: past everything to the box, a URL, and its story.
+    browser.presses("Tab");
+    browser.waits_for(
+        "document.activeElement.className === 'skip' && document.activeElement.getBoundingClientRect().left >= 0",
+    );
+    browser.presses("Enter");
+    browser.waits_for("document.activeElement.id === 'explain'");
+    browser.presses("Tab");
+    browser.waits_for("document.activeElement.name === 'method'");
+    browser.presses("Tab");
+    browser.waits_for(
+        "document.activeElement.name === 'url' && getComputedStyle(document.activeElement).outlineStyle !== 'none'",
+    );
+    browser.inserts("http://shop.example/broken");
+    browser.presses("Enter");
+    browser.waits_for("document.querySelector('#verdict').textContent === '503 by route broken'");
+    browser.screenshot("dashboard-keyboard.png");
 }

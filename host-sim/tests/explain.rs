@@ -3,30 +3,13 @@
 
 mod command;
 
-use command::{code, host_sim, in_folder, module, stderr};
+use command::{code, door, host_sim, in_folder, manifests, module, service, stderr, virtual_service};
 use serde_json::Value;
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/examples/shop");
 const SCHEMA: &str = include_str!("../docs/schema/explain.json");
 
-/// A gateway with one of everything that can go wrong.
-const MANIFESTS: &str = r#"
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: door, namespace: shop}
-spec:
-  selector: {istio: ingressgateway}
-  servers:
-    - {port: {number: 80, name: http, protocol: HTTP}, hosts: [shop.example, lonely.example, empty.example, split.example, "*.wild.example"]}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: shop, namespace: shop}
-spec:
-  hosts: [shop.example]
-  gateways: [door]
-  http:
-    - name: cart
+const SHOP: &str = "    - name: cart
       match:
         - {uri: {prefix: /cart/}, method: {exact: GET}}
       rewrite: {uri: /}
@@ -55,47 +38,32 @@ spec:
       mirror: {host: shadow}
       retries: {attempts: 2, retryOn: 5xx, perTryTimeout: 1s}
       route: [{destination: {host: cart}}]
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: other-port, namespace: shop}
-spec:
-  hosts: [empty.example]
-  gateways: [door]
-  http:
-    - match: [{port: 8443}]
+";
+
+const EMPTY: &str = "    - match: [{port: 8443}]
       route: [{destination: {host: cart}}]
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: elsewhere, namespace: shop}
-spec:
-  hosts: [lonely.example]
-  gateways: [another-door]
-  http: [{route: [{destination: {host: cart}}]}]
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: split, namespace: shop}
-spec:
-  hosts: [split.example]
-  gateways: [door]
-  http:
-    - name: canary
+";
+
+const SPLIT: &str = "    - name: canary
       route:
         - {destination: {host: cart, port: {number: 80}}, weight: 25}
         - {destination: {host: shadow, port: {number: 80}}, weight: 75}
----
-apiVersion: v1
-kind: Service
-metadata: {name: cart, namespace: shop}
-spec: {selector: {app: cart}, ports: [{name: http, port: 80}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: shadow, namespace: shop}
-spec: {selector: {app: shadow}, ports: [{name: http, port: 80}]}
-"#;
+";
+
+/// A gateway with one of everything that can go wrong.
+fn everything() -> String {
+    let hosts = "[shop.example, lonely.example, empty.example, split.example, '*.wild.example']";
+    let lonely = virtual_service("elsewhere", "[lonely.example]", "    - {route: [{destination: {host: cart}}]}\n");
+    manifests(&[
+        &door(hosts),
+        &virtual_service("shop", "[shop.example]", SHOP),
+        &virtual_service("other-port", "[empty.example]", EMPTY),
+        &lonely.replace("[door]", "[another-door]"),
+        &virtual_service("split", "[split.example]", SPLIT),
+        &service("cart"),
+        &service("shadow"),
+    ])
+}
 
 /// The answer's JSON, checked against its schema.
 fn explain(manifests: &str, args: &[&str]) -> Value {
@@ -131,7 +99,7 @@ fn each_reason_why_nobody_takes_a_request_has_its_class_and_its_nearest_miss() {
         (&["http://shop.example/lost"], "no_cluster", ""),
         (&["--no-echo", "http://shop.example/cart/1"], "no_endpoints", ""),
     ] {
-        let answer = explain(MANIFESTS, args);
+        let answer = explain(&everything(), args);
         assert_eq!(answer["why_not"]["class"], class, "{args:?}: {answer:#}");
         let nearest = &answer["why_not"]["nearest"][0];
         let told = format!(
@@ -146,7 +114,7 @@ fn each_reason_why_nobody_takes_a_request_has_its_class_and_its_nearest_miss() {
 
 #[test]
 fn a_request_that_is_taken_has_no_reason_why_not() {
-    let answer = explain(MANIFESTS, &["http://shop.example/cart/items?x=1"]);
+    let answer = explain(&everything(), &["http://shop.example/cart/items?x=1"]);
     assert_eq!(answer["why_not"], Value::Null);
     assert_eq!(answer["listener"], "0.0.0.0_80");
     assert_eq!(answer["server"], "shop/door/http");
@@ -165,13 +133,13 @@ fn a_request_that_is_taken_has_no_reason_why_not() {
 
 #[test]
 fn every_rule_that_did_not_match_names_the_first_thing_that_failed_and_where_it_stands() {
-    let answer = explain(MANIFESTS, &["http://shop.example/lost"]);
+    let answer = explain(&everything(), &["http://shop.example/lost"]);
     let rules = answer["rules"].as_array().unwrap();
     assert_eq!(rules.len(), 4, "{rules:#?}");
     for rule in rules {
         assert_eq!(rule["first_failed"].is_null(), rule["matched"] == true, "{rule}");
         let line = usize::try_from(rule["line"].as_u64().unwrap()).unwrap();
-        assert!(MANIFESTS.lines().nth(line - 1).unwrap().contains("uri"), "{rule}");
+        assert!(everything().lines().nth(line - 1).unwrap().contains("uri"), "{rule}");
     }
     assert_eq!(rules[0]["first_failed"]["field"], "path");
     assert_eq!(rules[0]["first_failed"]["actual"], "/lost");
@@ -179,7 +147,7 @@ fn every_rule_that_did_not_match_names_the_first_thing_that_failed_and_where_it_
 
 #[test]
 fn a_split_says_what_was_drawn_and_a_seed_draws_it_again() {
-    let ask = |seed: &str| explain(MANIFESTS, &["--seed", seed, "http://split.example/"]);
+    let ask = |seed: &str| explain(&everything(), &["--seed", seed, "http://split.example/"]);
     let split = ask("1")["split"].clone();
     assert_eq!(split["weights"], serde_json::json!([25, 75]));
     assert_eq!(split["choice"] == split["destinations"][0], split["bucket"].as_u64().unwrap() < 25, "{split}");
@@ -190,7 +158,7 @@ fn a_split_says_what_was_drawn_and_a_seed_draws_it_again() {
 #[test]
 fn a_fault_of_seven_seconds_is_explained_at_once() {
     let begun = std::time::Instant::now();
-    let answer = explain(MANIFESTS, &["http://shop.example/slow"]);
+    let answer = explain(&everything(), &["http://shop.example/slow"]);
     assert_eq!(answer["fault"], serde_json::json!({"by": "envoy.filters.http.fault", "delay": "7s", "abort": 418}));
     assert_eq!(answer["status"], 418);
     assert_eq!(answer["endpoint"], Value::Null);
@@ -199,7 +167,7 @@ fn a_fault_of_seven_seconds_is_explained_at_once() {
 
 #[test]
 fn mirrors_and_retries_are_told() {
-    let answer = explain(MANIFESTS, &["-H", "x-echo-status: 503,200", "http://shop.example/copied"]);
+    let answer = explain(&everything(), &["-H", "x-echo-status: 503,200", "http://shop.example/copied"]);
     assert_eq!(answer["mirror"][0]["cluster"], "outbound|80||shadow.shop.svc.cluster.local");
     assert_eq!(answer["retry"]["attempts"], 2);
     let statuses: Vec<_> =
@@ -223,37 +191,18 @@ fn the_real_module_marks_the_request_before_the_route_is_chosen() {
 }
 
 /// A gateway whose limit is used up by two requests.
-const LIMITED: &str = r#"
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: door, namespace: shop}
-spec:
-  selector: {istio: ingressgateway}
-  servers:
-    - {port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: shop, namespace: shop}
-spec:
-  hosts: ["*"]
-  gateways: [door]
-  http: [{name: all, directResponse: {status: 200}}]
----
-apiVersion: extensions.istio.io/v1alpha1
-kind: WasmPlugin
-metadata: {name: rate-limit, namespace: istio-system}
-spec:
-  selector: {matchLabels: {istio: ingressgateway}}
-  url: oci://registry.example.com/sluice/rate-limit:0.1.0
-  failStrategy: FAIL_CLOSE
-  pluginConfig: PLUGIN
-"#;
+fn limited(config: &str) -> String {
+    let plugin = format!(
+        "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {{name: rate-limit, namespace: istio-system}}\nspec:\n  selector: {{matchLabels: {{istio: ingressgateway}}}}\n  url: oci://registry.example.com/sluice/rate-limit:0.1.0\n  failStrategy: FAIL_CLOSE\n  pluginConfig: {config}\n"
+    );
+    let rules = virtual_service("shop", "['*']", "    - {name: all, directResponse: {status: 200}}\n");
+    manifests(&[&door("['*']"), &rules, &plugin])
+}
 
 #[test]
 fn a_limited_request_names_the_filter_and_the_rule_that_refused_it() {
     let config = r#"{rules: [{name: everybody, key: [{constant: all}], limit: {requests: 2, per: 1h}}]}"#;
-    let folder = in_folder(&[("all.yaml", &LIMITED.replace("PLUGIN", config))]);
+    let folder = in_folder(&[("all.yaml", &limited(config))]);
     let named = format!("rate-limit={}", module("rate-limit"));
     let args = ["-f", folder.path().to_str().unwrap(), "--wasm", &named, "http://a.example/"];
     for (after, status, counted) in [("0", 200, "allowed"), ("1", 200, "allowed"), ("2", 429, "limited")] {
@@ -361,7 +310,7 @@ fn a_server_with_mutual_tls_asks_for_the_clients_certificate() {
 
 #[test]
 fn a_bootstrap_is_explained_as_its_manifests_are() {
-    let folder = in_folder(&[("all.yaml", MANIFESTS)]);
+    let folder = in_folder(&[("all.yaml", &everything())]);
     let bootstrap = host_sim(&["envoy", "-f", folder.path().to_str().unwrap(), "--backend", "cart.shop=127.0.0.1:9"]);
     assert_eq!(code(&bootstrap), 0, "{}", stderr(&bootstrap));
     let file = folder.path().join("envoy.json");
@@ -393,7 +342,7 @@ fn wrong_usage_exits_2() {
 
 #[test]
 fn the_story_names_the_rule_and_what_failed_before_it() {
-    let folder = in_folder(&[("all.yaml", MANIFESTS)]);
+    let folder = in_folder(&[("all.yaml", &everything())]);
     let output = host_sim(&["explain", "-f", folder.path().to_str().unwrap(), "http://shop.example/cart/1"]);
     let story = String::from_utf8(output.stdout).unwrap();
     for part in ["yes  cart", "all.yaml:", "/cart/1 -> /1", "cart.shop.svc.cluster.local", "\n200"] {

@@ -8,43 +8,32 @@ use std::process::Command;
 
 use gateway::Running;
 
-const MANIFESTS: &str = r#"
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: door, namespace: shop}
-spec:
-  selector: {istio: ingressgateway}
-  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: shop, namespace: shop}
-spec:
-  hosts: ["*"]
-  gateways: [door]
-  http:
-    - {name: cart, match: [{uri: {prefix: /cart}}], route: [{destination: {host: cart, port: {number: 80}}}]}
+const RULES: &str =
+    "    - {name: cart, match: [{uri: {prefix: /cart}}], route: [{destination: {host: cart, port: {number: 80}}}]}
     - {name: rest, directResponse: {status: 201}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: cart, namespace: shop}
-spec: {selector: {app: cart}, ports: [{name: http, port: 80}]}
-"#;
+";
+
+fn shop() -> String {
+    command::manifests(&[
+        &command::door("['*']"),
+        &command::virtual_service("shop", "['*']", RULES),
+        &command::service("cart"),
+    ])
+}
 
 #[test]
 fn a_changed_file_is_served_and_a_refused_change_leaves_the_last_good_one() {
-    let folder = command::in_folder(&[("all.yaml", MANIFESTS)]);
+    let folder = command::in_folder(&[("all.yaml", &shop())]);
     let write = |text: &str| std::fs::write(folder.path().join("all.yaml"), text).unwrap();
     let mut running = Running::start(&["-f", folder.path().to_str().unwrap(), "--watch"]);
     assert_eq!(running.status("/"), "201");
-    write(&MANIFESTS.replace("201", "202"));
+    write(&shop().replace("201", "202"));
     running.hears("the change is served");
     assert_eq!(running.status("/"), "202");
-    write(&MANIFESTS.replace("directResponse", "directRepsonse"));
+    write(&shop().replace("directResponse", "directRepsonse"));
     running.hears("the change is refused");
     assert_eq!(running.status("/"), "202");
-    write(&MANIFESTS.replace("{status: 201}", "{status: 203, body: {string: fixed}}"));
+    write(&shop().replace("{status: 201}", "{status: 203, body: {string: fixed}}"));
     running.hears("the change is served");
     assert!(Running::get(&running.address, "/").ends_with("fixed"));
     assert_eq!(running.status("/cart"), "200");
@@ -55,7 +44,7 @@ fn the_access_log_is_istio_s_in_both_forms() {
     for (format, part) in
         [("text", "\"GET /cart?x=1 HTTP/1.1\" 200 - via_upstream"), ("json", "\"route_name\":\"cart\"")]
     {
-        let folder = command::in_folder(&[("all.yaml", MANIFESTS)]);
+        let folder = command::in_folder(&[("all.yaml", &shop())]);
         let log = folder.path().join("access.log");
         let args = [
             "-f",
@@ -78,7 +67,7 @@ fn the_access_log_is_istio_s_in_both_forms() {
 
 #[test]
 fn a_gateway_says_whether_it_is_ready() {
-    let folder = command::in_folder(&[("all.yaml", MANIFESTS)]);
+    let folder = command::in_folder(&[("all.yaml", &shop())]);
     let running = Running::start(&["-f", folder.path().to_str().unwrap()]);
     let ask = || command::host_sim(&["ready", "--admin", &running.admin]);
     assert_eq!(command::code(&ask()), 0, "{}", command::stderr(&ask()));
@@ -90,8 +79,29 @@ fn a_gateway_says_whether_it_is_ready() {
 }
 
 #[test]
+fn what_a_gateway_dumps_is_explained_as_its_manifests_are() {
+    let folder = command::in_folder(&[("all.yaml", &shop())]);
+    let running = Running::start(&["-f", folder.path().to_str().unwrap()]);
+    let answer = Running::get(&running.admin, "/config_dump");
+    let (_, dump) = answer.split_once("\r\n\r\n").unwrap();
+    let file = folder.path().join("dump.json");
+    std::fs::write(&file, dump).unwrap();
+    let output = command::host_sim(&[
+        "explain",
+        "-o",
+        "json",
+        "--bootstrap",
+        file.to_str().unwrap(),
+        // What was asked for is dumped, and this gateway was to choose a port itself.
+        "http://shop.example:0/cart/x",
+    ]);
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&answer["route"]["name"], &answer["status"]), (&"cart".into(), &200.into()), "{answer:#}");
+}
+
+#[test]
 fn istio_s_own_metrics_are_there_with_istio_s_labels() {
-    let folder = command::in_folder(&[("all.yaml", MANIFESTS)]);
+    let folder = command::in_folder(&[("all.yaml", &shop())]);
     let running = Running::start(&["-f", folder.path().to_str().unwrap()]);
     (0..3).for_each(|_| assert_eq!(running.status("/cart"), "200"));
     assert_eq!(running.status("/"), "201");

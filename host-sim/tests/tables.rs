@@ -3,7 +3,7 @@
 
 mod command;
 
-use command::{code, host_sim, in_folder, module, stderr, stdout};
+use command::{code, door, host_sim, in_folder, manifests, module, stderr, stdout, virtual_service};
 use serde_json::Value;
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/examples/shop");
@@ -34,32 +34,18 @@ fn routes_tell_where_each_row_was_written_and_why_it_stands_there() {
 }
 
 /// Two VirtualServices of one host; the catch-all of the first goes behind the second.
-const TWO: &str = r#"
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: door, namespace: shop}
-spec:
-  selector: {istio: ingressgateway}
-  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [shop.example]}]
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: a, namespace: shop AGE_A}
-spec:
-  hosts: [shop.example]
-  gateways: [door]
-  http:
-    - {name: one, match: [{uri: {exact: /one}}], directResponse: {status: 200}}
+fn two(a: &str, b: &str) -> String {
+    let first = "    - {name: one, match: [{uri: {exact: /one}}], directResponse: {status: 200}}
     - {name: all, directResponse: {status: 201}}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: b, namespace: shop AGE_B}
-spec:
-  hosts: [shop.example]
-  gateways: [door]
-  http: [{name: two, match: [{uri: {exact: /two}}], directResponse: {status: 200}}]
-"#;
+";
+    let second = "    - {name: two, match: [{uri: {exact: /two}}], directResponse: {status: 200}}\n";
+    let aged = |text: String, age: &str| text.replace("namespace: shop}", &format!("namespace: shop{age}}}"));
+    manifests(&[
+        &door("[shop.example]"),
+        &aged(virtual_service("a", "[shop.example]", first), a),
+        &aged(virtual_service("b", "[shop.example]", second), b),
+    ])
+}
 
 #[test]
 fn the_order_of_two_virtual_services_of_one_host_is_explained() {
@@ -69,7 +55,7 @@ fn the_order_of_two_virtual_services_of_one_host_is_explained() {
         ("2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z", ["two", "one", "all"], "the older comes first"),
         ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", ["one", "two", "all"], "as old, so by name"),
     ] {
-        let manifests = TWO.replace(" AGE_A", &created(a)).replace(" AGE_B", &created(b));
+        let manifests = two(&created(a), &created(b));
         let folder = in_folder(&[("all.yaml", &manifests)]);
         let tables = json(&["routes", "-o", "json", "-f", folder.path().to_str().unwrap()]);
         let rows = tables["listeners"][0]["virtual_hosts"][0]["routes"].as_array().unwrap();

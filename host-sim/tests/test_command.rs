@@ -5,22 +5,7 @@ mod command;
 
 use command::{code, host_sim, in_folder, module, stderr, stdout};
 
-const MANIFESTS: &str = r#"
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: door, namespace: shop}
-spec:
-  selector: {istio: ingressgateway}
-  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [shop.example]}]
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: shop, namespace: shop}
-spec:
-  hosts: [shop.example]
-  gateways: [door]
-  http:
-    - name: cart
+const RULES: &str = "    - name: cart
       match:
         - {uri: {prefix: /cart/}}
         - {uri: {exact: /basket}}
@@ -28,12 +13,12 @@ spec:
       route: [{destination: {host: cart}}]
     - name: rest
       directResponse: {status: 204}
----
-apiVersion: v1
-kind: Service
-metadata: {name: cart, namespace: shop}
-spec: {selector: {app: cart}, ports: [{name: http, port: 80}]}
-"#;
+";
+
+fn shop() -> String {
+    let rules = command::virtual_service("shop", "[shop.example]", RULES);
+    command::manifests(&[&command::door("[shop.example]"), &rules, &command::service("cart")])
+}
 
 struct Run {
     folder: tempfile::TempDir,
@@ -41,7 +26,7 @@ struct Run {
 }
 
 fn run(cases: &str, args: &[&str]) -> Run {
-    let folder = in_folder(&[("gateway.yaml", MANIFESTS), ("cases.txt", cases)]);
+    let folder = in_folder(&[("gateway.yaml", &shop()), ("cases.txt", cases)]);
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (manifests, cases) = (path("gateway.yaml"), path("cases.txt"));
     let output = host_sim(&[&["test", "-f", &manifests, &cases], args].concat());

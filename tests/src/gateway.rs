@@ -10,6 +10,27 @@ use crate::case::{Send, Version};
 use crate::client::{self, Reply};
 use crate::process::Process;
 
+/// A gateway that says hello to everybody.
+pub const HELLO: &str = "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: gw, namespace: default}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - port: {number: 80, name: http, protocol: HTTP}
+    hosts: ['*']
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: vs, namespace: default}
+spec:
+  hosts: ['*']
+  gateways: [gw]
+  http:
+  - directResponse: {status: 200, body: {string: hello}}
+";
+
 /// A gateway that serves. It ends when this is dropped.
 pub struct Gateway {
     /// The program.

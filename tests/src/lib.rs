@@ -32,6 +32,20 @@ pub fn repository() -> PathBuf {
     here.parent().unwrap_or(here).to_path_buf()
 }
 
+/// What is rendered of the manifests: `base`, and every overlay by its folder's name.
+///
+/// # Panics
+/// Without the folder `manifests/overlays`.
+#[must_use]
+#[allow(clippy::unwrap_used, reason = "the repository is there")]
+pub fn overlays() -> Vec<String> {
+    let entries = std::fs::read_dir(repository().join("manifests/overlays")).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.push("base".to_owned());
+    names.sort();
+    names
+}
+
 /// `tests/corpus`: what Istio and Envoy answered.
 #[must_use]
 pub fn corpus() -> PathBuf {

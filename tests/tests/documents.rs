@@ -94,14 +94,16 @@ fn every_command_and_flag_a_document_names_exists() {
     none(missing);
 }
 
-/// The Secret that `make certificates` makes, for the sessions that serve TLS; one that is there already stays.
+/// The Secret and the client that `make certificates` makes, for the sessions that serve TLS; what is there already stays.
 fn certificates() {
     let folder = repository().join("target/try");
-    let file = folder.join("shop-tls.yaml");
-    if !file.is_file() {
-        let secret = Certificates::fresh().unwrap().secret("cert-m").unwrap();
+    let (secret, client) = (folder.join("shop-tls.yaml"), folder.join("client.crt"));
+    if !secret.is_file() || !client.is_file() {
+        let fresh = Certificates::fresh().unwrap();
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(file, secret.replace("\n  name: cert-m\n", "\n  name: shop-tls\n")).unwrap();
+        let text = fresh.secret("cert-m").unwrap().replace("\n  name: cert-m\n", "\n  name: shop-tls\n");
+        std::fs::write(secret, text).unwrap();
+        std::fs::write(client, &fresh.leaf("client").unwrap().certificate).unwrap();
     }
 }
 

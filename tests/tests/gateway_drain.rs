@@ -10,32 +10,12 @@ use tests::pair::Setup;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const GATEWAY: &str = "
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: gw, namespace: default}
-spec:
-  selector: {istio: ingressgateway}
-  servers:
-  - port: {number: 80, name: http, protocol: HTTP}
-    hosts: ['*']
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: vs, namespace: default}
-spec:
-  hosts: ['*']
-  gateways: [gw]
-  http:
-  - directResponse: {status: 200, body: {string: hello}}
-";
-
 const CLIENTS: usize = 8;
 
 async fn started() -> Gateway {
     let folder = tempfile::tempdir().unwrap();
     let manifest = folder.path().join("gateway.yaml");
-    std::fs::write(&manifest, GATEWAY).unwrap();
+    std::fs::write(&manifest, tests::gateway::HELLO).unwrap();
     let setup = Setup { manifests: vec![manifest], ports: [80].into(), workers: 2, ..Setup::default() };
     setup.host_sim(&[]).await.unwrap()
 }

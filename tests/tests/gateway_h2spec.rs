@@ -9,26 +9,6 @@ use std::process::Command;
 
 use tests::pair::Setup;
 
-const GATEWAY: &str = "
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: gw, namespace: default}
-spec:
-  selector: {istio: ingressgateway}
-  servers:
-  - port: {number: 80, name: http, protocol: HTTP}
-    hosts: ['*']
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: vs, namespace: default}
-spec:
-  hosts: ['*']
-  gateways: [gw]
-  http:
-  - directResponse: {status: 200, body: {string: hello}}
-";
-
 /// What Envoy 1.40 and host-sim both fail, for machines without Envoy: a preface that is none may be HTTP/1, which is
 /// answered before the connection ends; and which of two error codes is said of a window that grew too large.
 const KNOWN: [&str; 2] = [
@@ -61,7 +41,7 @@ async fn http2_is_spoken_no_worse_than_envoy_speaks_it() {
     };
     let folder = tempfile::tempdir().unwrap();
     let manifest = folder.path().join("gateway.yaml");
-    std::fs::write(&manifest, GATEWAY).unwrap();
+    std::fs::write(&manifest, tests::gateway::HELLO).unwrap();
     let setup = Setup { manifests: vec![manifest], ports: [80].into(), workers: 1, ..Setup::default() };
     let host_sim = setup.host_sim(&[]).await.unwrap();
     let (ours, count) = failed(&h2spec, host_sim.ports[&80]);

@@ -83,13 +83,7 @@ fn the_chart_means_what_kustomize_means() {
 
 #[test]
 fn there_are_values_for_every_overlay() {
-    let mut folders: Vec<String> = fs::read_dir(repository().join("manifests/overlays"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    folders.push("base".to_owned());
-    folders.sort();
-    assert_eq!(overlays(), folders);
+    assert_eq!(overlays(), tests::overlays());
 }
 
 /// As `make manifests` adds it up: the chart's files in the order of their names, then the values.

@@ -65,15 +65,9 @@ fn what_is_rendered_is_what_kustomize_makes_today() {
 
 #[test]
 fn every_overlay_is_rendered_and_shown_and_described() {
-    let mut folders: Vec<String> = fs::read_dir(repository().join("manifests/overlays"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    folders.push("base".to_owned());
-    folders.sort();
     let mut known = OVERLAYS.map(str::to_owned).to_vec();
     known.sort();
-    assert_eq!(folders, known);
+    assert_eq!(tests::overlays(), known);
     let scenarios = fs::read_to_string(repository().join("tests/cases/manifests.yaml")).unwrap();
     for overlay in OVERLAYS {
         assert!(

@@ -4,8 +4,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tests::repository;
@@ -101,6 +103,41 @@ fn what_runs_is_nobody_and_says_how_it_is() {
             "no {word}"
         );
     }
+}
+
+/// `make static` takes minutes: what it left is looked at, where it was run.
+#[test]
+fn the_static_binary_needs_nothing_and_serves() {
+    let binary = repository().join("target/static/host-sim");
+    if !binary.is_file() {
+        eprintln!("SKIPPED: no {}: run `make static` first", binary.display());
+        return;
+    }
+    let ldd = Command::new("ldd").arg(&binary).output().unwrap();
+    let said = String::from_utf8_lossy(&[ldd.stdout, ldd.stderr].concat()).into_owned();
+    assert!(said.contains("statically linked") || said.contains("not a dynamic executable"), "{said}");
+    let alone = || {
+        let mut command = Command::new(&binary);
+        command.env_clear().current_dir(repository());
+        command
+    };
+    let mut serving = alone()
+        .args(["run", "-f", "manifests/examples/shop", "--wasm-dir", "target/filters"])
+        .args(["--port-map", "80=0", "--admin", "127.0.0.1:0"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(serving.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let admin = lines.find_map(|line| line.strip_prefix("admin on ").map(str::to_owned)).unwrap();
+    let address = lines.find_map(|line| line.strip_prefix("port 80 on ").map(str::to_owned)).unwrap();
+    let ready = alone().args(["ready", "--admin", &admin]).status().unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /products HTTP/1.1\r\nhost: shop.example.com\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(Command::new("kill").args(["-TERM", &serving.id().to_string()]).status().unwrap().success());
+    assert_eq!((serving.wait().unwrap().code(), ready.code()), (Some(0), Some(0)));
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[test]

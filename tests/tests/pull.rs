@@ -112,6 +112,8 @@ impl Here {
         }
         command.env("HOME", self.folder.path()).env("XDG_CACHE_HOME", self.path("cache"));
         command.env("DOCKER_CONFIG", self.path("docker"));
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", self.path("bin").display()));
         if self.path("roots.pem").is_file() {
             command.env("SSL_CERT_FILE", self.path("roots.pem"));
         }
@@ -252,6 +254,40 @@ fn credentials_come_from_the_secret_or_this_machine() {
         // A Secret of another type is none; this machine's credentials stand in, and they are eve's.
         secret("Opaque", &docker_config(&address, USER));
         assert!(here.refusal().contains("not with these credentials"));
+    }
+}
+
+/// Docker's protocol: the registry on standard input, a name and a secret on standard output.
+#[test]
+fn a_credential_helper_is_asked_where_the_configuration_names_one() {
+    let (here, registry) = (Here::new(), Registry::start(Guard::Basic));
+    let address = registry.address.to_string();
+    registry.serve("team/it", &here.pack("one.", "1", &[]).0);
+    here.plugin(&json!({"url": format!("oci://{address}/team/it:1"), "imagePullPolicy": "Always"}));
+    for folder in ["docker", "bin"] {
+        std::fs::create_dir(here.path(folder)).unwrap();
+    }
+    let helper = |body: &str| {
+        let file = here.path("bin/docker-credential-vault");
+        let asked = here.path("asked");
+        std::fs::write(&file, format!("#!/bin/sh\n{{ echo \"$1\"; cat; }} > {}\n{body}\n", asked.display())).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    let (user, password) = USER.split_once(':').unwrap();
+    let known = json!({"ServerURL": address, "Username": user, "Secret": password});
+    for config in [json!({"credHelpers": {address.clone(): "vault"}}), json!({"credsStore": "vault"})] {
+        std::fs::write(here.path("docker/config.json"), config.to_string()).unwrap();
+        helper(&format!("echo '{known}'"));
+        assert_eq!(here.ran(), "one.", "{config}");
+        assert_eq!(std::fs::read_to_string(here.path("asked")).unwrap(), format!("get\n{address}"));
+        helper("echo 'credentials not found in native keychain'; exit 1");
+        assert!(here.refusal().contains("not with these credentials"), "anonymous, and the registry wants more");
+        helper("echo 'the vault is sealed'; exit 1");
+        let refusal = here.refusal();
+        assert!(refusal.contains("docker-credential-vault: the vault is sealed"), "{refusal}");
+        std::fs::remove_file(here.path("bin/docker-credential-vault")).unwrap();
+        let refusal = here.refusal();
+        assert!(refusal.contains("docker-credential-vault: No such file"), "{refusal}");
     }
 }
 

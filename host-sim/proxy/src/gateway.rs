@@ -397,11 +397,7 @@ impl Gateway {
 
     /// `/config_dump`
     pub fn config_dump(&self) -> serde_json::Value {
-        let bootstrap = Arc::clone(&self.served().snapshot.bootstrap);
-        serde_json::json!({ "configs": [{
-            "@type": "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump",
-            "bootstrap": serde_json::to_value(bootstrap.as_ref()).unwrap_or_default(),
-        }] })
+        crate::config_dump::of(&self.bootstrap())
     }
 
     fn served(&self) -> MutexGuard<'_, Served> {

@@ -2,6 +2,7 @@
 
 pub mod access_log;
 pub mod cluster;
+mod config_dump;
 mod connection;
 pub mod cors;
 pub mod edge;

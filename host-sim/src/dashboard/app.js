@@ -33,6 +33,7 @@ const number = (value) => value >= 100 ? value.toFixed(0) : value >= 10 ? value.
 // The first look has nothing to compare with.
 const perSecond = (count, passed) => history.length > 1 ? number(count / passed) : "–";
 const millis = (value) => value === null ? "–" : value >= 1000 ? `${(value / 1000).toFixed(2)} s` : value < 1 ? "<1 ms" : `${value.toFixed(0)} ms`;
+const remaining = (seconds) => seconds < 1 ? millis(seconds * 1000) : seconds < 60 ? `${seconds.toFixed(0)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
 const short = (cluster) => {
   const parts = cluster.split("|");
   if (parts.length !== 4) return cluster || "(answered by the gateway)";
@@ -233,7 +234,7 @@ function tokens() {
       { label: "Least left", node: least, kind },
       { label: "Keys in use", text: keys, kind: "number" },
       { label: "Empty", text: one.empty, kind: one.empty ? "number bad" : "number" },
-      { label: "Full again in", text: one.full_in ? millis(one.full_in * 1000) : "–", kind: "number" },
+      { label: "Full again in", text: one.full_in ? remaining(one.full_in) : "–", kind: "number" },
     ]);
   }));
 }

@@ -35,7 +35,7 @@ pub(super) fn now(gateway: &Gateway, explainer: &Explainer) -> Value {
         "ready": gateway.is_ready(),
         "traffic": traffic,
         "counters": counters(gateway),
-        "limits": limits::of(gateway),
+        "limits": explainer.with_plan(|plan| limits::of(gateway, &plan.plugins)),
         "recent": gateway.recent().iter().take(50).map(|one| recent(one, explainer)).collect::<Vec<_>>(),
     })
 }

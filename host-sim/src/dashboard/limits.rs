@@ -8,15 +8,16 @@ use policy::suite::Suite;
 use proxy::Gateway;
 use serde_json::{Value, json};
 
-/// Every rule of every plugin that limits.
-pub(super) fn of(gateway: &Gateway) -> Vec<Value> {
+/// Every rule of every plugin that limits; plugins are called what their manifests call them.
+pub(super) fn of(gateway: &Gateway, named: &[istio::PluginRef]) -> Vec<Value> {
     let bootstrap = gateway.bootstrap();
-    let mut plugins: Vec<&xds::WasmPluginConfig> = plugins(&bootstrap).collect();
-    plugins.dedup_by(|a, b| a.name == b.name && a.configuration == b.configuration);
-    plugins.into_iter().flat_map(|plugin| of_plugin(gateway, plugin)).collect()
+    let mut plugins: Vec<(&str, &xds::WasmPluginConfig)> = plugins(&bootstrap).collect();
+    plugins.dedup_by(|(_, a), (_, b)| a.name == b.name && a.configuration == b.configuration);
+    plugins.into_iter().flat_map(|(filter, plugin)| of_plugin(gateway, filter, plugin, named)).collect()
 }
 
-fn plugins(bootstrap: &xds::Bootstrap) -> impl Iterator<Item = &xds::WasmPluginConfig> {
+/// Each with its filter's name.
+fn plugins(bootstrap: &xds::Bootstrap) -> impl Iterator<Item = (&str, &xds::WasmPluginConfig)> {
     let listeners = bootstrap.static_resources.iter().flat_map(|resources| &resources.listeners);
     let chains = listeners.flat_map(|listener| listener.filter_chains.iter().chain(&listener.default_filter_chain));
     let managers = chains.flat_map(|chain| &chain.filters).filter_map(|filter| match &filter.typed_config {
@@ -24,19 +25,26 @@ fn plugins(bootstrap: &xds::Bootstrap) -> impl Iterator<Item = &xds::WasmPluginC
         _ => None,
     });
     managers.flat_map(|manager| &manager.http_filters).filter_map(|filter| match &filter.typed_config {
-        Some(xds::HttpFilterConfig::Wasm(wasm)) => wasm.config.as_ref(),
+        Some(xds::HttpFilterConfig::Wasm(wasm)) => Some((filter.name.as_str(), wasm.config.as_ref()?)),
         _ => None,
     })
 }
 
-fn of_plugin(gateway: &Gateway, plugin: &xds::WasmPluginConfig) -> Vec<Value> {
+fn of_plugin(
+    gateway: &Gateway,
+    filter: &str,
+    plugin: &xds::WasmPluginConfig,
+    named: &[istio::PluginRef],
+) -> Vec<Value> {
     let Some(limits) = plugin.configuration_string().and_then(limits) else { return Vec::new() };
+    let known = named.iter().find(|known| known.filter == filter);
+    let name = known.map_or_else(|| plugin.name.clone(), |known| format!("{}/{}", known.namespace, known.name));
     let vm_id = plugin.vm_config.as_ref().map_or("", |vm| &vm.vm_id);
     let sets = |prefix: &str| {
         let held = gateway.shared_data(vm_id.as_bytes(), prefix.as_bytes());
         held.into_iter().map(|(key, value)| (key, value.to_vec())).collect()
     };
-    limits.ledger(gateway.monotonic(), sets).into_iter().map(|state| row(&plugin.name, &state)).collect()
+    limits.ledger(gateway.monotonic(), sets).into_iter().map(|state| row(&name, &state)).collect()
 }
 
 /// A configuration only these two modules would take.

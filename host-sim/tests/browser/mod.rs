@@ -120,12 +120,32 @@ impl Browser {
         self.says(&format!(
             "(() => {{ const it = document.querySelector({selector:?}); it.focus(); it.select(); }})()"
         ));
+        self.inserts(text);
+    }
+
+    /// Puts text where the focus is.
+    pub(crate) fn inserts(&mut self, text: &str) {
         self.asks("Input.insertText", json!({"text": text}));
+    }
+
+    /// One key, `Tab` or `Enter`.
+    pub(crate) fn presses(&mut self, key: &str) {
+        let (code, text) = if key == "Enter" { (13, "\r") } else { (9, "") };
+        for kind in ["keyDown", "keyUp"] {
+            let text = if kind == "keyDown" { text } else { "" };
+            let event = json!({"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text});
+            self.asks("Input.dispatchKeyEvent", event);
+        }
     }
 
     fn size(&mut self, width: u32, height: u32, mobile: bool) {
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile});
         self.asks("Emulation.setDeviceMetricsOverride", metrics);
+    }
+
+    /// The size of a desk's screen.
+    pub(crate) fn desk(&mut self) {
+        self.size(1280, 1600, false);
     }
 
     /// The size of a phone.

@@ -48,3 +48,29 @@ pub(crate) fn module(name: &str) -> String {
     assert!(std::fs::exists(&path).unwrap(), "{path} is not there: run `make filters` first");
     path
 }
+
+/// Manifests one behind the other.
+pub(crate) fn manifests(parts: &[&str]) -> String {
+    parts.join("---\n")
+}
+
+/// The Gateway `shop/door`, with a server on port 80 for these hosts.
+pub(crate) fn door(hosts: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: door, namespace: shop}}\nspec:\n  selector: {{istio: ingressgateway}}\n  servers:\n    - {{port: {{number: 80, name: http, protocol: HTTP}}, hosts: {hosts}}}\n"
+    )
+}
+
+/// A VirtualService in `shop`, for these hosts behind the door; `http` is its rules, a line each or indented by four.
+pub(crate) fn virtual_service(name: &str, hosts: &str, http: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}, namespace: shop}}\nspec:\n  hosts: {hosts}\n  gateways: [door]\n  http:\n{http}"
+    )
+}
+
+/// A Service in `shop`, on port 80.
+pub(crate) fn service(name: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop}}\nspec: {{selector: {{app: {name}}}, ports: [{{name: http, port: 80}}]}}\n"
+    )
+}

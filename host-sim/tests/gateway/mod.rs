@@ -67,7 +67,8 @@ impl Running {
     }
 }
 
-fn exchange(address: &str, request: &str) -> String {
+/// Sends bytes and reads to the end.
+pub(crate) fn exchange(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut text = String::new();

@@ -25,6 +25,7 @@ use crate::http_filters::{Chain, Stop, Upload, Word, module_reply, router};
 use crate::local_reply::{Flag, LocalReply, RequestKind};
 use crate::rate_limit::{Buckets, LocalRateLimit};
 use crate::route::{self, Decision, PerFilter};
+use crate::telemetry::Spoken;
 use crate::worker::{Manager, State, Worker};
 
 /// One request and its answer.
@@ -174,8 +175,11 @@ impl Stream {
         if let Some(recorder) = self.worker.recorder() {
             recorder.finished(&self.facts.info.borrow());
         }
-        let grpc = crate::local_reply::is_grpc(&self.request.borrow());
-        self.worker.surroundings.telemetry.finished(&self.facts.info.borrow(), &self.request.borrow(), grpc);
+        let protocol = match crate::local_reply::is_grpc(&self.request.borrow()) {
+            false => Spoken::Http,
+            true => self.with_facts(|facts| Spoken::Grpc(crate::header_ops::grpc_status(facts))),
+        };
+        self.worker.surroundings.telemetry.finished(&self.facts.info.borrow(), &self.request.borrow(), protocol);
         let stats = &self.manager.stats;
         stats.downstream_rq_active.dec();
         stats.downstream_rq_time.record(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));

@@ -502,7 +502,8 @@ impl Plain {
     }
 }
 
-fn grpc_status(facts: &Facts<'_>) -> Option<i64> {
+/// How a gRPC call ended; none for what is none.
+pub(crate) fn grpc_status(facts: &Facts<'_>) -> Option<i64> {
     if !crate::local_reply::is_grpc(facts.request) {
         return None;
     }

@@ -14,6 +14,7 @@ mod mutations;
 use bytes::Bytes;
 use thiserror::Error;
 
+pub(crate) use command::grpc_status;
 pub use facts::{Facts, StreamInfo, Upstream};
 pub use format::{Format, InvalidFormat, Missing};
 pub use mutations::HeaderMutations;

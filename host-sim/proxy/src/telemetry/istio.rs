@@ -1,9 +1,10 @@
 //! Istio's standard metrics under Istio's names and labels, as its stats filter counts them at a gateway.
 //!
-//! Source: Istio's reference "Istio Standard Metrics" and `extensions/stats` of istio/proxy. The gateway's own workload
-//! is told by its node, an endpoint's by its metadata, as in Istio; what Istio learns from its peers alone is `unknown` here.
+//! Source: Istio's reference "Istio Standard Metrics" and `source/extensions/filters/http/istio_stats` of istio/proxy, for the reporter at
+//! the client's side, which a gateway is. Its own workload is told by its node, an endpoint's by its metadata, as in Istio. That metadata has
+//! neither `app` nor `version`: Istio learns them from its peers alone, and they are `unknown` here.
 
-use super::{Key, Series};
+use super::{Key, Series, Spoken};
 use crate::stats::{ISTIO, Sample, See, Stat};
 
 const UNKNOWN: &str = "unknown";
@@ -91,6 +92,10 @@ pub(super) fn see(source: &Source, key: &Key, series: &Series, see: &mut See<'_>
 fn labels(source: &Source, key: &Key) -> String {
     let destination = Destination::of(key.cluster.as_deref());
     let workload = Workload::of(key.workload.as_deref());
+    let (protocol, grpc_status) = match key.protocol {
+        Spoken::Http => ("http", String::new()),
+        Spoken::Grpc(status) => ("grpc", status.map(known_status).unwrap_or_default()),
+    };
     let status = key.status.to_string();
     let flags = match key.flags.short() {
         flags if flags.is_empty() => "-".to_owned(),
@@ -107,45 +112,46 @@ fn labels(source: &Source, key: &Key) -> String {
         ("source_version", &source.version),
         ("source_cluster", &source.cluster),
         ("destination_workload", workload.name.unwrap_or(UNKNOWN)),
-        ("destination_workload_namespace", workload.namespace.unwrap_or(destination.namespace)),
+        ("destination_workload_namespace", workload.namespace.unwrap_or(UNKNOWN)),
         ("destination_principal", UNKNOWN),
-        ("destination_app", workload.service.unwrap_or(UNKNOWN)),
-        ("destination_version", workload.revision.unwrap_or(destination.version)),
+        ("destination_app", UNKNOWN),
+        ("destination_version", UNKNOWN),
         ("destination_service", destination.service),
-        ("destination_canonical_service", workload.service.unwrap_or(destination.name)),
-        ("destination_canonical_revision", workload.revision.unwrap_or(destination.version)),
+        ("destination_canonical_service", workload.service.unwrap_or(UNKNOWN)),
+        ("destination_canonical_revision", workload.revision.unwrap_or("latest")),
         ("destination_service_name", destination.name),
-        ("destination_service_namespace", destination.namespace),
+        ("destination_service_namespace", destination.namespace.or(workload.namespace).unwrap_or(UNKNOWN)),
         ("destination_cluster", workload.cluster.unwrap_or(UNKNOWN)),
-        ("request_protocol", if key.grpc { "grpc" } else { "http" }),
+        ("request_protocol", protocol),
         ("response_code", &status),
-        ("grpc_response_status", ""),
+        ("grpc_response_status", &grpc_status),
         ("response_flags", &flags),
         ("connection_security_policy", UNKNOWN),
     ];
     pairs.iter().map(|(name, value)| format!("{name}={value}{ISTIO}")).collect()
 }
 
+/// What is no status of gRPC's is -1, as in Envoy.
+fn known_status(status: i64) -> String {
+    if (0..=16).contains(&status) { status.to_string() } else { "-1".to_owned() }
+}
+
 /// What a cluster's name says of its service.
 struct Destination<'c> {
     service: &'c str,
     name: &'c str,
-    namespace: &'c str,
-    /// The subset, which is a version wherever people follow Istio's examples.
-    version: &'c str,
+    /// Of a service in Kubernetes; a service entry's is not in its name.
+    namespace: Option<&'c str>,
 }
 
 impl<'c> Destination<'c> {
     fn of(cluster: Option<&'c str>) -> Destination<'c> {
-        const UNKNOWN: Destination<'static> =
-            Destination { service: "unknown", name: "unknown", namespace: "unknown", version: "unknown" };
-        let mut parts = cluster.unwrap_or_default().split('|').skip(2);
-        let (Some(subset), Some(host)) = (parts.next(), parts.next()) else { return UNKNOWN };
-        let version = if subset.is_empty() { "unknown" } else { subset };
+        const NOBODY: Destination<'static> = Destination { service: UNKNOWN, name: UNKNOWN, namespace: None };
+        let Some(host) = cluster.unwrap_or_default().split('|').nth(3) else { return NOBODY };
         let mut labels = host.split('.');
         match (labels.next(), labels.next(), labels.next()) {
-            (Some(name), Some(namespace), Some("svc")) => Destination { service: host, name, namespace, version },
-            _ => Destination { service: host, name: host, namespace: "unknown", version },
+            (Some(name), namespace @ Some(_), Some("svc")) => Destination { service: host, name, namespace },
+            _ => Destination { service: host, name: host, namespace: None },
         }
     }
 }
@@ -180,14 +186,64 @@ mod tests {
 
     #[test]
     fn a_cluster_s_name_says_which_service_it_is() {
-        for (cluster, service, name, namespace, version) in [
-            (Some("outbound|80|v1|cart.shop.svc.cluster.local"), "cart.shop.svc.cluster.local", "cart", "shop", "v1"),
-            (Some("outbound|443||api.example.com"), "api.example.com", "api.example.com", "unknown", "unknown"),
-            (Some("plain"), "unknown", "unknown", "unknown", "unknown"),
-            (None, "unknown", "unknown", "unknown", "unknown"),
+        for (cluster, service, name, namespace) in [
+            (Some("outbound|80|v1|cart.shop.svc.cluster.local"), "cart.shop.svc.cluster.local", "cart", Some("shop")),
+            (Some("outbound|443||api.example.com"), "api.example.com", "api.example.com", None),
+            (Some("plain"), "unknown", "unknown", None),
+            (None, "unknown", "unknown", None),
         ] {
             let seen = Destination::of(cluster);
-            assert_eq!((seen.service, seen.name, seen.namespace, seen.version), (service, name, namespace, version));
+            assert_eq!((seen.service, seen.name, seen.namespace), (service, name, namespace));
+        }
+    }
+
+    #[test]
+    fn labels_are_those_of_istios_reporter_at_the_clients_side() {
+        let key = |workload: Option<&str>, protocol| Key {
+            route: "".into(),
+            virtual_host: "".into(),
+            cluster: Some("outbound|80|v1|cart.shop.svc.cluster.local".into()),
+            workload: workload.map(Into::into),
+            status: 200,
+            flags: crate::local_reply::Flags::default(),
+            protocol,
+        };
+        let known = Some("cart-v1;shop;cart;v1;Kubernetes");
+        for (workload, protocol, expected) in [
+            (
+                known,
+                Spoken::Http,
+                "destination_workload=cart-v1 destination_workload_namespace=shop destination_app=unknown destination_version=unknown",
+            ),
+            (
+                known,
+                Spoken::Http,
+                "destination_canonical_service=cart destination_canonical_revision=v1 destination_cluster=Kubernetes",
+            ),
+            (
+                known,
+                Spoken::Http,
+                "destination_service_name=cart destination_service_namespace=shop request_protocol=http grpc_response_status=",
+            ),
+            (
+                None,
+                Spoken::Http,
+                "destination_workload=unknown destination_workload_namespace=unknown destination_canonical_service=unknown",
+            ),
+            (
+                None,
+                Spoken::Http,
+                "destination_canonical_revision=latest destination_service_namespace=shop destination_cluster=unknown",
+            ),
+            (known, Spoken::Grpc(Some(14)), "request_protocol=grpc grpc_response_status=14"),
+            (known, Spoken::Grpc(Some(99)), "request_protocol=grpc grpc_response_status=-1"),
+            (known, Spoken::Grpc(None), "request_protocol=grpc grpc_response_status="),
+        ] {
+            let all = labels(&Source::default(), &key(workload, protocol));
+            let all: Vec<_> = all.split(ISTIO).collect();
+            for pair in expected.split(' ') {
+                assert!(all.contains(&pair), "no {pair} of {workload:?} {protocol:?} in {all:?}");
+            }
         }
     }
 }

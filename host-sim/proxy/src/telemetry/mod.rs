@@ -34,7 +34,16 @@ struct Key {
     workload: Option<Arc<str>>,
     status: u16,
     flags: Flags,
-    grpc: bool,
+    protocol: Spoken,
+}
+
+/// What a request was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Spoken {
+    /// Nothing but HTTP.
+    Http,
+    /// gRPC, and how it ended, where anybody said so.
+    Grpc(Option<i64>),
 }
 
 /// Requests that are alike.
@@ -74,7 +83,7 @@ impl Telemetry {
     }
 
     /// A request is over.
-    pub(crate) fn finished(&self, info: &StreamInfo, request: &HeaderList, grpc: bool) {
+    pub(crate) fn finished(&self, info: &StreamInfo, request: &HeaderList, protocol: Spoken) {
         let key = Key {
             route: Arc::clone(&info.route_name),
             virtual_host: Arc::clone(&info.virtual_host),
@@ -82,7 +91,7 @@ impl Telemetry {
             workload: info.upstream.workload.clone(),
             status: info.response_code.unwrap_or_default(),
             flags: info.flags,
-            grpc,
+            protocol,
         };
         let series = self.series(key);
         let took = info.complete.unwrap_or_default();
@@ -123,7 +132,7 @@ pub fn traffic(workers: &[Arc<Telemetry>]) -> Vec<Traffic> {
     let mut all: HashMap<Key, Traffic> = HashMap::new();
     for worker in workers {
         worker.each(|key, series| {
-            let key = Key { flags: Flags::default(), grpc: false, workload: None, ..key.clone() };
+            let key = Key { flags: Flags::default(), protocol: Spoken::Http, workload: None, ..key.clone() };
             let text = |name: &Arc<str>| name.to_string();
             let sum = all.entry(key.clone()).or_insert_with(|| Traffic {
                 route: text(&key.route),
@@ -164,7 +173,7 @@ mod tests {
     fn requests_that_are_alike_are_added_up_over_the_workers() {
         let workers = [Arc::new(Telemetry::default()), Arc::new(Telemetry::default())];
         for (worker, route, status) in [(0, "a", 200), (1, "a", 200), (1, "a", 503), (0, "b", 200)] {
-            workers[worker].finished(&info(route, status), &HeaderList::new(), false);
+            workers[worker].finished(&info(route, status), &HeaderList::new(), Spoken::Http);
         }
         let seen: Vec<_> = traffic(&workers).into_iter().map(|one| (one.route, one.status, one.requests)).collect();
         assert_eq!(seen, [("a".into(), 200, 2), ("a".into(), 503, 1), ("b".into(), 200, 1)]);
@@ -174,7 +183,7 @@ mod tests {
     fn kinds_without_end_are_one_kind_at_last() {
         let worker = Telemetry::default();
         for number in 0..KINDS + 10 {
-            worker.finished(&info(&number.to_string(), 200), &HeaderList::new(), false);
+            worker.finished(&info(&number.to_string(), 200), &HeaderList::new(), Spoken::Http);
         }
         let all = traffic(&[Arc::new(worker)]);
         let other = all.iter().find(|one| one.route == "other").unwrap();
