@@ -46,7 +46,7 @@ impl Sender<'_> {
 /// Interim answers that are passed on; the others are dropped.
 const INTERIM: [u16; 4] = [100, 102, 103, 104];
 
-/// How many turns of its loop a worker gives copies to connect, and to leave behind their request.
+/// How many turns of its loop a worker gives copies to leave ahead of their request.
 const TURNS_FOR_COPIES: u8 = 8;
 
 /// Forwards a request along its route.
@@ -287,22 +287,19 @@ impl<'s> Routed<'s> {
         let now = stream.worker.clock().now();
         let opening = Attempt::open(&self.cluster, &endpoint, protocol, &outline, now);
         let opened = self.alongside(&mut Sender(None), opening).await?;
-        let copies = if self.request_done.get().is_some() { self.ready_copies().await } else { Vec::new() };
+        if self.request_done.get().is_some() {
+            self.send_copies_first(&endpoint).await;
+        }
         self.head_left.set(true);
-        let attempt = match opened {
-            Ok(attempt) => attempt,
-            Err(broken) => {
-                Self::release(&copies).await;
-                self.report(&endpoint, outcome_of(broken.reset));
-                span.iter().for_each(|span| span.over(tracing::Outcome::Broken(broken.reset)));
-                return Err(Failed::Broken { broken, sent: false });
-            }
-        };
+        let attempt = opened.map_err(|broken| {
+            self.report(&endpoint, outcome_of(broken.reset));
+            span.iter().for_each(|span| span.over(tracing::Outcome::Broken(broken.reset)));
+            Failed::Broken { broken, sent: false }
+        })?;
         self.report(&endpoint, Outcome::Connected);
         stream.facts.info.borrow_mut().upstream.local = attempt.local();
         span.iter().for_each(|span| span.connected(protocol.name()));
-        let outcome = self.exchange(&attempt, &endpoint, span.as_ref(), &copies).await;
-        copies.iter().for_each(|copy| copy.let_go()); // a head that did not leave holds no copy back
+        let outcome = self.exchange(&attempt, &endpoint, span.as_ref()).await;
         if let Some((span, outcome)) = span.as_ref().zip(ended(&outcome)) {
             span.over(outcome);
         }
@@ -326,7 +323,6 @@ impl<'s> Routed<'s> {
         attempt: &Attempt,
         endpoint: &Endpoint,
         span: Option<&TrySpan<'_>>,
-        copies: &[Rc<mirror::Sending>],
     ) -> Result<bool, Failed> {
         let stream = self.stream;
         let bodyless = stream.upload.is_empty();
@@ -335,10 +331,6 @@ impl<'s> Routed<'s> {
         self.alongside(&mut Sender(None), attempt.begin(bodyless)).await?.map_err(unsent)?;
         let sent = stream.worker.clock().now();
         let mut sender = if bodyless { Sender(None) } else { Sender(Some(Box::pin(self.send(attempt)))) };
-        if !copies.is_empty() {
-            poll_fn(|cx| Poll::Ready(sender.poll(cx))).await;
-            Self::release(copies).await;
-        }
         let mut per_try = PerTry::new(self.prepared.borrow().timeouts.per_try);
         let answered = loop {
             let waiting = self.alongside_try(&mut sender, &mut per_try, attempt.head()).await?.map_err(unsent)?;
@@ -547,7 +539,7 @@ impl<'s> Routed<'s> {
                 pumped?;
                 self.request_is_done();
                 if self.head_left.get() {
-                    self.start_copies().iter().for_each(|copy| copy.let_go());
+                    self.send_copies();
                 }
             }
             sender.poll(cx);
@@ -598,40 +590,35 @@ impl<'s> Routed<'s> {
         wanted.collect()
     }
 
-    /// Makes the copies of a request that is whole ready to leave: each with a connection.
-    async fn ready_copies(&self) -> Vec<Rc<mirror::Sending>> {
-        let copies = self.start_copies();
-        some_turns(&copies, mirror::Sending::is_connected).await;
-        copies
+    /// Sends the copies of a request that is whole before its head leaves. Who has the answer may look for the copies at
+    /// once, so those to other endpoints leave before the request itself; its own endpoint sees it first, as with Envoy.
+    async fn send_copies_first(&self, endpoint: &Endpoint) {
+        let copies = self.mirrors.take();
+        let (later, first) = copies.into_iter().partition(|copy| copy.goes_to(endpoint.address));
+        self.mirrors.replace(first);
+        let leaving = self.send_copies();
+        // A turn to connect, one to write, some to spare; a mirror that takes longer does not hold the request.
+        for _ in 0..TURNS_FOR_COPIES {
+            if leaving.iter().any(|leaving| !leaving.get()) {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.mirrors.replace(later);
+        self.send_copies();
     }
 
-    /// Lets the copies go. Envoy writes a request and its copies in one turn, the request first: who has the answer may look for the copies at once.
-    async fn release(copies: &[Rc<mirror::Sending>]) {
-        copies.iter().for_each(|copy| copy.let_go());
-        some_turns(copies, mirror::Sending::has_left).await;
-    }
-
-    /// Starts the copies, now that the whole request is here.
-    fn start_copies(&self) -> Vec<Rc<mirror::Sending>> {
+    /// Sends the copies, now that the whole request is here; each cell tells when its copy has left.
+    fn send_copies(&self) -> Vec<Rc<Cell<bool>>> {
         let upload = &self.stream.upload;
-        let mut sending = Vec::new();
+        let mut leaving = Vec::new();
         for copy in self.mirrors.take() {
             if upload.can_repeat() {
-                sending.push(copy.send(&self.stream.worker, upload.pieces()));
+                leaving.push(copy.send(&self.stream.worker, upload.pieces()));
             } else {
                 self.cluster.stats.retry_or_shadow_abandoned.inc();
             }
         }
-        sending
-    }
-}
-
-/// Gives copies a turn to connect or to write, and some to spare; a mirror that takes longer does not hold the request.
-async fn some_turns(copies: &[Rc<mirror::Sending>], done: fn(&mirror::Sending) -> bool) {
-    for _ in 0..TURNS_FOR_COPIES {
-        if copies.iter().any(|copy| !done(copy)) {
-            tokio::task::yield_now().await;
-        }
+        leaving
     }
 }
 
