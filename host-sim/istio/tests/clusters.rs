@@ -159,6 +159,28 @@ fn a_service_entry_by_name_is_resolved_by_dns() {
 }
 
 #[test]
+fn the_secrets_a_rule_names_come_from_the_gateways_namespace_and_a_missing_one_is_warned_about() {
+    let policy = "{host: shop, subsets: [{name: v1, labels: {version: v1}}], trafficPolicy: {tls: {mode: MUTUAL, credentialName: client}}}";
+    let secret = |namespace: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: client, namespace: {namespace}}}\nstringData: {{tls.crt: c, tls.key: k, ca.crt: a}}\n"
+        )
+    };
+    let rows: [(&str, &[&str], usize); 2] =
+        [("istio-system", &["kubernetes://client", "kubernetes://client-cacert"], 0), ("default", &[], 2)];
+    for (namespace, found, missing) in rows {
+        let manifests = format!("{}{ROUTED}{}", rule(policy), secret(namespace));
+        let translation = attempt(&manifests, &options()).unwrap();
+        let secrets = translation.bootstrap.static_resources.unwrap().secrets;
+        let names: Vec<&str> = secrets.iter().map(|secret| secret.name.as_str()).collect();
+        assert_eq!(names, found, "{namespace}");
+        let warned =
+            translation.warnings.iter().filter(|warning| warning.reason.starts_with("no Secret istio-system/"));
+        assert_eq!(warned.count(), missing, "{namespace}: {:?}", translation.warnings);
+    }
+}
+
+#[test]
 fn mesh_certificates_are_refused_where_they_are_used() {
     let policy =
         "{host: shop, subsets: [{name: v1, labels: {version: v1}}], trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}";

@@ -174,6 +174,7 @@ pub fn translate(resources: &Resources, options: &Options) -> Result<Translation
     let used = used_clusters(&made.listeners);
     let mut clusters = clusters::all(&context, &used, &mut problems);
     patch::to_clusters(&patches, &mut clusters, &mut problems);
+    secrets::add_of_clusters(&context, &clusters, &mut made.secrets, &mut warnings);
     problems.append(&mut made.problems);
     warnings.append(&mut made.warnings);
     if !problems.is_empty() {

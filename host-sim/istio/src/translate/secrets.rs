@@ -1,10 +1,13 @@
 //! Secrets as Envoy's static secrets, under the names istiod serves them by.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use xds::{CertificateValidationContext, DataSource, Secret, TlsCertificate};
+use xds::{CertificateValidationContext, Cluster, DataSource, Secret, TlsCertificate, TransportSocketConfig};
 
 use super::Context;
-use crate::resource::{kubernetes, object::Object};
+use crate::{
+    problem::Problem,
+    resource::{kubernetes, object::Object},
+};
 
 const KUBERNETES: &str = "kubernetes://";
 const CA_SUFFIX: &str = "-cacert";
@@ -36,6 +39,49 @@ pub(crate) fn find(context: &Context<'_>, name: &str) -> Option<Secret> {
     };
     name.clone_into(&mut secret.name);
     Some(secret)
+}
+
+/// Adds the secrets that clusters name. One that no manifest has is warned about: connections to its endpoints fail, in Envoy too.
+pub(crate) fn add_of_clusters(
+    context: &Context<'_>,
+    clusters: &[Cluster],
+    secrets: &mut Vec<Secret>,
+    warnings: &mut Vec<Problem>,
+) {
+    for (cluster, name) in clusters.iter().flat_map(|cluster| named(cluster).map(move |name| (cluster, name))) {
+        if secrets.iter().any(|known| known.name == name) {
+            continue;
+        }
+        match find(context, name) {
+            Some(secret) => secrets.push(secret),
+            None => warnings.extend(missing(context, cluster, name).filter(|missing| !warnings.contains(missing))),
+        }
+    }
+}
+
+/// Said at the rule that names the secret; `None` for a cluster that no rule made (an EnvoyFilter's).
+fn missing(context: &Context<'_>, cluster: &Cluster, name: &str) -> Option<Problem> {
+    let service = context.registry.get(cluster.name.rsplit('|').next()?)?;
+    let rule = context.rule_for(service)?;
+    let name = name.rsplit("://").next().unwrap_or(name);
+    let namespace = &context.node.namespace;
+    let reason = format!("no Secret {namespace}/{name}: connections to the endpoints of this host fail");
+    Some(rule.first.problem("spec.trafficPolicy", reason).cure("add the Secret to the manifests"))
+}
+
+/// Names of the secrets a cluster's transport asks for.
+fn named(cluster: &Cluster) -> impl Iterator<Item = &str> {
+    let socket = cluster.transport_socket.as_ref().and_then(|socket| socket.typed_config.as_ref());
+    let common = match socket {
+        Some(TransportSocketConfig::UpstreamTls(context)) => context.common_tls_context.as_ref(),
+        _ => None,
+    };
+    let validation = common.into_iter().filter_map(|common| {
+        let combined = common.combined_validation_context.as_ref();
+        combined.and_then(|combined| combined.validation_context_sds_secret_config.as_ref())
+    });
+    let certificates = common.into_iter().flat_map(|common| &common.tls_certificate_sds_secret_configs);
+    certificates.chain(validation).map(|config| config.name.as_str())
 }
 
 /// The text of a Secret of type `kubernetes.io/dockerconfigjson`; `None` when no manifest has such a one.

@@ -66,7 +66,10 @@ impl HashPolicy {
             })
         } else if let Some(query) = &policy.query_parameter {
             HashBy::Query(query.name.clone())
-        } else if policy.connection_properties.as_ref().is_some_and(|properties| properties.source_ip) {
+        } else if let Some(properties) = &policy.connection_properties {
+            if !properties.source_ip {
+                return None; // nothing of the connection is hashed: as if the policy were not there
+            }
             HashBy::SourceIp
         } else {
             errors.refuse(at, "only header, cookie, query_parameter and connection_properties.source_ip are supported");
@@ -151,7 +154,7 @@ impl Cookie {
         let seed = format!("{}{}", connection.remote, connection.local);
         let value = format!("{:016x}", xx64(seed.as_bytes(), 0));
         let mut cookie = format!("{}=\"{value}\"", self.name);
-        if !ttl.is_zero() {
+        if ttl.as_secs() > 0 {
             let written = write!(cookie, "; Max-Age={}", ttl.as_secs());
             debug_assert!(written.is_ok(), "writing to a String does not fail");
         }
@@ -176,4 +179,48 @@ impl Cookie {
 fn lower_name(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
     if lower == "host" { ":authority".to_owned() } else { lower }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn compiled(policy: serde_json::Value) -> Option<HashPolicy> {
+        let mut errors = Errors::default();
+        let policy = HashPolicy::compile(&serde_json::from_value(policy).unwrap(), &Path::Root, &mut errors);
+        errors.into_result(policy).unwrap()
+    }
+
+    #[test]
+    fn a_cookie_that_is_made_lives_for_whole_seconds_or_for_the_session() {
+        let connection = ConnectionInfo {
+            id: 1,
+            remote: "127.0.0.1:40000".parse().unwrap(),
+            local: "127.0.0.1:80".parse().unwrap(),
+            node_address: "10.0.0.1".parse().unwrap(),
+            protocol: crate::edge::Protocol::Http11,
+            tls: None,
+        };
+        for (cookie, after_the_value) in [
+            (json!({"name": "c"}), None),
+            (json!({"name": "c", "ttl": "0s"}), Some("; HttpOnly")),
+            (json!({"name": "c", "ttl": "0.005s"}), Some("; HttpOnly")),
+            (json!({"name": "c", "ttl": "1.5s"}), Some("; Max-Age=1; HttpOnly")),
+            (json!({"name": "c", "ttl": "60s", "path": "/p"}), Some("; Max-Age=60; Path=/p; HttpOnly")),
+        ] {
+            let policy = compiled(json!({"cookie": cookie})).unwrap();
+            let hashed = HashPolicy::hash(&[policy], &[], &connection, connection.remote.ip());
+            let made = hashed.set_cookies.first().map(|made| String::from_utf8(made.to_vec()).unwrap());
+            let rest = made.as_deref().map(|made| made.split_once("\";").map_or("", |(_, rest)| rest));
+            assert_eq!(rest.map(|rest| format!(";{rest}")).as_deref(), after_the_value, "{cookie}");
+        }
+    }
+
+    #[test]
+    fn connection_properties_without_the_source_ip_are_no_policy() {
+        assert!(compiled(json!({"connection_properties": {}})).is_none());
+        assert!(compiled(json!({"connection_properties": {"source_ip": true}})).is_some());
+    }
 }

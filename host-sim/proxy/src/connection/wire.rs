@@ -198,6 +198,14 @@ impl Wire {
         let _ = tokio::time::timeout(patience, rest).await;
     }
 
+    /// What was read is as good as left unread: when the connection is dropped its peer gets a reset, not an end. For a connection that is
+    /// given up before anybody used what it said first; Envoy looks at that without taking it.
+    pub(crate) fn reset_if_unused(&self) {
+        if let (Io::Plain(stream), false) = (&*self.io.borrow(), self.input.borrow().is_empty()) {
+            let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+        }
+    }
+
     /// Ends our side only.
     pub(crate) async fn shutdown(&self) -> io::Result<()> {
         self.flush().await?;

@@ -17,6 +17,15 @@ pub struct HeaderMutations {
 impl HeaderMutations {
     /// Compiles the filter's lists.
     pub fn compile(mutations: &xds::Mutations) -> Result<HeaderMutations, InvalidHeaderOps> {
+        for (field, set) in [
+            ("query_parameter_mutations", !mutations.query_parameter_mutations.is_empty()),
+            ("response_trailers_mutations", !mutations.response_trailers_mutations.is_empty()),
+            ("request_trailers_mutations", !mutations.request_trailers_mutations.is_empty()),
+        ] {
+            if set {
+                return Err(InvalidHeaderOps::Unsupported(field));
+            }
+        }
         Ok(HeaderMutations {
             request: list(&mutations.request_mutations)?,
             response: list(&mutations.response_mutations)?,

@@ -59,6 +59,8 @@ pub(crate) fn compile(
         }
         let kind = match &filter.typed_config {
             Some(xds::HttpFilterConfig::Router(options)) => {
+                errors.unsupported(&path, "strict_check_headers", !options.strict_check_headers.is_empty());
+                errors.unsupported(&path, "upstream_http_filters", !options.upstream_http_filters.is_empty());
                 router = Some(RouterOptions {
                     suppress_envoy_headers: options.suppress_envoy_headers,
                     respect_expected_rq_timeout: options.respect_expected_rq_timeout,

@@ -67,7 +67,6 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
     let (prepared, hashed) = {
         let (mut request, info) = (stream.request.borrow_mut(), stream.facts.info.borrow());
         let connection = &stream.facts.connection;
-        let hashed = HashPolicy::hash(&forward.hash, &request, connection, stream.client());
         let before = stream.manager.config.limits.hardened.then(|| headers::get(&request, ":path").cloned());
         let prepared = route.prepare(destination, &mut request, connection, &info, stream.manager.config.router);
         if let (Some(before), after) = (before, headers::get(&request, ":path"))
@@ -76,6 +75,8 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
         {
             return Err(Stop::Reply(LocalReply::rewrite_refused()));
         }
+        // Over the request as it leaves: what the route sets, removes or rewrites is what counts.
+        let hashed = HashPolicy::hash(&forward.hash, &request, connection, stream.client());
         (prepared, hashed)
     };
     if let Some(recorder) = stream.worker.recorder() {

@@ -72,8 +72,7 @@ async fn serve(worker: Rc<Worker>, name: Arc<str>, stream: TcpStream, remote: So
     };
     let Some((at, chain)) = listener.choice.pick(asked).and_then(|at| Some((at, listener.chains.get(at)?))) else {
         counters.connections.no_filter_chain_match.inc();
-        // Envoy looked without taking, so its close is a reset; so is ours.
-        let _ = socket2::SockRef::from(stream.stream()).set_linger(Some(Duration::ZERO));
+        reset_on_drop(stream.stream());
         return;
     };
     let mut info = ConnectionInfo {
@@ -85,7 +84,12 @@ async fn serve(worker: Rc<Worker>, name: Arc<str>, stream: TcpStream, remote: So
         tls: None,
     };
     let (io, input, alpn) = match &chain.transport {
-        Transport::SecretMissing => return,
+        Transport::SecretMissing => {
+            if listener.inspects {
+                reset_on_drop(stream.stream());
+            }
+            return;
+        }
         Transport::Plain => {
             let (taken, stream) = stream.into_parts();
             (Io::Plain(stream), BytesMut::from(taken.as_ref()), None)
@@ -106,6 +110,11 @@ async fn serve(worker: Rc<Worker>, name: Arc<str>, stream: TcpStream, remote: So
         }
         Network::Tcp(proxy) => tcp::serve(&worker, proxy, info, Wire::new(io, input)).await,
     }
+}
+
+/// Envoy looked at what came first without taking it, so its close is a reset; so is ours.
+fn reset_on_drop(stream: &TcpStream) {
+    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 /// What the client says first, where that decides its chain; `None` when it says nothing in time.

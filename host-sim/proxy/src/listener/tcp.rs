@@ -32,7 +32,10 @@ pub(super) async fn serve(worker: &Rc<Worker>, proxy: &TcpProxy, info: Connectio
             cluster.stats.upstream_cx_active.dec();
             cluster.stats.upstream_cx_destroy.inc();
         }
-        Err(flag) => log.flags.insert(flag),
+        Err(flag) => {
+            client.reset_if_unused();
+            log.flags.insert(flag);
+        }
     }
     log.complete = Some(worker.clock().now().saturating_sub(began));
     let facts = Facts { request: &[], response: None, trailers: None, connection: &info, stream: &log };

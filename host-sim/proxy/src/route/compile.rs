@@ -73,6 +73,7 @@ impl Compiler<'_> {
         errors.unsupported(at, "matcher", host.matcher.is_some());
         errors.unsupported(at, "hedge_policy", host.hedge_policy.is_some());
         errors.unsupported(at, "retry_policy_typed_config", host.retry_policy_typed_config.is_some());
+        errors.unsupported(at, "include_is_timeout_retry_header", host.include_is_timeout_retry_header);
         let shared = Arc::new(VirtualHostEntry {
             name: Arc::from(host.name.as_str()),
             domains: host.domains.clone(),
@@ -163,6 +164,10 @@ impl Compiler<'_> {
             ("cluster_specifier_plugin", action.cluster_specifier_plugin.is_some()),
             ("inline_cluster_specifier_plugin", action.inline_cluster_specifier_plugin.is_some()),
             ("internal_redirect_policy", action.internal_redirect_policy.is_some()),
+            (
+                "internal_redirect_action",
+                action.internal_redirect_action.as_deref() == Some("HANDLE_INTERNAL_REDIRECT"),
+            ),
             ("hedge_policy", action.hedge_policy.is_some()),
             ("retry_policy_typed_config", action.retry_policy_typed_config.is_some()),
             ("metadata_match", action.metadata_match.is_some()),

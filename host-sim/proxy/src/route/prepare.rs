@@ -42,8 +42,6 @@ pub struct Timeouts {
     pub global: Option<Duration>,
     /// One try.
     pub per_try: Option<Duration>,
-    /// Silence of one try.
-    pub per_try_idle: Option<Duration>,
     /// Answer 204 when time is up, not 504.
     pub alternative_response: bool,
     /// Write `grpc-timeout` as well.
@@ -211,8 +209,7 @@ impl Timeouts {
             }
         }
         let per_try = per_try.filter(|per_try| global.is_none_or(|global| *per_try < global));
-        let per_try_idle = forward.retry.as_ref().and_then(|retry| retry.per_try_idle_timeout);
-        Timeouts { global, per_try, per_try_idle, alternative_response, rewrite_grpc: grpc_max.is_some() }
+        Timeouts { global, per_try, alternative_response, rewrite_grpc: grpc_max.is_some() }
     }
 
     /// Tells the upstream how long it has, `elapsed` after the start.

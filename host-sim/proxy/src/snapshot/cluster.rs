@@ -71,7 +71,8 @@ impl ClusterConfig {
         secrets: &tls::Secrets,
         registry: &Registry,
     ) -> Result<ClusterConfig, Vec<String>> {
-        let mut problems = Vec::new();
+        let undone = super::undone::of_cluster(cluster);
+        let mut problems: Vec<String> = undone.iter().map(|field| format!("{field}: not supported")).collect();
         let options = cluster.typed_extension_protocol_options.values().find_map(|options| match options {
             xds::ExtensionProtocolOptions::Http(options) => Some(options.as_ref().clone()),
             xds::ExtensionProtocolOptions::Other(_) => None,

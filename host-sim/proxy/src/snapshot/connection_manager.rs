@@ -58,7 +58,8 @@ const DELAYED_CLOSE: Duration = Duration::from_secs(1);
 
 impl ManagerConfig {
     pub(crate) fn compile(hcm: &xds::HttpConnectionManager, loader: &Loader<'_>) -> Result<ManagerConfig, ChainError> {
-        let mut problems = Vec::new();
+        let undone = super::undone::of_manager(hcm);
+        let mut problems: Vec<String> = undone.iter().map(|field| format!("{field}: not supported")).collect();
         let mut edge =
             EdgeConfig::compile(hcm).map_err(|invalid| problems.push(invalid.to_string())).unwrap_or_default();
         edge.path.cut_fragment = loader.cut_fragment;

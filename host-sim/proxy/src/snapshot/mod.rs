@@ -3,6 +3,7 @@
 mod cluster;
 mod connection_manager;
 mod listener;
+mod undone;
 
 pub(crate) use cluster::ClusterConfig;
 pub(crate) use connection_manager::{ManagerConfig, Timeouts};

@@ -62,11 +62,12 @@ impl Downstream {
         let identities = Arc::new(Identities(identities));
         let validation = Validation::resolve(common, secrets)?;
         let required = context.require_client_certificate == Some(true);
+        let required = validation.as_ref().is_some_and(|validation| validation.requires(required));
         let verifies = validation.as_ref().is_some_and(Validation::asks);
         let builder = ServerConfig::builder_with_provider(super::shared(provider))
             .with_protocol_versions(&versions)
             .map_err(|error| InvalidTls::field("tls_params", "", &error.to_string()))?;
-        let clients = (required || verifies).then(|| Arc::new(Clients::new(validation, required)));
+        let clients = verifies.then(|| Arc::new(Clients::new(validation, required)));
         let builder = match &clients {
             Some(clients) => builder.with_client_cert_verifier(Arc::<Clients>::clone(clients)),
             None => builder.with_no_client_auth(),

@@ -11,6 +11,9 @@ pub enum InvalidTls {
         /// As the configuration names it: `kubernetes://NAME`.
         name: String,
     },
+    /// Names are asked of certificates that anybody may have signed.
+    #[error("SAN-based verification of peer certificates without trusted CA is insecure and not allowed")]
+    NamesWithoutTrust,
     /// A file that cannot be read, or an environment variable that is not set.
     #[error("{what}: {reason}")]
     Unreadable {

@@ -54,6 +54,11 @@ impl Failure {
         Self::new(125, "CERTIFICATE_VERIFY_FAILED", &format!(":{refused}"), kind)
     }
 
+    /// A connection that was made before its cluster's secret was there.
+    pub(super) fn secret_missing() -> Self {
+        Self { text: "TLS error: Secret is not supplied by SDS".to_owned(), kind: FailureKind::Closed }
+    }
+
     fn verify(reason: &str) -> Self {
         let detail =
             format!(":verify cert failed: X509_verify_cert: certificate verification error at depth 0: {reason}");

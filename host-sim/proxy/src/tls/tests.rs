@@ -140,7 +140,8 @@ fn a_server_lets_in_whom_its_rules_let_in() {
     );
     let missing = "TLS_error:|268435648:SSL routines:OPENSSL_internal:PEER_DID_NOT_RETURN_A_CERTIFICATE:peer did not provide required client certificate:TLS_error_end".to_owned();
     let welcome = String::new();
-    let rows: [(&str, Value, bool, Option<Leaf>, &String); 10] = [
+    let named = json!([{"san_type": "DNS", "matcher": {"exact": "a.example"}}]);
+    let rows: [(&str, Value, bool, Option<Leaf>, &String); 14] = [
         ("nobody is asked", rules(json!({})), false, None, &welcome),
         ("a certificate of version 1", rules(trusting(&ca.pem)), true, Some(ca.version1("client")), &welcome),
         ("a certificate of version 3", rules(trusting(&ca.pem)), true, Some(ca.leaf("client", |_| ())), &welcome),
@@ -155,7 +156,31 @@ fn a_server_lets_in_whom_its_rules_let_in() {
         ("an old certificate", rules(trusting(&ca.pem)), true, Some(expired), &over),
         ("none where one is needed", rules(trusting(&ca.pem)), true, None, &missing),
         ("none where none is needed", rules(trusting(&ca.pem)), false, None, &welcome),
-        ("any where no CA is named", rules(json!({})), true, Some(other.version1("client")), &welcome),
+        ("nobody is asked where no CA is named", rules(json!({})), true, Some(other.version1("client")), &welcome),
+        (
+            "none where the names of certificates are ruled",
+            rules(json!({"trusted_ca": {"inline_string": ca.pem}, "match_typed_subject_alt_names": named})),
+            false,
+            None,
+            &missing,
+        ),
+        (
+            "none where certificates are ruled",
+            rules(json!({"verify_certificate_hash": ["ab".repeat(32)]})),
+            false,
+            None,
+            &missing,
+        ),
+        ("none where one is needed and no CA is named", rules(json!({})), true, None, &welcome),
+        (
+            "another name where strangers are accepted",
+            rules(
+                json!({"trusted_ca": {"inline_string": ca.pem}, "match_typed_subject_alt_names": named, "trust_chain_verification": "ACCEPT_UNTRUSTED"}),
+            ),
+            true,
+            Some(other.version1("client")),
+            &welcome,
+        ),
         (
             "a stranger where strangers are accepted",
             rules(json!({"trusted_ca": {"inline_string": ca.pem}, "trust_chain_verification": "ACCEPT_UNTRUSTED"})),
@@ -177,7 +202,7 @@ fn a_server_lets_in_whom_its_rules_let_in() {
             if let Ok(session) = served {
                 assert_eq!(
                     session.info.peer.is_some(),
-                    leaf.is_some() && (require || refusal.is_empty() && what != "nobody is asked"),
+                    leaf.is_some() && !what.starts_with("nobody is asked"),
                     "{what}"
                 );
             }
@@ -349,6 +374,20 @@ fn a_plain_server_is_no_tls_server() {
 }
 
 #[test]
+fn connections_fail_while_a_secret_is_missing_and_the_cluster_is_there() {
+    let sds = |name: &str| json!({"name": name});
+    for common in [
+        json!({"tls_certificate_sds_secret_configs": [sds("kubernetes://nobody")]}),
+        json!({"combined_validation_context": {"default_validation_context": {}, "validation_context_sds_secret_config": sds("kubernetes://nobody-cacert")}}),
+    ] {
+        let client = client(json!({"common_tls_context": common}));
+        let (_server, ours) = duplex(1024);
+        let failure = run(client.connect(ours, Ask::default())).map(|_| ()).unwrap_err();
+        assert_eq!(failure.text, "TLS error: Secret is not supplied by SDS");
+    }
+}
+
+#[test]
 fn a_client_gets_the_certificate_for_the_name_it_asks_for() {
     let ca = Authority::new("ca");
     let leaf = |name: &'static str| {
@@ -375,7 +414,12 @@ fn a_faulty_configuration_is_named() {
         )
     };
     let garbage = pem(b"garbage");
-    let rows: [(String, &str); 8] = [
+    let nameless = json!({"match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": "a.example"}}]});
+    let rows: [(String, &str); 9] = [
+        (
+            refused(json!({"tls_certificates": [certificate(&one)], "validation_context": nameless})),
+            "SAN-based verification of peer certificates without trusted CA is insecure",
+        ),
         (
             with(&one.certificate, &other.key),
             r#"tls_certificates: the private key does not fit the certificate of "CN=one""#,

@@ -22,7 +22,8 @@ use super::validation::{Validation, has_name};
 /// How one cluster speaks TLS. Built once, shared by all workers.
 #[derive(Clone)]
 pub struct Upstream {
-    connector: TlsConnector,
+    /// None while a secret is missing.
+    connector: Option<TlsConnector>,
     sni: Option<String>,
     host_sni: bool,
     checks_sni: bool,
@@ -59,8 +60,27 @@ impl Upstream {
     /// Builds a cluster's side.
     ///
     /// # Errors
-    /// What Envoy refuses, and what rustls cannot do; a secret that is missing is told apart.
+    /// What Envoy refuses, and what rustls cannot do. A secret that is missing is no error: the cluster is there, and every connection to it fails.
     pub fn build(context: &xds::UpstreamTlsContext, secrets: &Secrets) -> Result<Self, InvalidTls> {
+        let connector = match Self::connector(context, secrets) {
+            Ok(connector) => Some(connector),
+            Err(error @ InvalidTls::MissingSecret { .. }) => {
+                log::warn!("connections to a cluster fail: {error}");
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let names_alpn = context.common_tls_context.as_ref().is_some_and(|common| !common.alpn_protocols.is_empty());
+        Ok(Self {
+            connector,
+            sni: Some(context.sni.clone()).filter(|sni| !sni.is_empty()),
+            host_sni: context.auto_host_sni,
+            checks_sni: context.auto_sni_san_validation,
+            names_alpn,
+        })
+    }
+
+    fn connector(context: &xds::UpstreamTlsContext, secrets: &Secrets) -> Result<TlsConnector, InvalidTls> {
         let unset = xds::CommonTlsContext::default();
         let common = context.common_tls_context.as_ref().unwrap_or(&unset);
         let (provider, versions) = parameters(common.tls_params.as_ref(), Side::Client)?;
@@ -74,13 +94,7 @@ impl Upstream {
             .with_custom_certificate_verifier(Servers::new(validation))
             .with_client_cert_resolver(Arc::new(Ours(identities.into_iter().next().map(|identity| identity.key))));
         config.alpn_protocols = own;
-        Ok(Self {
-            connector: TlsConnector::from(Arc::new(config)),
-            sni: Some(context.sni.clone()).filter(|sni| !sni.is_empty()),
-            host_sni: context.auto_host_sni,
-            checks_sni: context.auto_sni_san_validation,
-            names_alpn: !common.alpn_protocols.is_empty(),
-        })
+        Ok(TlsConnector::from(Arc::new(config)))
     }
 
     /// Shakes hands with an endpoint. How long that may take is the caller's business (`connect_timeout`).
@@ -92,12 +106,13 @@ impl Upstream {
         stream: S,
         ask: Ask<'_>,
     ) -> Result<Connected<S>, Failure> {
+        let Some(connector) = &self.connector else { return Err(Failure::secret_missing()) };
         let sni = ask.sni.or_else(|| ask.hostname.filter(|_| self.host_sni)).or(self.sni.as_deref());
         let connecting = if self.names_alpn {
-            self.connector.connect(server_name(sni), stream)
+            connector.connect(server_name(sni), stream)
         } else {
             let protocols = ask.alpn.iter().map(|protocol| protocol.to_vec()).collect();
-            self.connector.with_alpn(protocols).connect(server_name(sni), stream)
+            connector.with_alpn(protocols).connect(server_name(sni), stream)
         };
         let stream = connecting.await.map_err(|error| failure(&error))?;
         let (_, connection) = stream.get_ref();

@@ -19,7 +19,7 @@ use super::secret::Secrets;
 pub(super) struct Validation {
     /// Without a CA any chain will do.
     trust: Option<Trust>,
-    /// `ACCEPT_UNTRUSTED`: a chain that leads nowhere is no reason to refuse.
+    /// `ACCEPT_UNTRUSTED`: nothing about a certificate is a reason to refuse it.
     accept_untrusted: bool,
     sans: Vec<SanRule>,
     /// SHA-256 over the certificate.
@@ -100,6 +100,9 @@ impl Validation {
             None if system => Some(Secrets::system_roots()?),
             None => None,
         };
+        if anchors.is_none() && !built.sans.is_empty() {
+            return Err(InvalidTls::NamesWithoutTrust);
+        }
         built.trust = anchors.map(|anchors| Trust {
             anchors,
             algorithms: super::provider().signature_verification_algorithms,
@@ -157,11 +160,17 @@ impl Validation {
 
     /// Whether there is any rule: Envoy asks a client for its certificate only then, or when it must have one.
     pub(super) fn asks(&self) -> bool {
-        self.trust.is_some()
-            || self.accept_untrusted
-            || !self.sans.is_empty()
-            || !self.hashes.is_empty()
-            || !self.keys.is_empty()
+        self.trust.is_some() || self.accept_untrusted || self.has_rules()
+    }
+
+    fn has_rules(&self) -> bool {
+        !self.sans.is_empty() || !self.hashes.is_empty() || !self.keys.is_empty()
+    }
+
+    /// Must a client show a certificate? `asked` is `require_client_certificate`, which counts only where there is a CA to judge by. Rules on
+    /// names, certificates and keys require one by themselves, unless strangers are accepted.
+    pub(super) fn requires(&self, asked: bool) -> bool {
+        (asked && self.trust.is_some()) || (self.has_rules() && !self.accept_untrusted)
     }
 
     /// Judges what a peer presented.
@@ -173,12 +182,12 @@ impl Validation {
         now: UnixTime,
     ) -> Result<(), Refused> {
         let leaf = Certificate::parse(leaf).map_err(|_| Refused::Unreadable)?;
+        if self.accept_untrusted {
+            return Ok(());
+        }
         if let Some(trust) = &self.trust {
             let sent: Vec<Certificate> = sent.iter().filter_map(|der| Certificate::parse(der).ok()).collect();
-            match trust.verify(&leaf, &sent, role, now) {
-                Err(broken) if !self.accept_untrusted => return Err(Refused::Chain(broken)),
-                _ => {}
-            }
+            trust.verify(&leaf, &sent, role, now).map_err(Refused::Chain)?;
         }
         if !self.sans.is_empty() && !self.sans.iter().any(|rule| rule.matches(&leaf.sans)) {
             return Err(Refused::San(leaf.sans.iter().map(|san| san.text().to_owned()).collect()));

@@ -16,6 +16,9 @@ use crate::{
 /// What `--allow-unsupported` calls mutual TLS with mesh certificates.
 const ISTIO_MUTUAL: &str = "ISTIO_MUTUAL";
 
+/// As a path of CA certificates: those the operating system trusts, as Istio's agent reads it.
+const SYSTEM: &str = "system";
+
 /// Without settings a service of the mesh gets plain text by match, as automatic mutual TLS leaves it for endpoints without a sidecar.
 pub(super) fn apply(
     maker: &Maker<'_, '_>,
@@ -137,7 +140,7 @@ fn by_file(common: &mut CommonTlsContext, tls: &ClientTls, names: &[String], ins
     if !insecure {
         validation.match_subject_alt_names = exact(names);
         validation.crl = Some(&tls.ca_crl).filter(|path| !path.is_empty()).map(|path| file(path));
-        if tls.ca_certificates.is_empty() {
+        if tls.ca_certificates.is_empty() || tls.ca_certificates == SYSTEM {
             validation.system_root_certs = Some(serde_json::json!({}));
         } else {
             validation.trusted_ca = Some(file(&tls.ca_certificates));
