@@ -59,6 +59,15 @@ impl Timers {
         self.request.unset();
     }
 
+    /// This was heard of: it has to be overdue anew before it is heard of again.
+    pub(crate) fn heard(&self, overdue: Overdue) {
+        match overdue {
+            Overdue::Silent => self.idle.touch(),
+            Overdue::Request => self.request.unset(),
+            Overdue::Stream => self.stream.unset(),
+        }
+    }
+
     /// Ready when something took too long.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Overdue> {
         let overdue = [
