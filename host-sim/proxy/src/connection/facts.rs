@@ -100,6 +100,11 @@ impl Facts {
         let (info, entrance) = (self.info.borrow(), &self.manager.config.entrance);
         let routed = || info.is_routed.then_some(());
         let metadata = |of: Option<&xds::Metadata>| messages::metadata(of, below);
+        // An endpoint without any is null, others are empty.
+        let or_null = |of: Option<&xds::Metadata>| match of {
+            None => below.is_empty().then_some(Value::Opaque),
+            some => metadata(some),
+        };
         match name {
             b"cluster_metadata" => {
                 return info.upstream.cluster.as_ref().and(metadata(info.upstream.cluster_metadata.as_deref()));
@@ -109,11 +114,10 @@ impl Facts {
             b"listener_metadata" => return metadata(entrance.listener.metadata.as_ref()),
             b"upstream_host_metadata" => {
                 info.upstream.host?;
-                return info.upstream.host_metadata.as_deref().map_or(Some(Value::Opaque), |of| metadata(Some(of)));
+                return or_null(info.upstream.host_metadata.as_deref());
             }
             b"upstream_host_locality_metadata" => {
-                let of = info.upstream.locality.as_ref()?.metadata.as_deref();
-                return of.map_or(Some(Value::Opaque), |of| metadata(Some(of)));
+                return or_null(info.upstream.locality.as_ref()?.metadata.as_deref());
             }
             _ if !below.is_empty() => return None,
             _ => {}
