@@ -21,7 +21,7 @@ FUZZ_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
 NATIVE     := --workspace $(foreach f,guest $(MODULES),--exclude $f)
 CARGO_TEST := cargo test --release $(NATIVE)
 # With an example among what is asked for, cargo chooses the features it chooses for tests: what one builds the other need not build again.
-CARGO_BUILD := cargo build --release $(NATIVE) --example bare_proxy
+CARGO_BUILD := cargo build --release $(NATIVE) --example bare_proxy --example cost
 
 .PHONY: help run test native-tests test-wasm wasm-bindgen ratelimit registry fuzz build filters host-sim static sbom certificates envoy setup corpus fuzz-envoy manifests bench lint clean
 

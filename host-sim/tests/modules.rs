@@ -1,4 +1,5 @@
-//! The same module in the real Envoy and in `host-sim run`, asked the same: calls to clusters, what a trap costs, who shares a VM.
+//! The same module in the real Envoy and in `host-sim run`, asked the same: calls to clusters, what a trap costs, who shares a VM, what is known of a request,
+//! how long an answer is held.
 //! Without Envoy, which is said, only what must hold anyway is checked.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
@@ -230,4 +231,148 @@ fn a_pause_in_the_headers_callback_lets_the_body_come_where_that_is_allowed() {
     let ours = answer(ours);
     assert!(ours.contains("x-held: 5"), "{ours}");
     equal(&[("hold-for-body".to_owned(), theirs.map(answer), ours)]);
+}
+
+/// Metadata with one entry, so that its bytes are in one order only.
+fn metadata(of: &str) -> Value {
+    json!({"filter_metadata": {"com.test": {"of": of}}})
+}
+
+/// Every part that can be described is described, on the first listener alone; the second has no name for anything.
+fn described(filters: &[Filter]) -> Value {
+    let mut bootstrap = envoy::bootstrap(filters, &[("origin", envoy::origin())]);
+    bootstrap["node"]["metadata"] = json!({"LABELS": {"app": "gateway"}});
+    bootstrap["node"]["locality"] = json!({"region": "r", "zone": "z", "sub_zone": "s"});
+    let listener = &mut bootstrap["static_resources"]["listeners"][0];
+    listener["traffic_direction"] = json!("OUTBOUND");
+    listener["metadata"] = json!({"filter_metadata": {"com.test": {"of": "listener", "number": 1.5, "yes": true, "list": ["a", 2], "struct": {"x": "y"}}}});
+    let chain = &mut listener["filter_chains"][0];
+    chain["name"] = json!("the-chain");
+    let host = &mut chain["filters"][0]["typed_config"]["route_config"]["virtual_hosts"][0];
+    host["metadata"] = metadata("virtual host");
+    host["routes"][0]["name"] = json!("the-route");
+    host["routes"][0]["metadata"] = metadata("route");
+    host["routes"][0]["route"]["cluster"] = json!("described");
+    let mut cluster = bootstrap["static_resources"]["clusters"][0].clone();
+    cluster["name"] = json!("described");
+    cluster["metadata"] = metadata("cluster");
+    let neighbourhood = &mut cluster["load_assignment"]["endpoints"][0];
+    neighbourhood["locality"] = json!({"region": "there"});
+    neighbourhood["metadata"] = metadata("locality");
+    neighbourhood["lb_endpoints"][0]["metadata"] = metadata("endpoint");
+    bootstrap["static_resources"]["clusters"].as_array_mut().unwrap().push(cluster);
+    bootstrap
+}
+
+/// What a module may ask of the configuration.
+const PROPERTIES: &[&str] = &[
+    "xds/node/id xds/node/cluster xds/node/metadata xds/node/metadata/LABELS xds/node/metadata/LABELS/app xds/node/locality xds/node/locality/zone xds/node/nothing node node/id",
+    "xds/cluster_name xds/cluster_metadata xds/cluster_metadata/filter_metadata xds/cluster_metadata/filter_metadata/com.test xds/cluster_metadata/filter_metadata/com.test/of",
+    "xds/route_name xds/route_metadata xds/route_metadata/filter_metadata/com.test/of xds/route_metadata/filter_metadata/com.test/nothing xds/route_metadata/filter_metadata/nothing",
+    "xds/virtual_host_name xds/virtual_host_metadata xds/virtual_host_metadata/filter_metadata/com.test/of",
+    "xds/upstream_host_metadata xds/upstream_host_metadata/filter_metadata/com.test/of xds/upstream_host_locality_metadata upstream/locality upstream/locality/region",
+    "xds/filter_chain_name xds/listener_direction xds/listener_name",
+    "xds/listener_metadata/filter_metadata/com.test/of xds/listener_metadata/filter_metadata/com.test/number xds/listener_metadata/filter_metadata/com.test/yes",
+    "xds/listener_metadata/filter_metadata/com.test/list xds/listener_metadata/filter_metadata/com.test/struct xds/listener_metadata/filter_metadata/com.test/struct/x",
+    "metadata metadata/filter_metadata metadata/filter_metadata/com.test filter_state filter_state/wasm.mark",
+    "plugin_name plugin_root_id plugin_vm_id cluster_name route_name listener_direction",
+];
+
+#[test]
+fn a_module_sees_of_the_configuration_what_it_sees_in_envoy() {
+    let module = envoy::build_module("gateway-filter");
+    let test = "a_module_sees_of_the_configuration_what_it_sees_in_envoy";
+    let filters = ["described", "bare"].map(|name| filter(name, &module, name, json!({})));
+    let both = Both::on(test, &described(&filters));
+    let mut rows = Vec::new();
+    for listener in ["described", "bare"] {
+        for paths in PROPERTIES {
+            let (theirs, ours) = both.addresses[listener];
+            let see = |address| {
+                let request =
+                    format!("GET /plain HTTP/1.1\r\nhost: a.example\r\nx-do: see {paths}\r\nconnection: close\r\n\r\n");
+                gateways::exchange(address, &request) + &ask(address, "logged")
+            };
+            rows.push((format!("{listener}: {paths}"), theirs.map(see), see(ours)));
+        }
+    }
+    equal(&rows);
+}
+
+#[test]
+fn a_property_that_is_set_is_there_for_all_plugins_until_the_request_is_over() {
+    let module = envoy::build_module("gateway-filter");
+    let test = "a_property_that_is_set_is_there_for_all_plugins_until_the_request_is_over";
+    let (first, second) =
+        (filter("first", &module, "first", json!({})), filter("second", &module, "second", json!({})));
+    let mut bootstrap = envoy::bootstrap(&[first, second], &[("origin", envoy::origin())]);
+    let [first, second] = bootstrap["static_resources"]["listeners"].as_array_mut().unwrap().as_mut_slice() else {
+        panic!("two listeners");
+    };
+    let manager = "/filter_chains/0/filters/0/typed_config";
+    let (first, second) = (first.pointer_mut(manager).unwrap(), second.pointer(manager).unwrap());
+    first["http_filters"].as_array_mut().unwrap().insert(1, second["http_filters"][0].clone());
+    let logged =
+        json!([{"header": {"key": "x-mark", "value": "%FILTER_STATE(wasm.mark)% %FILTER_STATE(wasm.mark:PLAIN)%"}}]);
+    first["route_config"]["virtual_hosts"][0]["response_headers_to_add"] = logged;
+    let both = Both::on(test, &bootstrap);
+    let (theirs, ours) = both.addresses["first"];
+    let mut rows = Vec::new();
+    for what in ["mark mark filter_state/wasm.mark wasm.mark", "see mark filter_state/wasm.mark"] {
+        let see = |address| {
+            let request =
+                format!("GET /plain HTTP/1.1\r\nhost: a.example\r\nx-do: {what}\r\nconnection: close\r\n\r\n");
+            gateways::exchange(address, &request) + &ask(address, "logged")
+        };
+        let answer = see(ours);
+        assert_eq!(answer.contains("mark=\"test.first\""), what.starts_with("mark"), "{answer}");
+        rows.push((what.to_owned(), theirs.map(see), answer));
+    }
+    equal(&rows);
+}
+
+#[test]
+fn an_answer_that_is_held_for_ever_ends_when_it_ends_in_envoy() {
+    let module = envoy::build_module("gateway-filter");
+    let test = "an_answer_that_is_held_for_ever_ends_when_it_ends_in_envoy";
+    // What ends first is far from what would end next.
+    let cases = [
+        ("silent", "/plain", json!({"stream_idle_timeout": "0.3s"}), "0s"),
+        ("answered", "/plain", json!({"stream_idle_timeout": "1s"}), "0.3s"),
+        ("half", "/half", json!({"stream_idle_timeout": "8s"}), "0.3s"),
+        (
+            "long",
+            "/plain",
+            json!({"stream_idle_timeout": "8s", "common_http_protocol_options": {"max_stream_duration": "0.3s"}}),
+            "0s",
+        ),
+        ("own", "/own", json!({"stream_idle_timeout": "0.3s"}), "0s"),
+    ];
+    let filters: Vec<Filter> = cases.iter().map(|(name, ..)| filter(name, &module, name, json!({}))).collect();
+    let mut bootstrap = envoy::bootstrap(&filters, &[("origin", envoy::origin())]);
+    for (at, (_, _, more, timeout)) in cases.iter().enumerate() {
+        let manager =
+            &mut bootstrap["static_resources"]["listeners"][at]["filter_chains"][0]["filters"][0]["typed_config"];
+        manager.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let routes = &mut manager["route_config"]["virtual_hosts"][0]["routes"];
+        routes[0]["route"]["timeout"] = json!(timeout);
+        routes
+            .as_array_mut()
+            .unwrap()
+            .insert(0, json!({"match": {"path": "/own"}, "direct_response": {"status": 404}}));
+    }
+    let both = Both::on(test, &bootstrap);
+    let mut rows = Vec::new();
+    for (name, path, ..) in &cases {
+        let (theirs, ours) = both.addresses[*name];
+        let see = |address| {
+            let seen = "response/code response/code_details response/flags";
+            let request = format!(
+                "GET {path} HTTP/1.1\r\nhost: a.example\r\nx-do: hold-response {seen}\r\nconnection: close\r\n\r\n"
+            );
+            gateways::exchange(address, &request) + &ask(address, "logged")
+        };
+        rows.push(((*name).to_owned(), theirs.map(see), see(ours)));
+    }
+    equal(&rows);
 }

@@ -92,9 +92,16 @@ impl Contest {
         Some(middle(of.iter().zip(&to).map(|(of, to)| figure(of) / figure(to))))
     }
 
-    /// A figure of one, the median over the rounds.
-    pub(crate) fn median(&self, of: &str, workload: &str, figure: impl Fn(&Figures) -> f64) -> Option<f64> {
-        Some(middle(self.named(of)?.figures(workload).iter().map(figure)))
+    /// What a figure of one is above the same figure of another, the median over the rounds; `None` if either did not take part.
+    pub(crate) fn difference(
+        &self,
+        of: &str,
+        to: &str,
+        workload: &str,
+        figure: impl Fn(&Figures) -> f64,
+    ) -> Option<f64> {
+        let (of, to) = (self.named(of)?.figures(workload), self.named(to)?.figures(workload));
+        Some(middle(of.iter().zip(&to).map(|(of, to)| figure(of) - figure(to))))
     }
 
     /// The table, its head first.

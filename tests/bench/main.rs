@@ -14,6 +14,7 @@ mod load;
 mod many_routes;
 mod origin;
 mod section;
+mod vm_cost;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -54,13 +55,14 @@ pub(crate) struct Bench {
 
 type Measure = fn(&Bench) -> Result<Section>;
 
-const SECTIONS: [(&str, Measure); 6] = [
+const SECTIONS: [(&str, Measure); 7] = [
     ("gateways", gateways::measure),
     ("routes", many_routes::requests),
     ("footprint", footprint::measure),
     ("commands", many_routes::commands),
     ("modules", filter_cost::measure),
     ("filters", filters::measure),
+    ("vms", vm_cost::measure),
 ];
 
 fn main() -> Result<()> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,6 +16,7 @@ use crate::envoy::{self, Envoy, Filter};
 pub(crate) struct HostSim {
     process: Child,
     said: String,
+    log: Arc<Mutex<Vec<u8>>>,
     _folder: tempfile::TempDir,
 }
 
@@ -38,8 +40,27 @@ impl HostSim {
             assert_eq!(pipe.read(&mut byte).unwrap(), 1, "ended early: {said}");
             said.push(byte[0].into());
         }
-        std::thread::spawn(move || std::io::copy(&mut pipe, &mut std::io::sink()));
-        HostSim { process, said, _folder: folder }
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(read @ 1..) = pipe.read(&mut piece) {
+                kept.lock().unwrap().extend_from_slice(&piece[..read]);
+            }
+        });
+        HostSim { process, said, log, _folder: folder }
+    }
+
+    /// What it has logged so far, since it listens.
+    pub(crate) fn log(&self) -> Vec<u8> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The most memory it has had, in MB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
+        peak.strip_suffix(" kB").unwrap().parse::<u64>().unwrap() / 1000
     }
 
     /// Where a listener listens.
@@ -68,14 +89,18 @@ pub(crate) struct Both {
 
 impl Both {
     pub(crate) fn start(test: &str, filters: &[Filter], clusters: &[(&str, SocketAddr)]) -> Both {
-        let bootstrap = envoy::bootstrap(filters, clusters);
-        let envoy = envoy::binary(test).map(|binary| Envoy::start_on(&binary, &bootstrap));
-        let host_sim = HostSim::start(&bootstrap, &[]);
-        let address = |filter: &Filter| {
-            let name = &filter.listener;
-            (name.clone(), (envoy.as_ref().map(|envoy| envoy.listener(name)), host_sim.listener(name)))
+        Both::on(test, &envoy::bootstrap(filters, clusters))
+    }
+
+    pub(crate) fn on(test: &str, bootstrap: &Value) -> Both {
+        let envoy = envoy::binary(test).map(|binary| Envoy::start_on(&binary, bootstrap));
+        let host_sim = HostSim::start(bootstrap, &[]);
+        let address = |listener: &Value| {
+            let name = listener["name"].as_str().unwrap();
+            (name.to_owned(), (envoy.as_ref().map(|envoy| envoy.listener(name)), host_sim.listener(name)))
         };
-        Both { addresses: filters.iter().map(address).collect(), _envoy: envoy, _host_sim: host_sim }
+        let listeners = bootstrap["static_resources"]["listeners"].as_array().unwrap();
+        Both { addresses: listeners.iter().map(address).collect(), _envoy: envoy, _host_sim: host_sim }
     }
 }
 

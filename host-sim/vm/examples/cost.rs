@@ -1,15 +1,18 @@
 //! What a filter costs in this host: `cargo run --release -p vm --example cost -- MODULE.wasm [CONFIGURATION…]`.
 //!
-//! For each configuration: nanoseconds per request (create, request headers, response headers, log, done), and once: load, start, and what a dead VM costs.
+//! JSON: for each configuration the time of a request (create, request headers, response headers, log, done); once, the load with and without a cache, the start
+//! of a configured VM and what it keeps resident, and a request that traps, its VM replaced. The module is to trap on `/trap` when its configuration is `trap`.
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a tool for the terminal")]
 
 use std::{
+    collections::BTreeMap,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use serde_json::json;
 use vm::{
     Admission, ClusterState, Engine, EngineConfig, Fidelity, HeaderList, LogLevel, LogMaps, Module, NoInfo,
     PluginConfig, QueueId, Shared, Value, Verdict, Vm, World,
@@ -55,14 +58,22 @@ fn main() {
     let configurations: Vec<String> = arguments.collect();
     let folder = std::env::temp_dir().join(format!("vm-cost-{}", std::process::id()));
     let engine = || Engine::new(EngineConfig { cache_dir: Some(folder.clone()) }).expect("an engine");
-    let (cold, _) = timed(|| engine().load(&wasm).expect("a module"));
-    let (warm, module) = timed(|| engine().load(&wasm).expect("a module"));
+    let began = Instant::now();
+    engine().load(&wasm).expect("a module");
+    let cold = began.elapsed();
+    let warm = least(20, || drop(engine().load(&wasm).expect("a module")));
+    let module = engine().load(&wasm).expect("a module");
     let _ = std::fs::remove_dir_all(&folder);
-    println!("load: compiled {}, from the cache {}", millis(cold), millis(warm));
-    starts(&module, configurations.first().map_or("", String::as_str));
-    for configuration in configurations.iter().map(String::as_str).chain(configurations.is_empty().then_some("")) {
-        println!("{configuration:>12}: {} ns a request", per_request(&module, configuration));
-    }
+    let mut report = starts(&module, configurations.first().map_or("", String::as_str));
+    report.extend([
+        ("compiled_ms".to_owned(), cold.as_secs_f64() * 1e3),
+        ("cached_load_ms".to_owned(), warm.as_secs_f64() * 1e3),
+    ]);
+    let requests: BTreeMap<&str, f64> = configurations
+        .iter()
+        .map(|configuration| (configuration.as_str(), micros(per_request(&module, configuration))))
+        .collect();
+    println!("{:#}", json!({"once": report, "request_us": requests}));
 }
 
 fn start(module: &Module, configuration: &str, fidelity: Fidelity) -> Vm {
@@ -75,45 +86,52 @@ fn start(module: &Module, configuration: &str, fidelity: Fidelity) -> Vm {
     Vm::start(module, plugin, &Shared::default(), Box::new(Nothing)).expect("a plugin that starts")
 }
 
-fn starts(module: &Module, configuration: &str) {
+fn starts(module: &Module, configuration: &str) -> BTreeMap<String, f64> {
     const TIMES: u32 = 200;
     drop(start(module, configuration, Fidelity::Envoy));
     let before = resident();
-    let (all, vms) = timed(|| (0..TIMES).map(|_| start(module, configuration, Fidelity::Envoy)).collect::<Vec<_>>());
-    let memory = vms.iter().map(Vm::memory_bytes).sum::<usize>() / vms.len();
-    let idle = resident().saturating_sub(before) / u64::from(TIMES);
-    println!(
-        "start, configured: {}; linear memory {} KiB, resident {idle} KiB a VM that idles",
-        micros(all / TIMES),
-        memory >> 10
-    );
+    let vms: Vec<Vm> = (0..TIMES).map(|_| start(module, configuration, Fidelity::Envoy)).collect();
+    let idle = resident().saturating_sub(before) / TIMES;
+    drop(vms);
+    let started = least(TIMES, || drop(start(module, configuration, Fidelity::Envoy)));
     let mut vm = start(module, "trap", Fidelity::Hardened);
-    let (all, ()) = timed(|| {
-        for _ in 0..TIMES {
-            run(&mut vm, "/trap");
-        }
-    });
-    println!("a request that traps, its VM replaced: {} ({} replaced)", micros(all / TIMES), vm.reload_stats().success);
+    let trapped = least(TIMES, || run(&mut vm, "/trap"));
+    assert!(vm.reload_stats().success > u64::from(TIMES), "a module that traps when it is configured as `trap`");
+    [("start_us", micros(started)), ("trap_us", micros(trapped)), ("idle_kib", f64::from(idle))]
+        .map(|(name, figure)| (name.to_owned(), figure))
+        .into()
 }
 
 /// Resident memory of this process, in KiB.
-fn resident() -> u64 {
+fn resident() -> u32 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-fn per_request(module: &Module, configuration: &str) -> u128 {
+fn per_request(module: &Module, configuration: &str) -> Duration {
     const TIMES: u32 = 200_000;
     let mut vm = start(module, configuration, Fidelity::Envoy);
     for _ in 0..TIMES / 10 {
         run(&mut vm, "/");
     }
-    // The least of some runs: this measures the code, not the machine's other tenants.
-    (0..5)
-        .map(|_| timed(|| (0..TIMES).for_each(|_| run(&mut vm, "/"))).0)
-        .min()
-        .map_or(0, |all| (all / TIMES).as_nanos())
+    least(TIMES, || run(&mut vm, "/"))
+}
+
+/// CPU time of one of so many, in the best of some series: this measures the code, not the machine's other tenants.
+fn least(times: u32, mut what: impl FnMut()) -> Duration {
+    let series = (0..5).map(|_| {
+        let before = cpu();
+        (0..times).for_each(|_| what());
+        cpu().saturating_sub(before)
+    });
+    series.min().map_or(Duration::ZERO, |all| all / times)
+}
+
+/// CPU time of this thread.
+fn cpu() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    Duration::from_nanos(text.split(' ').next().and_then(|nanos| nanos.parse().ok()).expect("a number"))
 }
 
 fn run(vm: &mut Vm, path: &'static str) {
@@ -163,16 +181,6 @@ fn response() -> HeaderList {
     ])
 }
 
-fn timed<T>(what: impl FnOnce() -> T) -> (Duration, T) {
-    let start = Instant::now();
-    let value = what();
-    (start.elapsed(), value)
-}
-
-fn millis(duration: Duration) -> String {
-    format!("{:.2} ms", duration.as_secs_f64() * 1e3)
-}
-
-fn micros(duration: Duration) -> String {
-    format!("{:.1} us", duration.as_secs_f64() * 1e6)
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
 }

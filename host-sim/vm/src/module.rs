@@ -140,6 +140,11 @@ impl Module {
         self.inner.wasmtime.get_export(callback.name()).is_some()
     }
 
+    /// Does the module import this host function? If not, it can never call it.
+    pub fn imports(&self, function: &str) -> bool {
+        self.inner.wasmtime.imports().any(|import| import.name() == function)
+    }
+
     /// The name its memory is exported by.
     pub(crate) fn memory(&self) -> &str {
         &self.inner.memory

@@ -22,8 +22,19 @@ pub struct Endpoint {
     pub hash_key: String,
     /// Its metadata, for transport socket matches and the log.
     pub metadata: Option<Arc<xds::Metadata>>,
+    /// Its neighbourhood.
+    pub locality: Arc<Locality>,
     /// `istio.workload` of it: `name;namespace;service;revision;cluster`.
     pub workload: Option<Arc<str>>,
+}
+
+/// A neighbourhood of endpoints, as it was configured.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Locality {
+    /// Where it is.
+    pub place: xds::Locality,
+    /// Its metadata.
+    pub metadata: Option<Arc<xds::Metadata>>,
 }
 
 /// Reads a cluster's endpoints in their order. `resolve` gives the addresses of a name, for clusters that are found by DNS.
@@ -39,6 +50,10 @@ pub(super) fn compile(
         let at = at.item("endpoints", n);
         errors.unsupported(&at, "load_balancer_endpoints", locality.load_balancer_endpoints.is_some());
         errors.unsupported(&at, "leds_cluster_locality_config", locality.leds_cluster_locality_config.is_some());
+        let neighbourhood = Arc::new(Locality {
+            place: locality.locality.clone().unwrap_or_default(),
+            metadata: locality.metadata.clone().map(Arc::new),
+        });
         for (n, endpoint) in locality.lb_endpoints.iter().enumerate() {
             let at = at.item("lb_endpoints", n);
             let Some((address, port)) = socket_address(endpoint) else {
@@ -47,7 +62,8 @@ pub(super) fn compile(
             };
             let ips = address.parse::<IpAddr>().map_or_else(|_| resolve(address), |ip| vec![ip]);
             out.extend(ips.into_iter().map(|ip| {
-                one(endpoint, locality.priority, SocketAddr::new(ip, port), address, use_hostname_for_hashing)
+                let locality = (&neighbourhood, locality.priority);
+                one(endpoint, locality, SocketAddr::new(ip, port), address, use_hostname_for_hashing)
             }));
         }
     }
@@ -59,7 +75,13 @@ fn socket_address(endpoint: &xds::LbEndpoint) -> Option<(&str, u16)> {
     Some((address.address.as_str(), u16::try_from(address.port_value?).ok()?))
 }
 
-fn one(endpoint: &xds::LbEndpoint, priority: u32, address: SocketAddr, name: &str, by_hostname: bool) -> Endpoint {
+fn one(
+    endpoint: &xds::LbEndpoint,
+    (locality, priority): (&Arc<Locality>, u32),
+    address: SocketAddr,
+    name: &str,
+    by_hostname: bool,
+) -> Endpoint {
     let given = endpoint.endpoint.as_ref().map(|endpoint| endpoint.hostname.as_str()).filter(|name| !name.is_empty());
     // A name found by DNS is the endpoint's host name.
     let hostname = given.or_else(|| name.parse::<IpAddr>().is_err().then_some(name));
@@ -77,6 +99,7 @@ fn one(endpoint: &xds::LbEndpoint, priority: u32, address: SocketAddr, name: &st
         ),
         hash_key: by_metadata.or(by_hostname).map_or_else(|| address.to_string(), str::to_owned),
         metadata: metadata.cloned().map(Arc::new),
+        locality: Arc::clone(locality),
         workload: metadata
             .and_then(|metadata| metadata.filter_metadata.get("istio")?.get("workload")?.as_str())
             .map(Arc::from),

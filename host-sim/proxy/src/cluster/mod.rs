@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 pub use balancer::{Context, LoadBalancer, Policy};
 pub use circuit::{Circuit, Gauge};
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, Locality};
 pub use hash_policy::{HashPolicy, Hashed};
 pub use outlier::{Cause, Change, Detector, Outcome, OutlierPolicy};
 pub use ring::RingSize;

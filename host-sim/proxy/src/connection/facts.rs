@@ -7,9 +7,11 @@ use std::rc::Rc;
 use bytes::Bytes;
 use vm::Value;
 
+use super::messages;
 use crate::edge::ConnectionInfo;
 use crate::header_ops::StreamInfo;
 use crate::local_reply::Flags;
+use crate::worker::Manager;
 
 /// One request's.
 pub(crate) struct Facts {
@@ -17,13 +19,15 @@ pub(crate) struct Facts {
     pub(crate) info: RefCell<StreamInfo>,
     pub(crate) request_header_bytes: Cell<u64>,
     pub(crate) response_header_bytes: Cell<u64>,
+    manager: Rc<Manager>,
     filter_state: RefCell<HashMap<Vec<u8>, Bytes>>,
 }
 
 impl Facts {
-    pub(crate) fn new(connection: &Rc<ConnectionInfo>, info: StreamInfo) -> Facts {
+    pub(crate) fn new(connection: &Rc<ConnectionInfo>, manager: &Rc<Manager>, info: StreamInfo) -> Facts {
         Facts {
             connection: Rc::clone(connection),
+            manager: Rc::clone(manager),
             info: RefCell::new(info),
             request_header_bytes: Cell::new(0),
             response_header_bytes: Cell::new(0),
@@ -92,12 +96,42 @@ impl Facts {
         })
     }
 
-    fn xds(&self, name: &[u8]) -> Option<Value> {
-        let info = self.info.borrow();
+    fn xds(&self, name: &[u8], below: &[&[u8]]) -> Option<Value> {
+        let (info, entrance) = (self.info.borrow(), &self.manager.config.entrance);
+        let routed = || info.is_routed.then_some(());
+        let metadata = |of: Option<&xds::Metadata>| messages::metadata(of, below);
+        // An endpoint without any is null, others are empty.
+        let or_null = |of: Option<&xds::Metadata>| match of {
+            None => below.is_empty().then_some(Value::Opaque),
+            some => metadata(some),
+        };
+        match name {
+            b"cluster_metadata" => {
+                return info.upstream.cluster.as_ref().and(metadata(info.upstream.cluster_metadata.as_deref()));
+            }
+            b"route_metadata" => return routed().and(metadata(info.route_metadata.as_deref())),
+            b"virtual_host_metadata" => return routed().and(metadata(info.virtual_host_metadata.as_deref())),
+            b"listener_metadata" => return metadata(entrance.listener.metadata.as_ref()),
+            b"upstream_host_metadata" => {
+                info.upstream.host?;
+                return or_null(info.upstream.host_metadata.as_deref());
+            }
+            b"upstream_host_locality_metadata" => {
+                return or_null(info.upstream.locality.as_ref()?.metadata.as_deref());
+            }
+            _ if !below.is_empty() => return None,
+            _ => {}
+        }
         Some(match name {
             b"cluster_name" => text(info.upstream.cluster.as_ref()?),
-            b"route_name" => text(&info.route_name),
-            b"virtual_host_name" => text(&info.virtual_host),
+            b"route_name" => routed().map(|()| text(&info.route_name))?,
+            b"virtual_host_name" => routed().map(|()| text(&info.virtual_host))?,
+            b"filter_chain_name" => text(&entrance.chain),
+            b"listener_direction" => Value::Int(match entrance.listener.traffic_direction.as_deref() {
+                Some("INBOUND") => 1,
+                Some("OUTBOUND") => 2,
+                _ => 0,
+            }),
             _ => return None,
         })
     }
@@ -109,8 +143,12 @@ impl vm::StreamInfo for Facts {
             [b"request", name] => self.request(name),
             [b"response", name] => self.response(name),
             [b"connection", name] => self.connection(name),
+            [b"upstream", b"locality", below @ ..] => {
+                messages::locality(&self.info.borrow().upstream.locality.as_ref()?.place, below)
+            }
             [b"upstream", name] => self.upstream(name),
-            [b"xds", name] => self.xds(name),
+            [b"xds", name, below @ ..] => self.xds(name, below),
+            [b"metadata", below @ ..] => messages::dynamic_metadata(&self.info.borrow().dynamic_metadata, below),
             [b"connection_id"] => Some(Value::Uint(self.connection.id)),
             [b"source", b"address"] => {
                 Some(text(&self.info.borrow().remote.unwrap_or(self.connection.remote).to_string()))
@@ -122,7 +160,7 @@ impl vm::StreamInfo for Facts {
             [b"destination", b"port"] => Some(Value::Int(i64::from(self.connection.local.port()))),
             [
                 b"request" | b"response" | b"connection" | b"upstream" | b"source" | b"destination" | b"xds"
-                | b"metadata" | b"filter_state",
+                | b"filter_state",
             ] => Some(Value::Opaque),
             _ => None,
         }
@@ -133,8 +171,8 @@ impl vm::StreamInfo for Facts {
     }
 
     fn set_filter_state(&self, key: &[u8], value: Bytes) {
-        let logged = (String::from_utf8_lossy(key).into_owned(), String::from_utf8_lossy(&value).into_owned());
-        self.info.borrow_mut().filter_state.insert(logged.0, logged.1);
+        let logged = String::from_utf8_lossy(key).into_owned();
+        self.info.borrow_mut().filter_state.insert(logged, value.clone());
         self.filter_state.borrow_mut().insert(key.to_vec(), value);
     }
 }

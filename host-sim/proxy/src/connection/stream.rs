@@ -43,6 +43,8 @@ pub(crate) struct Stream {
     pub(crate) began: Duration,
     pub(crate) kind: RequestKind,
     decision: RefCell<Option<Rc<Decision>>>,
+    /// How it was chosen, until the recorder is told.
+    untold: RefCell<Option<route::Trail>>,
     pub(super) response: RefCell<HeaderList>,
     pub(super) trailers: RefCell<Option<HeaderList>>,
     pub(super) trace: RefCell<Option<Trace>>,
@@ -74,7 +76,7 @@ impl Stream {
         timers.begin(&manager.config.timeouts);
         let began = worker.clock().now();
         let info = StreamInfo { id: worker.dice().roll(), start: worker.clock().wall(began), ..StreamInfo::default() };
-        let facts = Rc::new(Facts::new(&connection, info));
+        let facts = Rc::new(Facts::new(&connection, &manager, info));
         if let Some(recorder) = worker.recorder() {
             recorder.arrived(&request);
         }
@@ -100,6 +102,7 @@ impl Stream {
             request: RefCell::new(request),
             began,
             decision: RefCell::default(),
+            untold: RefCell::default(),
             response: RefCell::default(),
             trailers: RefCell::default(),
             trace: RefCell::default(),
@@ -117,8 +120,11 @@ impl Stream {
             }
             Err(reply) => Err(Stop::Reply(reply)),
         };
-        if let Err(stop) = stopped {
-            self.stop(stop).await;
+        // A module may hold an answer of our own as well.
+        if let Err(stop) = stopped
+            && let Err(overdue) = self.in_time(async { Ok(self.stop(stop).await) }).await
+        {
+            self.stop(overdue).await;
         }
     }
 
@@ -134,6 +140,7 @@ impl Stream {
             }
             self.timers.poll(cx).map(|overdue| {
                 overdue.count(&self.manager.stats);
+                self.timers.heard(overdue);
                 Err(Stop::Reply(overdue.reply(self.request_is_over())))
             })
         })
@@ -279,6 +286,17 @@ impl Stream {
 
     /// The route, chosen when it is first asked for, and again after a filter changed the request.
     pub(crate) fn decision(&self) -> Rc<Decision> {
+        let decision = self.decided();
+        if let Some(recorder) = self.worker.recorder()
+            && let Some(trail) = self.untold.take()
+        {
+            recorder.routed(self.manager.config.routes.name(), &decision, trail);
+        }
+        decision
+    }
+
+    /// The same, while nothing depends on it but what modules may ask.
+    pub(crate) fn decided(&self) -> Rc<Decision> {
         let mut cached = self.decision.borrow_mut();
         let decision = cached.get_or_insert_with(|| {
             let request = self.request.borrow();
@@ -286,16 +304,18 @@ impl Stream {
             let head = route::RequestHead { headers: &request, random: info.id, connection: &self.facts.connection };
             let decision = match self.worker.recorder() {
                 None => self.manager.config.routes.decide(&head),
-                Some(recorder) => {
+                Some(_) => {
                     let (decision, trail) = self.manager.config.routes.explain(&head);
-                    recorder.routed(self.manager.config.routes.name(), &decision, trail);
+                    self.untold.replace(Some(trail));
                     decision
                 }
             };
+            info.is_routed = decision.route().is_some();
             if let Some(route) = decision.route() {
                 info.route_name = Arc::clone(&route.name);
                 info.virtual_host = Arc::clone(&route.virtual_host.name);
                 info.route_metadata.clone_from(&route.metadata);
+                info.virtual_host_metadata.clone_from(&route.virtual_host.metadata);
                 if let Some(forward) = route.forward() {
                     let elapsed = self.worker.clock().now().saturating_sub(self.began);
                     self.timers.routed(forward.idle_timeout, forward.max_stream_duration, elapsed);
@@ -304,6 +324,7 @@ impl Stream {
             // A cluster that is not there has no name in Envoy's eyes.
             let cluster = decision.destination().and_then(|destination| self.state.clusters.get(&destination.cluster));
             info.upstream.cluster = cluster.map(|cluster| Arc::clone(&cluster.config.name));
+            info.upstream.cluster_metadata = cluster.and_then(|cluster| cluster.config.metadata.clone());
             info.upstream.cluster_stat_name = cluster.and_then(|cluster| cluster.config.stat_name.clone());
             Rc::new(decision)
         });
@@ -353,6 +374,7 @@ impl Stream {
     pub(crate) fn route_cleared(&self, direction: Direction, cleared: bool) {
         if cleared && direction == Direction::Request {
             self.decision.replace(None);
+            self.untold.replace(None);
         }
     }
 
@@ -431,10 +453,13 @@ impl Stream {
         let kind = RequestKind { grpc: self.kind.grpc && !is_preflight, ..self.kind };
         let (mut head, mut body) = reply.encode(&kind);
         let end = body.is_empty();
-        match self.chain.response_headers(self, head, end).await {
-            Ok(filtered) => head = filtered,
-            Err(Stop::Reply(instead)) => (head, body) = instead.encode(&self.kind),
-            Err(_) => return Err(ClientGone),
+        // What takes the place of an answer that filters have seen goes past them, as in Envoy.
+        if !self.chain.has_answer() {
+            match self.chain.response_headers(self, head, end).await {
+                Ok(filtered) => head = filtered,
+                Err(Stop::Reply(instead)) => (head, body) = instead.encode(&self.kind),
+                Err(_) => return Err(ClientGone),
+            }
         }
         let end = body.is_empty();
         self.send_head(head, end).await?;

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::alarm::{Alarm, IdleTimer};
-use crate::local_reply::{Flag, LocalReply};
+use crate::local_reply::LocalReply;
 use crate::snapshot::Timeouts;
 use crate::stats::HttpStats;
 
@@ -59,6 +59,15 @@ impl Timers {
         self.request.unset();
     }
 
+    /// This was heard of: it has to be overdue anew before it is heard of again.
+    pub(crate) fn heard(&self, overdue: Overdue) {
+        match overdue {
+            Overdue::Silent => self.idle.touch(),
+            Overdue::Request => self.request.unset(),
+            Overdue::Stream => self.stream.unset(),
+        }
+    }
+
     /// Ready when something took too long.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Overdue> {
         let overdue = [
@@ -80,9 +89,10 @@ impl Overdue {
             Overdue::Silent => LocalReply::stream_idle_timeout(),
             Overdue::Request => return LocalReply::request_timeout(),
             Overdue::Stream => {
+                // No flag: Envoy's `DT` is a connection's.
                 let mut reply = LocalReply::new(408, "max_duration_timeout").body("downstream duration timeout");
                 reply.grpc_status = Some(4);
-                reply.flag(Flag::DurationTimeout)
+                reply
             }
         };
         // It is the origin that is late, not the client.

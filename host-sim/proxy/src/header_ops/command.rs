@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use policy::path::split_target;
 use serde_json::{Map, Value};
@@ -27,7 +29,7 @@ pub(crate) enum Command {
     Address { of: AddressOf, part: AddressPart },
     Certificate(CertificateField),
     Metadata { of: MetadataOf, path: Vec<String> },
-    FilterState(String),
+    FilterState { key: String, plain: bool },
     Environment(String),
 }
 
@@ -277,7 +279,8 @@ impl Command {
             "METADATA" => return typed_metadata(arguments).ok_or_else(|| wrong("TYPE:NAMESPACE:KEY")),
             "FILTER_STATE" => {
                 let key = required("a key belongs here")?;
-                return Ok(Command::FilterState(key.split(':').next().unwrap_or_default().to_owned()));
+                let (key, form) = key.split_once(':').unwrap_or((&key, "TYPED"));
+                return Ok(Command::FilterState { key: key.to_owned(), plain: form == "PLAIN" });
             }
             "ENVIRONMENT" => return required("a variable's name belongs here").map(Command::Environment),
             _ => {}
@@ -348,7 +351,17 @@ impl Command {
             Command::Address { of, part } => of.find(facts).is_some_and(|address| part.write(address, out)),
             Command::Certificate(field) => field.write(facts.connection.tls.as_deref(), out),
             Command::Metadata { of, path } => of.find(facts, path).is_some_and(|value| json(&value, out)),
-            Command::FilterState(key) => facts.stream.filter_state.get(key).is_some_and(|value| text(value, out)),
+            // What modules set is an object of bytes, and is logged as one.
+            Command::FilterState { key, plain: false } if key.starts_with("wasm.") => {
+                let value = facts.stream.filter_state.get(key).map(|value| STANDARD.encode(value));
+                let object = |value| {
+                    format!(r#"{{"@type":"type.googleapis.com/google.protobuf.BytesValue","value":"{value}"}}"#)
+                };
+                value.is_some_and(|value| text(&object(value), out))
+            }
+            Command::FilterState { key, .. } => {
+                facts.stream.filter_state.get(key).is_some_and(|value| text(&String::from_utf8_lossy(value), out))
+            }
             Command::Environment(name) => std::env::var(name).is_ok_and(|value| text(&value, out)),
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use crate::cluster::Locality;
 use crate::edge::{ConnectionInfo, Protocol};
 use crate::local_reply::Flags;
 
@@ -56,6 +57,8 @@ pub struct StreamInfo {
     pub bytes_received: u64,
     /// Body bytes to the client.
     pub bytes_sent: u64,
+    /// There is a route.
+    pub is_routed: bool,
     /// The route's name, empty if it has none.
     pub route_name: Arc<str>,
     /// The virtual host's name.
@@ -65,7 +68,7 @@ pub struct StreamInfo {
     /// What filters left for others, by namespace.
     pub dynamic_metadata: BTreeMap<String, Map<String, Value>>,
     /// What filters left for the log, by name.
-    pub filter_state: BTreeMap<String, String>,
+    pub filter_state: BTreeMap<String, Bytes>,
     /// The route's metadata.
     pub route_metadata: Option<Arc<xds::Metadata>>,
     /// The virtual host's metadata.
@@ -95,6 +98,8 @@ pub struct Upstream {
     pub cluster_metadata: Option<Arc<xds::Metadata>>,
     /// The endpoint's metadata.
     pub host_metadata: Option<Arc<xds::Metadata>>,
+    /// The endpoint's neighbourhood.
+    pub locality: Option<Arc<Locality>>,
     /// The endpoint's workload, as Istio describes it: `name;namespace;service;revision;cluster`.
     pub workload: Option<Arc<str>>,
     /// The TLS version with the endpoint.

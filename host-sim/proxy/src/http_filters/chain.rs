@@ -1,6 +1,6 @@
 //! One stream's way through the filters of its chain: what each filter remembers of it, and the order of things.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -81,6 +81,8 @@ pub(crate) struct Chain {
     pub(super) filters: Rc<[Filter]>,
     pub(super) passes: RefCell<SmallVec<[Pass; 4]>>,
     pub(super) mailbox: Rc<Mailbox>,
+    /// An answer's head has come to the filters.
+    pub(super) answered: Cell<bool>,
     /// Some module looks at bodies or trailers of requests.
     pub(super) sees_request_body: bool,
     /// The same for answers.
@@ -112,6 +114,7 @@ impl Chain {
             filters: Rc::clone(filters),
             passes: RefCell::new(passes),
             mailbox: Rc::default(),
+            answered: Cell::new(false),
             sees_request_body,
             sees_response_body,
         }
@@ -123,9 +126,15 @@ impl Chain {
             filters: Rc::clone(filters),
             passes: RefCell::new(filters.iter().map(|_| Pass::Nothing).collect()),
             mailbox: Rc::default(),
+            answered: Cell::new(false),
             sees_request_body: false,
             sees_response_body: false,
         }
+    }
+
+    /// Have the filters been shown the head of an answer?
+    pub(crate) fn has_answer(&self) -> bool {
+        self.answered.get()
     }
 
     /// The module's stream at this place.

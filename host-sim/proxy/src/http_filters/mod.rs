@@ -7,6 +7,7 @@ mod grpc;
 mod mailbox;
 mod mirror;
 mod ratelimit;
+mod read_ahead;
 pub(crate) mod router;
 mod steps;
 mod try_span;

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep};
 use vm::Direction;
 
+use super::read_ahead::ReadAhead;
 use super::try_span::TrySpan;
 use super::{Stop, mirror, upload};
 use crate::cluster::{HashPolicy, Hashed, Outcome};
@@ -61,7 +62,6 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
     };
     {
         let mut info = stream.facts.info.borrow_mut();
-        info.upstream.cluster_metadata = None;
         info.upstream.attempts = 1; // the route's header operations see the first try as begun
     }
     let (prepared, hashed) = {
@@ -270,6 +270,7 @@ impl<'s> Routed<'s> {
         {
             let mut info = stream.facts.info.borrow_mut();
             info.upstream.host_metadata = of_endpoint.and_then(|endpoint| endpoint.metadata.clone());
+            info.upstream.locality = of_endpoint.map(|endpoint| Arc::clone(&endpoint.locality));
             info.upstream.workload = of_endpoint.and_then(|endpoint| endpoint.workload.clone());
         }
         if let Some(name) = of_endpoint.and_then(|endpoint| endpoint.hostname.as_ref()) {
@@ -388,13 +389,25 @@ impl<'s> Routed<'s> {
     /// Passes an answer on to the client.
     async fn pass_on(&self, answered: Head, sender: &mut Sender<'_>) -> Result<(), Failed> {
         let stream = self.stream;
-        let Head { status, headers: mut list, mut body } = answered;
+        let Head { status, headers: mut list, body } = answered;
         if stream.upgrade().is_some() && status != 101 && status < 400 && !stream.is_http2() {
             return Err(Failed::Stop(Stop::Reply(not_switched(status, list))));
         }
         self.finalize(&mut list);
         let end = body.is_over();
-        let filtered = self.alongside(sender, stream.chain.response_headers(stream, list, end)).await?;
+        let mut body = ReadAhead::new(body);
+        let filtered = {
+            let mut filtering = pin!(stream.chain.response_headers(stream, list, end));
+            let held = poll_fn(|cx| {
+                let filtered = filtering.as_mut().poll(cx);
+                if filtered.is_pending() && body.poll_read(cx, stream.buffer_limit()).is_ready() {
+                    // The origin has done its part: what takes time now is not its time.
+                    stream.timers.route.unset();
+                }
+                filtered
+            });
+            self.alongside(sender, held).await?
+        };
         stream.send_head(filtered?, end).await?;
         let slow = stream.chain.response_rate();
         while !end {

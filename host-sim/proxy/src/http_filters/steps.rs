@@ -231,6 +231,9 @@ impl Chain {
             return Err(Stop::Reply(module_reply(vm::LocalReply::wasm_failure())));
         }
         let Some((plugin, id)) = self.wasm(place) else { return Ok(()) };
+        if plugin.config.asks {
+            stream.decided();
+        }
         let head = stream.request.take();
         let end = stream.upload.is_over_for_filters(&stream.body);
         let outcome = plugin.enter(|vm| vm.on_request_headers(id, head, end));
@@ -398,6 +401,7 @@ impl Chain {
         mut head: HeaderList,
         end: bool,
     ) -> Result<HeaderList, Stop> {
+        self.answered.set(true);
         for place in (0..self.filters.len()).rev() {
             let Some(filter) = self.filters.get(place) else { break };
             if let Some(recorder) = stream.worker.recorder() {

@@ -21,6 +21,8 @@ pub(crate) struct WasmConfig {
     pub(crate) module: vm::Module,
     pub(crate) plugin: vm::PluginConfig,
     source: xds::WasmPluginConfig,
+    /// It may ask what is known of a request, its route included.
+    pub(crate) asks: bool,
     /// It looks at bodies or trailers of requests.
     pub(crate) sees_request_body: bool,
     /// The same for answers.
@@ -70,6 +72,7 @@ impl Loader<'_> {
         };
         let sees = |body, trailers| module.exports(body) || module.exports(trailers);
         Ok(WasmConfig {
+            asks: module.imports("proxy_get_property") || module.imports("proxy_call_foreign_function"),
             sees_request_body: sees(Callback::OnRequestBody, Callback::OnRequestTrailers),
             sees_response_body: sees(Callback::OnResponseBody, Callback::OnResponseTrailers),
             module,

@@ -17,6 +17,7 @@ pub(crate) struct ClusterConfig {
     pub(crate) stat_name: Option<Arc<str>>,
     /// As it was configured.
     pub(crate) source: Arc<xds::Cluster>,
+    pub(crate) metadata: Option<Arc<xds::Metadata>>,
     pub(crate) plan: ClusterPlan,
     pub(crate) protocol: ClusterProtocol,
     pub(crate) connect_timeout: Duration,
@@ -120,6 +121,7 @@ impl ClusterConfig {
             name: cluster.name.as_str().into(),
             stat_name: Some(cluster.alt_stat_name.as_str()).filter(|name| !name.is_empty()).map(Into::into),
             source: Arc::new(cluster.clone()),
+            metadata: cluster.metadata.clone().map(Arc::new),
             protocol,
             connect_timeout: cluster.connect_timeout.map_or(CONNECT, |timeout| timeout.0),
             idle_timeout: Some(idle).filter(|idle| !idle.is_zero()),

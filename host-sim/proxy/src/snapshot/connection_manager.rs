@@ -10,6 +10,8 @@ use crate::http1::{BodyRules, HeadLimits};
 use crate::route::{RouteTable, RouterOptions};
 use crate::tracing::Tracing;
 
+use super::Entrance;
+
 /// A connection manager.
 pub(crate) struct ManagerConfig {
     pub(crate) stat_prefix: String,
@@ -30,6 +32,7 @@ pub(crate) struct ManagerConfig {
     pub(crate) tracing: Option<Tracing>,
     /// Bodies held by a filter may not grow beyond this many bytes.
     pub(crate) buffer_limit: usize,
+    pub(crate) entrance: Entrance,
     pub(crate) source: Arc<xds::HttpConnectionManager>,
 }
 
@@ -57,7 +60,11 @@ const STREAM_IDLE: Duration = Duration::from_secs(300);
 const DELAYED_CLOSE: Duration = Duration::from_secs(1);
 
 impl ManagerConfig {
-    pub(crate) fn compile(hcm: &xds::HttpConnectionManager, loader: &Loader<'_>) -> Result<ManagerConfig, ChainError> {
+    pub(crate) fn compile(
+        hcm: &xds::HttpConnectionManager,
+        entrance: Entrance,
+        loader: &Loader<'_>,
+    ) -> Result<ManagerConfig, ChainError> {
         let undone = super::undone::of_manager(hcm);
         let mut problems: Vec<String> = undone.iter().map(|field| format!("{field}: not supported")).collect();
         let mut edge =
@@ -117,6 +124,7 @@ impl ManagerConfig {
             access_log,
             tracing,
             buffer_limit: BUFFER,
+            entrance,
             source: Arc::new(hcm.clone()),
         })
     }

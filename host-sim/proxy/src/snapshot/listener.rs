@@ -48,6 +48,13 @@ impl Transport {
     }
 }
 
+/// Where requests of a chain come in, as modules may ask.
+pub(crate) struct Entrance {
+    pub(crate) listener: Arc<xds::Listener>,
+    /// The chain's name.
+    pub(crate) chain: String,
+}
+
 /// The network filter at the end of a chain.
 pub(crate) enum Network {
     Http(Arc<ManagerConfig>),
@@ -80,8 +87,11 @@ impl ListenerConfig {
             address(listener.address.as_ref()).map_err(|problem| problems.push(format!("address: {problem}")));
         let inspector = listener.listener_filters.iter().any(|filter| filter.name.ends_with("tls_inspector"));
         let mut chains = Vec::new();
+        let whole =
+            Arc::new(xds::Listener { filter_chains: Vec::new(), default_filter_chain: None, ..listener.clone() });
         for (at, chain) in listener.filter_chains.iter().chain(&listener.default_filter_chain).enumerate() {
-            match FilterChain::compile(chain, secrets, loader) {
+            let entrance = Entrance { listener: Arc::clone(&whole), chain: chain.name.clone() };
+            match FilterChain::compile(chain, entrance, secrets, loader) {
                 Ok(chain) => chains.push(chain),
                 Err(ChainError::Config(found)) => {
                     problems.extend(found.into_iter().map(|text| format!("filter_chains[{at}].{text}")));
@@ -118,7 +128,12 @@ impl FilterChain {
         matches!(self.network, Network::Tcp(_)) || self.transport.tls().is_some() == tls
     }
 
-    fn compile(chain: &xds::FilterChain, secrets: &Secrets, loader: &Loader<'_>) -> Result<FilterChain, ChainError> {
+    fn compile(
+        chain: &xds::FilterChain,
+        entrance: Entrance,
+        secrets: &Secrets,
+        loader: &Loader<'_>,
+    ) -> Result<FilterChain, ChainError> {
         let conditions = chain.filter_chain_match.clone().unwrap_or_default();
         let mut problems = Vec::new();
         let understood = xds::FilterChainMatch {
@@ -151,7 +166,7 @@ impl FilterChain {
                 Transport::Plain
             }
         };
-        match network(&chain.filters, loader) {
+        match network(&chain.filters, entrance, loader) {
             Ok(network) if problems.is_empty() => {
                 let timeout = chain.transport_socket_connect_timeout.map(|timeout| timeout.0);
                 Ok(FilterChain { transport, handshake_timeout: timeout.filter(|timeout| !timeout.is_zero()), network })
@@ -163,12 +178,12 @@ impl FilterChain {
     }
 }
 
-fn network(filters: &[xds::NetworkFilter], loader: &Loader<'_>) -> Result<Network, ChainError> {
+fn network(filters: &[xds::NetworkFilter], entrance: Entrance, loader: &Loader<'_>) -> Result<Network, ChainError> {
     let refused = |text: String| Err(ChainError::Config(vec![text]));
     for (at, filter) in filters.iter().enumerate() {
         match &filter.typed_config {
             Some(xds::NetworkFilterConfig::HttpConnectionManager(manager)) => {
-                return match ManagerConfig::compile(manager, loader) {
+                return match ManagerConfig::compile(manager, entrance, loader) {
                     Ok(manager) => Ok(Network::Http(Arc::new(manager))),
                     Err(ChainError::Config(found)) => {
                         Err(ChainError::Config(found.into_iter().map(|text| format!("filters[{at}].{text}")).collect()))

@@ -84,13 +84,9 @@ impl Surroundings {
     /// What a module may know of the gateway itself: `xds.node`'s parts.
     pub(crate) fn attribute(&self, path: &[&[u8]]) -> Option<vm::Value> {
         let state = self.state.borrow().upgrade()?;
-        let node = state.snapshot.bootstrap.node.as_ref()?;
-        let text = |text: &str| Some(vm::Value::Bytes(bytes::Bytes::copy_from_slice(text.as_bytes())));
-        match path {
-            [b"xds", b"node", b"id"] | [b"node", b"id"] => text(&node.id),
-            [b"xds", b"node", b"cluster"] | [b"node", b"cluster"] => text(&node.cluster),
-            _ => None,
-        }
+        let [b"xds", b"node", below @ ..] = path else { return None };
+        let node = state.snapshot.bootstrap.node.clone().unwrap_or_default();
+        crate::connection::node(&node, below)
     }
 
     /// A cluster of the configuration that is served.

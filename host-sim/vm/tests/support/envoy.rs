@@ -248,7 +248,7 @@ pub(crate) fn plugin(module: &Path, vm_id: &str) -> Value {
     })
 }
 
-/// An origin that reads a whole request and answers with a chunked body and trailers; `/plain` without either, `/never` not at all.
+/// An origin that reads a whole request and answers with a chunked body and trailers; `/plain` without either, `/half` with half a body and no more, `/never` not at all.
 pub(crate) fn origin() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -257,7 +257,9 @@ pub(crate) fn origin() -> SocketAddr {
         for stream in listener.incoming().map_while(Result::ok) {
             let mut reader = BufReader::new(stream.try_clone().expect("a stream"));
             if let Some(path) = read_request(&mut reader) {
-                if path == "/never" {
+                if path == "/never" || path == "/half" {
+                    let half = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 17\r\n\r\nhello";
+                    let _ = (&stream).write_all(if path == "/half" { half } else { "" }.as_bytes());
                     unanswered.push(stream);
                     continue;
                 }

@@ -6,6 +6,10 @@
 //! * `forget CLUSTER`: an http call that is never answered, and the request goes on
 //! * `hold-for-body`: the head waits for the end of the body, and the answer says in `x-held` how long that was
 //! * `rest`: waits for the tick of a plugin that is configured with `tick`, in the same VM
+//! * `hold-response PATH…`: the answer's head is never let go; else as `see`
+//! * `mark PATH…`: sets the property `mark` to the plugin's name, if nobody has before; else as `see`
+//! * `see PATH…`: what properties are (segments joined by `/`), in the headers `x-in-request` and `x-in-response` of the answer. `logged` answers with what they
+//!   were in the log of the request before
 //! * `count`: how often this VM was asked that; `trap`, `trap-in-response`, `trap-in-log`
 #![allow(missing_docs, clippy::panic, reason = "a module for tests")]
 
@@ -25,6 +29,7 @@ proxy_wasm::main! {{
 thread_local! {
     static COUNT: Cell<u32> = const { Cell::new(0) };
     static RESTING: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
+    static LOGGED: Cell<String> = const { Cell::new(String::new()) };
 }
 
 struct Plugin;
@@ -65,6 +70,9 @@ struct Stream {
     trap: &'static str,
     /// Bytes of the body the head waits for.
     held: Option<usize>,
+    /// Properties to look at.
+    paths: Vec<String>,
+    response_is_held: bool,
 }
 
 /// What differs from run to run is left out.
@@ -82,6 +90,22 @@ fn pairs(list: Vec<(String, Vec<u8>)>) -> String {
         .collect();
     list.sort();
     list.join(" ")
+}
+
+/// What there is at each path: text, or its bytes in hex.
+fn properties(paths: &[String]) -> String {
+    let one = |path: &String| {
+        let found = match hostcalls::get_property(path.split('/').collect()) {
+            Ok(None) => "-".to_owned(),
+            Err(status) => format!("{status:?}"),
+            Ok(Some(value)) if value.iter().all(|byte| (b' '..=b'~').contains(byte)) => {
+                format!("\"{}\"", text(Some(value)))
+            }
+            Ok(Some(value)) => value.iter().map(|byte| format!("{byte:02x}")).collect(),
+        };
+        format!("{path}={found}")
+    };
+    paths.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
 impl Stream {
@@ -212,6 +236,21 @@ impl HttpContext for Stream {
                 self.answer();
                 Action::Pause
             }
+            [what @ ("see" | "mark" | "hold-response"), ref paths @ ..] => {
+                self.response_is_held = what == "hold-response";
+                if what == "mark" && self.get_property(vec!["mark"]).is_none() {
+                    let name = self.get_property(vec!["plugin_name"]);
+                    self.set_property(vec!["mark"], name.as_deref());
+                }
+                self.paths = paths.iter().map(|path| (*path).to_owned()).collect();
+                self.seen = vec![properties(&self.paths)];
+                Action::Continue
+            }
+            ["logged"] => {
+                self.see(LOGGED.take());
+                self.answer();
+                Action::Pause
+            }
             ["hold-for-body"] => {
                 self.held = Some(0);
                 Action::Pause
@@ -249,6 +288,13 @@ impl HttpContext for Stream {
         if let Some(held) = self.held {
             self.add_http_response_header("x-held", &held.to_string());
         }
+        if !self.paths.is_empty() {
+            self.add_http_response_header("x-in-request", &self.seen.join(" "));
+            self.add_http_response_header("x-in-response", &properties(&self.paths));
+        }
+        if self.response_is_held {
+            return Action::Pause;
+        }
         if self.trap == "response" {
             panic!("as asked, in the response");
         }
@@ -256,6 +302,9 @@ impl HttpContext for Stream {
     }
 
     fn on_log(&mut self) {
+        if !self.paths.is_empty() {
+            LOGGED.set(properties(&self.paths));
+        }
         if self.trap == "log" {
             panic!("as asked, in the log");
         }
