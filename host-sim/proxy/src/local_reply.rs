@@ -187,6 +187,13 @@ impl LocalReply {
         LocalReply::new(503, "no_healthy_upstream").body("no healthy upstream").flag(Flag::NoHealthyUpstream)
     }
 
+    /// What filters made of the request cannot be sent; `said` is why.
+    pub fn unsendable(said: Vec<u8>) -> LocalReply {
+        let spelled = String::from_utf8_lossy(&said).replace(' ', "_");
+        let details = format!("filter_removed_required_request_headers{{{spelled}}}");
+        LocalReply::new(503, details).body(said).flag(Flag::DownstreamProtocolError)
+    }
+
     /// The route's timeout ran out.
     pub fn upstream_timeout() -> LocalReply {
         LocalReply::new(504, "response_timeout").body("upstream request timeout").flag(Flag::UpstreamRequestTimeout)

@@ -15,6 +15,7 @@ mod hardened;
 mod nominated;
 mod request;
 mod response;
+mod sendable;
 mod target;
 
 pub use body::{BodyDecoder, BodyRules, Decoded, InvalidBody};
@@ -22,3 +23,4 @@ pub use encode::{Framing, encode_chunk, encode_last_chunk, encode_request, encod
 pub use fields::{HeadLimits, HeadReader, HeadTooLong};
 pub use request::{BodyKind, Refusal, RefusalKind, RequestHead, early_refusal, parse_request};
 pub use response::{InvalidResponse, ResponseBody, ResponseHead, parse_response};
+pub use sendable::unsendable;

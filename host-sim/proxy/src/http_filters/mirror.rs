@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::connection::Piece;
 use crate::headers::HeaderList;
+use crate::http1::unsendable;
 use crate::upstream::{Attempt, Endpoint, Outline};
 use crate::worker::{Cluster, Dice, Worker};
 
@@ -47,6 +48,9 @@ impl Copy {
         let protocol = self.cluster.config.protocol.for_client(false);
         let (now, outline) = (worker.clock().now(), Outline::of(&self.head));
         let attempt = Attempt::open(&self.cluster, &self.endpoint, protocol, &outline, now).await.ok()?;
+        if unsendable(&self.head).is_some() {
+            return None;
+        }
         attempt.write_head(&self.head, pieces.is_empty()).ok()?;
         attempt.begin(pieces.is_empty()).await.ok()?;
         leaving.set(true);

@@ -19,6 +19,7 @@ use super::{Stop, mirror, upload};
 use crate::cluster::{HashPolicy, Hashed, Outcome};
 use crate::connection::{ClientGone, Piece, Stream};
 use crate::headers::{self, HeaderList};
+use crate::http1::unsendable;
 use crate::local_reply::{Flag, LocalReply, Reset};
 use crate::retry::{Ended, Verdict};
 use crate::route::{self, Destination, Forward, Prepared, RouteEntry, write_attempt_count};
@@ -328,6 +329,9 @@ impl<'s> Routed<'s> {
         let stream = self.stream;
         let bodyless = stream.upload.is_empty();
         let unsent = |broken| Failed::Broken { broken, sent: true };
+        if let Some(said) = unsendable(&stream.request.borrow()) {
+            return Err(Failed::Stop(Stop::Reply(LocalReply::unsendable(said))));
+        }
         attempt.write_head(&stream.request.borrow(), bodyless).map_err(unsent)?;
         self.alongside(&mut Sender(None), attempt.begin(bodyless)).await?.map_err(unsent)?;
         let sent = stream.worker.clock().now();
