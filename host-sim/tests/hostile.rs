@@ -134,7 +134,9 @@ fn misdeeds_are_survived(fidelity: &str) {
     for ((name, _), address) in WAYS.iter().zip(&addresses) {
         let status = ask(*address, true, name);
         assert!(status == 0 || (200..600).contains(&status) || !hardened, "{name}: {status}");
-        origin.take().iter().for_each(|seen| nothing_is_injected(name, seen, hardened));
+        // A request that cannot be sent leaves a connection on which nothing was said.
+        let spoken = origin.take().into_iter().filter(|seen| !seen.is_empty());
+        spoken.for_each(|seen| nothing_is_injected(name, &seen, hardened));
         let next = ask(*address, false, name);
         // As in Envoy, a module that trapped is not asked again, and lets nothing pass.
         assert!(next == 200 || next == 503 && !hardened, "{name}: {next} to the next request");
