@@ -149,7 +149,7 @@ pub struct RunArgs {
     /// Istio's text lines, or Istio's JSON objects
     #[arg(long, value_enum, default_value_t = AccessLogFormat::Text, value_name = "FORMAT")]
     pub access_log_format: AccessLogFormat,
-    /// Tell an OpenTelemetry collector of every request, over OTLP: http://HOST[:4318] or grpc://HOST[:4317]
+    /// Tell an OpenTelemetry collector of every request, over OTLP: http://HOST:PORT (4318 by default) or grpc://HOST:PORT (4317)
     #[arg(long, value_name = "URL")]
     pub otlp: Option<OtlpUrl>,
 }

@@ -24,7 +24,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Section> {
         Ok(serde_json::from_slice(&output.stdout)?)
     };
     let runs = (0..bench.rounds).map(|_| run()).collect::<Result<Vec<_>>>()?;
-    let of = |name: &str| middle(runs.iter().filter_map(|run| run["once"][name].as_f64()));
+    let of = |name: &str| middle(runs.iter().filter_map(|run| run.pointer(&format!("/once/{name}"))?.as_f64()));
     let line = format!(
         "a module of {} kB: compiled in {:.0} ms; a VM of it that idles keeps {:.0} KiB",
         std::fs::metadata(&module)?.len() / 1000,

@@ -1,7 +1,13 @@
 //! The front door: which raw HTTP/1 heads and bodies are accepted, what is said to the others, whether the connection stays; and how far an
 //! HTTP/2 client may go before it loses its connection. host-sim as the real Envoy, byte for byte where there are bytes.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod edge;
 

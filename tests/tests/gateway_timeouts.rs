@@ -1,6 +1,12 @@
 //! What a gateway says when a client, an origin or a stream takes too long, and what becomes of trailers: host-sim as the real Envoy, on one bootstrap.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! The `traffic-shift` module: sends a share of the requests elsewhere, the same users every time.
 //!
-//! How buckets are laid out, and what a ramp moves, is said at [`Split`](crate::split::Split).
+//! How buckets are laid out, and what a ramp moves, is said at [`Split`].
 
 use std::time::Duration;
 

@@ -410,8 +410,10 @@ impl Gateway {
 pub(crate) fn cuts_fragment(bootstrap: &xds::Bootstrap) -> bool {
     const FLAG: &str = "envoy.reloadable_features.http_reject_path_with_fragment";
     let layers = bootstrap.layered_runtime.iter().flat_map(|runtime| &runtime.layers);
-    let values = layers.filter_map(|layer| layer.static_layer.as_ref()?.get(FLAG));
-    values.last().is_some_and(|rejects| *rejects == serde_json::json!(false) || *rejects == serde_json::json!("false"))
+    let mut values = layers.filter_map(|layer| layer.static_layer.as_ref()?.get(FLAG));
+    values
+        .next_back()
+        .is_some_and(|rejects| *rejects == serde_json::json!(false) || *rejects == serde_json::json!("false"))
 }
 
 /// The address of this machine that others see, which Envoy writes where a peer is on loopback: that of the default route.

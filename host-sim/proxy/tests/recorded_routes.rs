@@ -1,5 +1,6 @@
 //! What Istio made of recorded cases, routed by the pure parts alone: the same requests reach the same clusters with the same heads, and
 //! the answers that need no origin are the same, without a socket.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,5 @@
 //! What must never cost a request: another configuration, one that is refused, the end of the gateway.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

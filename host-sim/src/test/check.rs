@@ -124,7 +124,7 @@ fn destination(wanted: &Destination, cluster: Option<&str>) -> Vec<Miss> {
     let (host, subset, port) = parts(cluster);
     let mut misses = Vec::new();
     let mut differs = |field: &str, expected: String, actual: &str, at: &Location| {
-        let place = Some((at.clone(), actual.to_owned()));
+        let place = Some((*at, actual.to_owned()));
         misses.push(Miss { field: field.to_owned(), expected, actual: actual.to_owned(), place });
     };
     if let Some(wanted) = wanted.host.as_ref().filter(|wanted| !is_host(&wanted.value, &host)) {

@@ -29,8 +29,8 @@ use crate::{inputs, run};
 
 /// What is in a file of cases.
 enum Document {
-    Own(Spanned<Case>),
-    Theirs(Spanned<dialect::Case>),
+    Own(Box<Spanned<Case>>),
+    Theirs(Box<Spanned<dialect::Case>>),
 }
 
 /// A case, its file, and where it stands.
@@ -89,7 +89,7 @@ fn read(files: &[Source]) -> Result<Vec<Found>, Failure> {
                     documents
                         .into_iter()
                         .flat_map(|document| document.test_cases)
-                        .map(|case| add(Document::Theirs(case.clone()), case.referenced.line())),
+                        .map(|case| add(Document::Theirs(Box::new(case.clone())), case.referenced.line())),
                 ),
                 Err(problem) => problems.push(problem),
             }
@@ -99,7 +99,7 @@ fn read(files: &[Source]) -> Result<Vec<Found>, Failure> {
                     documents
                         .into_iter()
                         .flat_map(|document| document.cases)
-                        .map(|case| add(Document::Own(case.clone()), case.referenced.line())),
+                        .map(|case| add(Document::Own(Box::new(case.clone())), case.referenced.line())),
                 ),
                 Err(problem) => problems.push(problem),
             }

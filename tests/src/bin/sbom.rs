@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// What is shipped, and the machine it is built for (none: this one).
 const SHIPPED: [(&str, Option<&str>); 7] = [
@@ -170,27 +170,27 @@ impl Graph {
 }
 
 fn component(package: &Package, kind: &str, checksums: &BTreeMap<(String, String), String>) -> Value {
-    let mut component = json!({
-        "type": kind,
-        "bom-ref": purl(package),
-        "name": package.name,
-        "version": package.version,
-        "purl": purl(package),
-    });
+    let mut component = Map::new();
+    let mut set = |name: &str, value: Value| component.insert(name.to_owned(), value);
+    set("type", kind.into());
+    set("bom-ref", purl(package).into());
+    set("name", package.name.clone().into());
+    set("version", package.version.clone().into());
+    set("purl", purl(package).into());
     if let Some(text) = &package.description {
-        component["description"] = text.split_whitespace().collect::<Vec<_>>().join(" ").into();
+        set("description", text.split_whitespace().collect::<Vec<_>>().join(" ").into());
     }
     if let Some(license) = &package.license {
         // An older way to write OR.
-        component["licenses"] = json!([{"expression": license.replace('/', " OR ")}]);
+        set("licenses", json!([{"expression": license.replace('/', " OR ")}]));
     }
     if let Some(checksum) = checksums.get(&(package.name.clone(), package.version.clone())) {
-        component["hashes"] = json!([{"alg": "SHA-256", "content": checksum}]);
+        set("hashes", json!([{"alg": "SHA-256", "content": checksum}]));
     }
     if let Some(url) = &package.repository {
-        component["externalReferences"] = json!([{"type": "vcs", "url": url}]);
+        set("externalReferences", json!([{"type": "vcs", "url": url}]));
     }
-    component
+    component.into()
 }
 
 fn purl(package: &Package) -> String {

@@ -59,7 +59,7 @@ impl Case {
     pub fn yaml(&self) -> Result<String> {
         let mut text = String::new();
         for resource in &self.resources {
-            write!(text, "{}---\n", serde_saphyr::to_string(resource)?)?;
+            writeln!(text, "{}---", serde_saphyr::to_string(resource)?)?;
         }
         for request in &self.requests {
             writeln!(text, "# send: {}", one_line(request)?)?;

@@ -346,16 +346,16 @@ fn change(dice: &mut Dice, send: &mut Send) {
             }
         }
     }
-    if dice.chance(6) {
-        if let Some((_, host)) = send.headers.first_mut() {
-            *host = match dice.below(5) {
-                0 => host.to_uppercase(),
-                1 => format!("{host}:80"),
-                2 => format!("{host}:99999"),
-                3 => format!("{host}."),
-                _ => format!("user@{host}"),
-            };
-        }
+    if dice.chance(6)
+        && let Some((_, host)) = send.headers.first_mut()
+    {
+        *host = match dice.below(5) {
+            0 => host.to_uppercase(),
+            1 => format!("{host}:80"),
+            2 => format!("{host}:99999"),
+            3 => format!("{host}."),
+            _ => format!("user@{host}"),
+        };
     }
     if dice.chance(2) {
         send.method = dice.pick(&["FOO", "get", "TRACE", "CONNECT", "PROPFIND", "M-SEARCH", "LINK", ""]).into();

@@ -1,6 +1,6 @@
 //! Configuration: JSON in, valid types or one reason out.
 //!
-//! Shape is [`wire`]'s business: fields, types, what is unknown. Sense is checked when the wire's types become the rules'.
+//! Shape is `wire`'s business: fields, types, what is unknown. Sense is checked when the wire's types become the rules'.
 //! Either way the answer to a bad configuration is where, what and why: `rules[3].match[0].uri: a path starts with "/", this one is "api"`.
 
 pub mod duration;

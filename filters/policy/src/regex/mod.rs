@@ -1,6 +1,6 @@
 //! RE2's regular expressions, as Envoy runs them: bytes in, full match or search, ASCII classes, bounded size.
 //!
-//! The grammar is RE2's own (see [`syntax`]), not Rust's: what Envoy accepts is accepted, what it refuses is
+//! The grammar is RE2's own (see `syntax`), not Rust's: what Envoy accepts is accepted, what it refuses is
 //! refused with the same words, and `.` takes one UTF-8 character, never a stray byte.
 //! The engine is the `regex` package, in wasm a part of it; both are linear in the text. Nothing of it runs, and
 //! nothing is allocated, until a first pattern is compiled.

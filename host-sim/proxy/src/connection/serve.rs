@@ -71,15 +71,16 @@ pub(crate) async fn serve(
 /// Reads until it is clear; `None` when the client went before that, said nothing for too long, or is to go.
 async fn begins_http2(wire: &Wire, idle: &IdleTimer, open: &Open) -> Option<bool> {
     loop {
-        let input = wire.input();
-        let seen = input.len().min(PREFACE.len());
-        if input.get(..seen) != PREFACE.get(..seen) {
-            return Some(false);
+        {
+            let input = wire.input();
+            let seen = input.len().min(PREFACE.len());
+            if input.get(..seen) != PREFACE.get(..seen) {
+                return Some(false);
+            }
+            if seen == PREFACE.len() {
+                return Some(true);
+            }
         }
-        if seen == PREFACE.len() {
-            return Some(true);
-        }
-        drop(input);
         let more = poll_fn(|cx| match wire.poll_fill(cx) {
             Poll::Ready(filled) => Poll::Ready(filled.is_ok_and(|count| count > 0)),
             Poll::Pending if idle.poll_idle(cx).is_ready() || open.poll_closing(cx).is_ready() => Poll::Ready(false),

@@ -122,7 +122,12 @@ impl Stream {
         };
         // A module may hold an answer of our own as well.
         if let Err(stop) = stopped
-            && let Err(overdue) = self.in_time(async { Ok(self.stop(stop).await) }).await
+            && let Err(overdue) = self
+                .in_time(async {
+                    self.stop(stop).await;
+                    Ok(())
+                })
+                .await
         {
             self.stop(overdue).await;
         }

@@ -95,7 +95,7 @@ impl PathRules {
             && path.iter().all(|&byte| {
                 let (dot, double) = (after_slash && byte == b'.', after_slash && byte == b'/');
                 after_slash = byte == b'/';
-                !dot && !(double && self.merge_slashes) && byte != b'%' && fate(byte) == Fate::Pass
+                !(dot || double && self.merge_slashes) && byte != b'%' && fate(byte) == Fate::Pass
             })
     }
 }

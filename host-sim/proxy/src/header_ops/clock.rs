@@ -97,7 +97,7 @@ impl Instant {
             'B' => write!(out, "{month}"),
             'z' => write!(out, "+0000"),
             'Z' => write!(out, "UTC"),
-            'n' => write!(out, "\n"),
+            'n' => writeln!(out),
             't' => write!(out, "\t"),
             '%' => write!(out, "%"),
             other => write!(out, "%{other}"),

@@ -16,7 +16,7 @@ pub struct HeadLimits {
     pub bytes: usize,
     /// Header lines. `max_headers_count`, Envoy's default is 100.
     pub count: usize,
-    /// Refuse what Envoy repairs; see [`super::hardened`].
+    /// Refuse what Envoy repairs; the list is in the documents.
     pub hardened: bool,
 }
 

@@ -414,7 +414,10 @@ impl<'s> Routed<'s> {
         };
         stream.send_head(filtered?, end).await?;
         let slow = stream.chain.response_rate();
-        while !end {
+        if end {
+            return Ok(());
+        }
+        loop {
             let mut next =
                 poll_fn(|cx| Poll::Ready(self.poll_background(sender, cx).map(|()| body.poll_next(cx)))).await?;
             if next.is_pending() {
@@ -438,9 +441,7 @@ impl<'s> Routed<'s> {
                 break;
             }
         }
-        if !end {
-            stream.responder.finish().await?;
-        }
+        stream.responder.finish().await?;
         Ok(())
     }
 

@@ -61,8 +61,10 @@ pub struct Buckets {
     default: Arc<Bucket>,
     fixed: Vec<Arc<Bucket>>,
     /// Per limit: values met so far, the one used last at the end.
-    dynamic: Vec<Mutex<Vec<(Descriptor, Arc<Bucket>)>>>,
+    dynamic: Vec<Mutex<Met>>,
 }
+
+type Met = Vec<(Descriptor, Arc<Bucket>)>;
 
 /// What the filter makes of a request.
 #[derive(Debug)]

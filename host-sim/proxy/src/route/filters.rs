@@ -53,7 +53,7 @@ fn one(config: &xds::PerFilterConfig, at: &Path<'_>, errors: &mut Errors) -> Opt
         Config::RateLimit(limit) => PerFilter::RateLimit(Arc::new(rate_limit::PerRoute::compile(limit, at, errors))),
         Config::HeaderMutation(mutation) => {
             let mutations = mutation.mutations.as_ref();
-            let compiled = mutations.map(|mutations| HeaderMutations::compile(mutations));
+            let compiled = mutations.map(HeaderMutations::compile);
             PerFilter::HeaderMutation(Arc::new(errors.note(at, compiled.transpose())?.unwrap_or_default()))
         }
         Config::FilterConfig(wrapped) if wrapped.disabled => PerFilter::Disabled,

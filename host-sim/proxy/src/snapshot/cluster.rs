@@ -169,7 +169,7 @@ impl ClusterConfig {
     pub(crate) fn report(&self, host: usize, outcome: Outcome, now: Duration, random: u64) {
         let Some(detector) = &self.detector else { return };
         let change = detector.lock().unwrap_or_else(PoisonError::into_inner).report(host, outcome, now, random);
-        self.changed(change.as_ref().map_or(&[], std::slice::from_ref));
+        self.changed(change.as_slice());
     }
 
     /// The cluster as `/clusters` shows it.

@@ -31,8 +31,7 @@ impl Cluster {
         stage: Option<Stage>,
     ) -> Cluster {
         let plan = &config.plan;
-        let balancer =
-            LoadBalancer::new(plan.policy.clone(), Arc::clone(&plan.endpoints), plan.panic_threshold, dice.roll());
+        let balancer = LoadBalancer::new(plan.policy, Arc::clone(&plan.endpoints), plan.panic_threshold, dice.roll());
         let endpoints = plan.endpoints.iter().enumerate();
         Cluster {
             config: Arc::clone(config),

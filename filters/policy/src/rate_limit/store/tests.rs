@@ -77,12 +77,12 @@ sentences! {
 #[cfg(not(target_family = "wasm"))]
 mod threads {
     use super::*;
-    use std::collections::HashMap;
+    use std::collections::BTreeMap;
     use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex};
 
     /// Values by their keys, each with the number of its write, and the last number.
-    type Data = (HashMap<String, (Vec<u8>, u32)>, u32);
+    type Data = (BTreeMap<String, (Vec<u8>, u32)>, u32);
 
     /// Shared data as the proxy keeps it: one lock, a number per write. And one clock for all, which moves when it is read.
     #[derive(Clone, Default)]
