@@ -99,9 +99,16 @@ async fn client(at: SocketAddr, stop: Arc<AtomicBool>, answered: Arc<AtomicU64>)
     'connection: while !stop.load(Ordering::Relaxed) {
         let Ok(mut socket) = TcpStream::connect(at).await else { return Ok(count) };
         socket.set_nodelay(true).unwrap();
+        let mut heard = false;
         while !stop.load(Ordering::Relaxed) {
             for path in ["/version", "/else"] {
-                let (body, again) = ask(&mut socket, path).await.map_err(|error| format!("{path}: {error}"))?;
+                let asked = ask(&mut socket, path).await;
+                // The kernel resets what still waited to be accepted when the listener closed.
+                if asked.is_err() && !heard && TcpStream::connect(at).await.is_err() {
+                    return Ok(count);
+                }
+                heard = true;
+                let (body, again) = asked.map_err(|error| format!("{path}: {error}"))?;
                 if path == "/version" {
                     let version: u64 = body.parse().map_err(|_| format!("no version: {body}"))?;
                     if version < newest {
