@@ -2,17 +2,17 @@
 //!
 //! A chain has the module many times over, or what one costs would be lost in what the rest of a request costs.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::gateway::Gateway;
 use tests::host_sim::{self, Run};
 use tests::{envoy, repository};
 
 use crate::Bench;
+use crate::chains::{self, Chain, one_route};
 use crate::contest::{Contest, Contestant};
 use crate::load::Target;
 use crate::section::{Goal, Section};
@@ -27,7 +27,14 @@ const REQUEST: Target = Target { name: "module", path: "/", filtered: true };
 
 /// Measures a module that does nothing, and one that reads and sets three headers.
 pub(crate) fn measure(bench: &Bench) -> Result<Section> {
-    let bootstrap = bootstrap(bench.origin, &sdk_filter()?);
+    let module = sdk_filter()?;
+    let chain = |(number, what): &(u16, &str)| {
+        let copies = if *what == "none" { 0 } else { usize::from(COPIES) };
+        let mode = if *what == "no-op" { "noop" } else { "headers" };
+        let filters = vec![chains::plugin(&number.to_string(), &module, mode); copies];
+        Chain { number: *number, filters, routes: one_route() }
+    };
+    let bootstrap = chains::bootstrap(bench.origin, CHAINS.iter().map(chain).collect());
     let binary = host_sim::binary()?;
     let file = repository().join("target/bench-modules.json");
     std::fs::write(&file, bootstrap.to_string())?;
@@ -70,34 +77,4 @@ pub(crate) fn sdk_filter() -> Result<PathBuf> {
     let status = Command::new("cargo").args(arguments).current_dir(repository()).status()?;
     ensure!(status.success(), "sdk-filter does not build");
     Ok(repository().join("target/wasm32-wasip1/wasm/sdk_filter.wasm"))
-}
-
-fn bootstrap(origin: SocketAddr, module: &std::path::Path) -> Value {
-    let address = |at: SocketAddr| json!({"socket_address": {"address": at.ip().to_string(), "port_value": at.port()}});
-    let any_port = address(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let string = |text: &str| json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text});
-    let wasm = |number: u16, what: &str| {
-        let mode = if what == "no-op" { "noop" } else { "headers" };
-        json!({"name": "wasm", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm", "config": {
-            "name": what, "configuration": string(mode),
-            "vm_config": {"vm_id": number.to_string(), "runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": module}}}}}})
-    };
-    let listener = |(number, what): &(u16, &str)| {
-        let router = json!({"name": "router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}});
-        let copies = if *what == "none" { 0 } else { COPIES };
-        let filters: Vec<Value> = (0..copies).map(|_| wasm(*number, what)).chain([router]).collect();
-        json!({"name": format!("module_{number}"), "address": any_port, "filter_chains": [{"filters": [{"name": "hcm", "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-            "stat_prefix": "bench", "http_filters": filters,
-            "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "origin"}}]}]}}}]}]})
-    };
-    json!({
-        "node": {"id": "bench", "cluster": "bench"},
-        "admin": {"address": any_port},
-        "static_resources": {
-            "listeners": CHAINS.iter().map(listener).collect::<Vec<_>>(),
-            "clusters": [{"name": "origin", "type": "STATIC", "connect_timeout": "1s", "load_assignment": {"cluster_name": "origin",
-                "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(origin)}}]}]}}],
-        },
-    })
 }

@@ -1,5 +1,10 @@
 //! A module that means harm, in many ways: only to a request that has a header `x-evil`.
 
+#[path = "module_text.rs"]
+mod module_text;
+
+use module_text::module_text;
+
 pub(crate) const IMPORTS: &str = r#"
     (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
     (import "env" "proxy_get_header_map_value" (func $get (param i32 i32 i32 i32 i32) (result i32)))
@@ -171,20 +176,13 @@ pub(crate) const WAYS: &[(&str, &str)] = &[
 
 /// The text of the module that does this.
 pub(crate) fn module(way: &str) -> String {
-    format!(
-        r#"(module
-            {IMPORTS}
-            (memory (export "memory") 2)
-            (global $free (mut i32) (i32.const 65536))
-            (func (export "proxy_abi_version_0_2_1"))
-            (func (export "malloc") (param $size i32) (result i32)
-                global.get $free
-                global.get $free local.get $size i32.add global.set $free)
-            {DATA} (table 1 funcref) (func $deep (call $deep))
+    let body = format!(
+        r#"{DATA} (table 1 funcref) (func $deep (call $deep))
             (func $harm (param $n i32) (result i32) {way} (i32.const 0))
             (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
                 (i32.store (i32.const 132) (i32.const 0))
                 (drop (call $get (i32.const 0) (i32.const 256) (i32.const 6) (i32.const 128) (i32.const 132)))
-                (if (result i32) (i32.load (i32.const 132)) (then (call $harm (i32.const 0))) (else (i32.const 0)))))"#
-    )
+                (if (result i32) (i32.load (i32.const 132)) (then (call $harm (i32.const 0))) (else (i32.const 0))))"#
+    );
+    module_text(IMPORTS, &body)
 }
