@@ -7,7 +7,7 @@ mod filters;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use filters::{Answer, Connection, address, block, plugin, setup};
+use filters::{Answer, Connection, address, block, plugin, setup, within};
 use serde_json::json;
 
 const RATE: f64 = 100.0;
@@ -73,9 +73,10 @@ fn two_workers_and_sixteen_connections_keep_one_limit() {
     let (_folder, setup) = setup(&[plugin("rate-limit", &config)], 2);
     block(async {
         let pair = setup.start().await.unwrap();
-        judge("host-sim", &ask(address(&pair.host_sim), Duration::from_secs(2)).await);
+        let asking = ask(address(&pair.host_sim), Duration::from_secs(2));
+        judge("host-sim", &within(&pair.host_sim, asking).await);
         if let Some(envoy) = &pair.envoy {
-            judge("Envoy", &ask(address(envoy), Duration::from_secs(2)).await);
+            judge("Envoy", &within(envoy, ask(address(envoy), Duration::from_secs(2))).await);
         }
     });
 }
@@ -117,9 +118,9 @@ fn two_thousand_delayed_requests_do_not_hold_up_the_others() {
     let (_folder, setup) = setup(&[plugin("fault-inject", &config)], 1);
     block(async {
         let pair = setup.start().await.unwrap();
-        delayed("host-sim", address(&pair.host_sim)).await;
+        within(&pair.host_sim, delayed("host-sim", address(&pair.host_sim))).await;
         if let Some(envoy) = &pair.envoy {
-            delayed("Envoy", address(envoy)).await;
+            within(envoy, delayed("Envoy", address(envoy))).await;
         }
     });
 }
@@ -145,9 +146,9 @@ fn a_client_that_goes_leaves_its_place_to_the_next() {
     let (_folder, setup) = setup(&[plugin("fault-inject", &config)], 1);
     block(async {
         let pair = setup.start().await.unwrap();
-        left("host-sim", address(&pair.host_sim)).await;
+        within(&pair.host_sim, left("host-sim", address(&pair.host_sim))).await;
         if let Some(envoy) = &pair.envoy {
-            left("Envoy", address(envoy)).await;
+            within(envoy, left("Envoy", address(envoy))).await;
         }
     });
 }

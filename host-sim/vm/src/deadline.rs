@@ -1,7 +1,8 @@
 //! How long a call into a VM may run, in CPU time of its thread.
 //!
 //! A ticker advances the engine's epoch each millisecond; compiled code compares it with the call's deadline. A thread that was not scheduled has not run:
-//! so when the first slice of a call is over, the thread's CPU clock is read, and from then on CPU time decides. A call is cut at its limit, or up to a slice earlier.
+//! so when the first slice of a call is over, the thread's CPU clock is read, and from then on CPU time decides. A call is cut at its limit, or up to a slice earlier,
+//! but not before as many slices as the limit has were seen to end: a processor that a hypervisor takes away counts as CPU time of the thread that was on it.
 
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ impl Deadline {
             Some(now) => slice + now.saturating_sub(since),
             None => slice * self.slices,
         };
-        self.passed = used >= Duration::from_millis(self.limit_millis);
+        self.passed = used >= Duration::from_millis(self.limit_millis) && u64::from(self.slices) >= SLICES;
         if self.passed { Verdict::Cut } else { Verdict::GoOn(self.slice()) }
     }
 }
@@ -82,9 +83,18 @@ mod tests {
         assert_eq!(deadline.start(Duration::from_millis(50)), 10);
         assert!(goes_on(deadline.slice_over(millis(1000))));
         assert!(goes_on(deadline.slice_over(millis(1001))), "the thread was not scheduled");
-        assert!(goes_on(deadline.slice_over(millis(1039))));
+        assert!((0..2).all(|_| goes_on(deadline.slice_over(millis(1039)))));
         assert!(!goes_on(deadline.slice_over(millis(1040))));
         assert!(deadline.passed);
+    }
+
+    #[test]
+    fn time_that_passed_without_ticks_is_not_the_modules() {
+        let mut deadline = Deadline::default();
+        deadline.start(Duration::from_millis(50));
+        assert!(goes_on(deadline.slice_over(millis(100))));
+        assert!((0..3).all(|_| goes_on(deadline.slice_over(millis(900)))), "the processor was elsewhere for 800 ms");
+        assert!(!goes_on(deadline.slice_over(millis(910))));
     }
 
     #[test]

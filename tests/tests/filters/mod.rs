@@ -1,9 +1,10 @@
 //! What the filters' own tests share: a gateway with plugins, in host-sim and in the real Envoy, and many requests at once.
 #![allow(dead_code, reason = "each test uses its part")]
+#![allow(clippy::panic, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::gateway::Gateway;
@@ -120,6 +121,15 @@ fn complete(bytes: &[u8], asked: Instant) -> Option<Answer> {
         head: head.to_ascii_lowercase(),
         body: body.to_owned(),
     })
+}
+
+/// What clients see of a gateway, within a time that no machine is too slow for: who waits for ever would say nothing.
+pub(crate) async fn within<T>(gateway: &Gateway, clients: impl Future<Output = T>) -> T {
+    const PATIENCE: Duration = Duration::from_secs(120);
+    match tokio::time::timeout(PATIENCE, clients).await {
+        Ok(seen) => seen,
+        Err(_) => panic!("not over after {PATIENCE:?}; the gateway's log ends:\n{}", gateway.process.tail()),
+    }
 }
 
 /// A runtime for one test.
