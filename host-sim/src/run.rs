@@ -1,7 +1,7 @@
 //! `host-sim run`: serves the gateway until it is told to stop.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use proxy::{Gateway, GatewayConfig, StartError};
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,7 +24,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::World(format!("no runtime: {error}")))?;
-    runtime.block_on(serve(args, plan))
+    let served = runtime.block_on(serve(args, plan));
+    // A question to DNS may still be open.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(args: &RunArgs, mut plan: Plan) -> Result<(), Failure> {
@@ -53,6 +56,7 @@ async fn serve(args: &RunArgs, mut plan: Plan) -> Result<(), Failure> {
     let explainer = Arc::new(Explainer::start(args, known(&plan, &echo)).map_err(no_thread)?);
     let admin = Admin { gateway: Arc::clone(&gateway), explainer: Arc::clone(&explainer), started };
     tokio::spawn(admin::serve(admin_socket, Arc::new(admin)));
+    let names = tokio::spawn(follow_names(Arc::clone(&gateway)));
     let mut watch = run_args.watch.then(|| Watch::new(run_args));
     loop {
         let changed = async {
@@ -67,10 +71,28 @@ async fn serve(args: &RunArgs, mut plan: Plan) -> Result<(), Failure> {
             () = changed => watch::reload(run_args, &gateway, &explainer, &mut echo).await,
         }
     }
+    names.abort();
     crate::say::note(format_args!("draining: new connections are refused, running requests finish"));
     gateway.drain().finished().await;
     gateway.flush_traces();
     Ok(())
+}
+
+/// Asks for the addresses behind clusters' names, again and again, as often as the configuration says.
+async fn follow_names(gateway: Arc<Gateway>) {
+    /// While no cluster has a name; and not more often than this.
+    const IDLE: Duration = Duration::from_secs(5);
+    const OFTEN: Duration = Duration::from_secs(1);
+    loop {
+        tokio::time::sleep(gateway.dns_refresh().unwrap_or(IDLE).max(OFTEN)).await;
+        let asked = Arc::clone(&gateway);
+        match tokio::task::spawn_blocking(move || asked.refresh_names()).await {
+            Ok(Ok(true)) => crate::say::note(format_args!("DNS says something new: the addresses it names are served")),
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => crate::say::note(format_args!("DNS says something new, which cannot be served: {error}")),
+            Err(_) => return,
+        }
+    }
 }
 
 /// What the dashboard may know of what is served.

@@ -172,7 +172,7 @@ impl Gateway {
             served: Mutex::new(Served { listeners: Vec::new(), snapshot: Arc::clone(&snapshot) }),
             ready: AtomicBool::new(false),
         };
-        gateway.switch(snapshot)?;
+        gateway.switch(snapshot, None)?;
         gateway.ready.store(true, Ordering::Release);
         Ok(gateway)
     }
@@ -183,7 +183,7 @@ impl Gateway {
     /// See [`StartError`]; the last good configuration goes on being served.
     pub fn apply(&self, bootstrap: xds::Bootstrap) -> Result<(), StartError> {
         let previous = Arc::clone(&self.served().snapshot);
-        self.switch(self.tools.compile(bootstrap, Some(&previous))?)
+        self.switch(self.tools.compile(bootstrap, Some(&previous))?, None)
     }
 
     /// How often [`Gateway::refresh_names`] is worth calling; `None` while no cluster is found by DNS.
@@ -191,7 +191,8 @@ impl Gateway {
         self.served().snapshot.dns_refresh()
     }
 
-    /// Asks DNS again about the names of clusters, and serves what changed; says whether something did. Blocks while it asks.
+    /// Asks DNS again about the names of clusters, and serves what changed; says whether something did. Blocks while it asks. A configuration that comes
+    /// meanwhile is served as it is: its names were asked for when it was compiled.
     ///
     /// # Errors
     /// See [`Gateway::apply`].
@@ -200,12 +201,17 @@ impl Gateway {
         if !previous.has_moved() {
             return Ok(false);
         }
-        self.apply(previous.bootstrap.as_ref().clone())?;
+        let moved = self.tools.compile(previous.bootstrap.as_ref().clone(), Some(&previous))?;
+        self.switch(moved, Some(&previous))?;
         Ok(true)
     }
 
-    fn switch(&self, snapshot: Arc<Snapshot>) -> Result<(), StartError> {
+    /// Serves a snapshot; where it was made to replace one, only if that is still the one.
+    fn switch(&self, snapshot: Arc<Snapshot>, instead_of: Option<&Arc<Snapshot>>) -> Result<(), StartError> {
         let mut served = self.served();
+        if instead_of.is_some_and(|before| !Arc::ptr_eq(before, &served.snapshot)) {
+            return Ok(());
+        }
         let (kept, removed): (Vec<_>, Vec<_>) = std::mem::take(&mut served.listeners).into_iter().partition(|bound| {
             snapshot.listeners.iter().any(|listener| listener.name == bound.name && listener.address == bound.asked)
         });
