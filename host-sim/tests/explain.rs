@@ -302,6 +302,16 @@ fn a_server_with_mutual_tls_asks_for_the_clients_certificate() {
     let headers = answer["upstream_request"]["headers"].to_string();
     assert!(headers.contains("x-forwarded-client-cert") && headers.contains("Hash="), "{answer:#}");
 
+    let case = |name: &str| {
+        format!("  - {{name: {name}, request: {{url: 'https://safe.example/', certificate: {name}.pem}}, status: 204}}\n")
+    };
+    std::fs::write(file("gateway.yaml"), &manifests).unwrap();
+    std::fs::write(file("cases.txt"), format!("cases:\n{}{}", case("client"), case("stranger"))).unwrap();
+    let output = host_sim(&["test", "-f", &file("gateway.yaml"), &file("cases.txt")]);
+    let said = command::stdout(&output);
+    assert_eq!(code(&output), 1, "{said}{}", stderr(&output));
+    assert!(said.contains("case client ... ok") && said.contains("case stranger ... FAILED"), "{said}");
+
     let optional = manifests.replace("mode: MUTUAL", "mode: OPTIONAL_MUTUAL");
     assert_eq!(explain(&optional, &["https://safe.example/"])["status"], 204);
     let output = host_sim(&["explain", "-f", EXAMPLE, "--cert", &file("none.pem"), "https://safe.example/"]);
