@@ -1,11 +1,12 @@
 //! The usual document, straight from the parser's events into the tree: ten thousand routes are read in half the time.
 //!
 //! Usual is what has no anchor, alias, tag, merge key or directive, and no mistake. Everything else is left to the library above the parser,
-//! which also words the errors; what a word like `yes` or `0x1F` means is asked of it, too. A test holds both against each other.
+//! which also words the errors. A test holds both against each other.
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, Span, StrInput};
 
 use super::node::{Entry, Node, Value};
+use super::word::meaning;
 use crate::problem::Position;
 
 /// Deeper documents are not usual.
@@ -13,11 +14,11 @@ const DEEPEST: usize = 64;
 /// Nor are larger maps: a key is compared with all before it.
 const MOST_KEYS: usize = 256;
 
-/// The document in `text`, if it is a usual one; `meaning` types the plain scalars that are not clearly text or a number.
-pub(super) fn usual(text: &str, meaning: impl Fn(&str) -> Option<Value>) -> Option<Node> {
+/// The document in `text`, if it is a usual one.
+pub(super) fn usual(text: &str) -> Option<Node> {
     let mut options = Options::default();
     options.set_emit_comments(false);
-    let mut composer = Composer { parser: Parser::new_from_str_with_options(text, options), meaning };
+    let mut composer = Composer { parser: Parser::new_from_str_with_options(text, options) };
     matches!(composer.next()?, (Event::StreamStart, _)).then_some(())?;
     matches!(composer.next()?, (Event::DocumentStart(_, None), _)).then_some(())?;
     let first = composer.next()?;
@@ -26,12 +27,11 @@ pub(super) fn usual(text: &str, meaning: impl Fn(&str) -> Option<Value>) -> Opti
     matches!(composer.next()?, (Event::StreamEnd, _)).then_some(node)
 }
 
-struct Composer<'t, M> {
+struct Composer<'t> {
     parser: Parser<'t, StrInput<'t>>,
-    meaning: M,
 }
 
-impl<'t, M: Fn(&str) -> Option<Value>> Composer<'t, M> {
+impl<'t> Composer<'t> {
     fn next(&mut self) -> Option<(Event<'t>, Position)> {
         let (event, span) = self.parser.next()?.ok()?;
         Some((event, position(&span)))
@@ -40,7 +40,7 @@ impl<'t, M: Fn(&str) -> Option<Value>> Composer<'t, M> {
     fn node(&mut self, (event, at): (Event<'t>, Position), depth: usize) -> Option<Node> {
         let depth = depth.checked_sub(1)?;
         let value = match event {
-            Event::Scalar(text, style, 0, None) => self.scalar(&text, style)?,
+            Event::Scalar(text, style, 0, None) => scalar(&text, style)?,
             Event::SequenceStart(_, 0, None) => self.list(depth)?,
             Event::MappingStart(_, 0, None) => self.map(depth)?,
             _ => return None,
@@ -64,7 +64,11 @@ impl<'t, M: Fn(&str) -> Option<Value>> Composer<'t, M> {
         loop {
             let (key, at) = match self.next()? {
                 (Event::MappingEnd, _) => return Some(Value::Map(entries)),
-                (Event::Scalar(key, style, 0, None), at) if is_name(&key, style) => (key.into_owned(), at),
+                (Event::Scalar(key, style, 0, None), at) if is_name(&key, style) => match truth(&key, style) {
+                    // What kubectl makes of it: every key is text.
+                    Some(truth) => (truth.to_string(), at),
+                    None => (key.into_owned(), at),
+                },
                 _ => return None,
             };
             if entries.len() == MOST_KEYS || entries.iter().any(|entry| entry.key == key) {
@@ -74,19 +78,24 @@ impl<'t, M: Fn(&str) -> Option<Value>> Composer<'t, M> {
             entries.push(Entry { key, at, value: self.node(value, depth)? });
         }
     }
+}
 
-    fn scalar(&self, text: &str, style: ScalarStyle) -> Option<Value> {
-        match text.as_bytes() {
-            _ if style != ScalarStyle::Plain => Some(Value::Text(text.to_owned())),
-            [] => Some(Value::Null),
-            // Alone these would be the marks between documents.
-            [b'-', b'-', b'-', ..] | [b'.', b'.', b'.', ..] => None,
-            [b'1'..=b'9', rest @ ..] if rest.len() < 15 && rest.iter().all(u8::is_ascii_digit) => {
-                text.parse().ok().map(Value::Integer)
-            }
-            [first, ..] if begins_text(*first) => Some(Value::Text(text.to_owned())),
-            _ => (self.meaning)(text),
-        }
+/// The truth value that a plain key like `on` or `y` is.
+fn truth(key: &str, style: ScalarStyle) -> Option<bool> {
+    let may_be = style == ScalarStyle::Plain && key.len() <= "false".len() && !begins_text(*key.as_bytes().first()?);
+    match may_be.then(|| meaning(key))? {
+        Some(Value::Bool(truth)) => Some(truth),
+        _ => None,
+    }
+}
+
+fn scalar(text: &str, style: ScalarStyle) -> Option<Value> {
+    match text.as_bytes() {
+        _ if style != ScalarStyle::Plain => Some(Value::Text(text.to_owned())),
+        // Alone these would be the marks between documents.
+        [b'-', b'-', b'-', ..] | [b'.', b'.', b'.', ..] => None,
+        [first, ..] if begins_text(*first) => Some(Value::Text(text.to_owned())),
+        _ => meaning(text),
     }
 }
 

@@ -6,3 +6,4 @@ pub(crate) mod duration;
 pub(crate) mod node;
 pub(crate) mod parse;
 pub(crate) mod suggest;
+mod word;

@@ -26,7 +26,7 @@ pub(crate) fn documents(source: &Source, problems: &mut Vec<Problem>) -> Vec<Nod
 }
 
 fn parse(text: &str) -> Result<Node, serde_saphyr::Error> {
-    compose::usual(text, |scalar| library(scalar).ok()).map_or_else(|| library(text), Ok)
+    compose::usual(text).map_or_else(|| library(text), Ok)
 }
 
 fn library<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
@@ -155,7 +155,7 @@ mod tests {
                 .into(),
         );
         let usual = texts.iter().flat_map(|text| pieces(text)).filter_map(|piece| {
-            let own = compose::usual(piece.text, |scalar| library(scalar).ok())?;
+            let own = compose::usual(piece.text)?;
             assert_eq!(own, library::<Node>(piece.text).unwrap(), "{}", piece.text);
             Some(())
         });
@@ -163,10 +163,24 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_text_whatever_they_mean() {
+        for (map, read) in [
+            ("{yes: 1}", r#"{"true":1}"#),
+            ("{y: 1}", r#"{"true":1}"#),
+            ("{off: 1}", r#"{"false":1}"#),
+            ("{'on': 1}", r#"{"on":1}"#),
+            ("{one: 1}", r#"{"one":1}"#),
+            ("{1: 2}", r#"{"1":2}"#),
+        ] {
+            assert_eq!(parse(map).unwrap().json().to_string(), read, "{map}");
+        }
+    }
+
+    #[test]
     fn what_is_unusual_is_left_to_the_library() {
         for text in ["a: &x 1\nb: *x\n", "a: !!str 1\n", "<<: {a: 1}\n", "a: 1\na: 2\n", "a: [1\n", "~: 1\n", "1: 2\n"]
         {
-            assert_eq!(compose::usual(text, |_| None), None, "{text}");
+            assert_eq!(compose::usual(text), None, "{text}");
         }
     }
 
