@@ -84,6 +84,10 @@ const CALLS: &[&str] = &[
     "stream refused2 Chat send:hello",
     "stream nowhere Chat send:hello",
     "stream no-endpoint Chat send:hello",
+    "resolve localhost",
+    "resolve 127.0.0.1",
+    "resolve ::1",
+    "resolve *",
 ];
 
 #[test]
@@ -312,13 +316,17 @@ fn a_property_that_is_set_is_there_for_all_plugins_until_the_request_is_over() {
     let manager = "/filter_chains/0/filters/0/typed_config";
     let (first, second) = (first.pointer_mut(manager).unwrap(), second.pointer(manager).unwrap());
     first["http_filters"].as_array_mut().unwrap().insert(1, second["http_filters"][0].clone());
-    let logged =
-        json!([{"header": {"key": "x-mark", "value": "%FILTER_STATE(wasm.mark)% %FILTER_STATE(wasm.mark:PLAIN)%"}}]);
+    let logged = "%FILTER_STATE(wasm.mark)% %FILTER_STATE(wasm.mark:PLAIN)% %FILTER_STATE(wasm.text)% %FILTER_STATE(wasm.text:PLAIN)%";
+    let logged = json!([
+        {"header": {"key": "x-mark", "value": logged}},
+        {"header": {"key": "x-details", "value": "<%RESPONSE_CODE_DETAILS%>"}},
+    ]);
     first["route_config"]["virtual_hosts"][0]["response_headers_to_add"] = logged;
     let both = Both::on(test, &bootstrap);
     let (theirs, ours) = both.addresses["first"];
     let mut rows = Vec::new();
-    for what in ["mark mark filter_state/wasm.mark wasm.mark", "see mark filter_state/wasm.mark"] {
+    // What a module answers need not say why.
+    for what in ["mark mark filter_state/wasm.mark wasm.mark", "see mark filter_state/wasm.mark", "count"] {
         let see = |address| {
             let request =
                 format!("GET /plain HTTP/1.1\r\nhost: a.example\r\nx-do: {what}\r\nconnection: close\r\n\r\n");

@@ -1,6 +1,8 @@
 //! What the world brings a plugin: ticks, messages in queues, and answers to its calls. All of it goes to the root context.
 
-use bytes::Bytes;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
     abi::Status,
@@ -94,7 +96,7 @@ impl Vm {
             let params = (instance.state().root_id, call.token, u32::try_from(message.len()).unwrap_or(u32::MAX));
             let state = instance.state_mut();
             state.root.grpc_message = Some(message);
-            if CallKind::of(call.token) == Some(CallKind::GrpcCall) {
+            if CallKind::of(call.token) == CallKind::GrpcCall {
                 state.callouts.close(call.token);
             }
             instance.call(Target::Root, "proxy_on_grpc_receive", |exports| exports.on_grpc_receive.as_ref(), params)
@@ -122,7 +124,7 @@ impl Vm {
         self.deliver(call, |instance| {
             let state = instance.state_mut();
             state.root.status = (status, message);
-            let half_open = CallKind::of(call.token) == Some(CallKind::GrpcStream)
+            let half_open = CallKind::of(call.token) == CallKind::GrpcStream
                 && state.callouts.get(call.token).is_some_and(|closed| !closed.local);
             match state.callouts.get(call.token) {
                 Some(closed) if half_open => closed.remote = true,
@@ -155,6 +157,25 @@ impl Vm {
         });
     }
 
+    /// A name has been looked up; nothing was found when there are no addresses. They are told as from a hosts file: without a port, to be kept for no time.
+    pub fn on_dns(&mut self, call: CallId, addresses: &[IpAddr]) {
+        self.note(|| Record::Entry(Entry::Dns { call: call.token, addresses: addresses.to_vec() }));
+        if !self.is_open(call) {
+            return;
+        }
+        self.enter(None, |instance| {
+            let state = instance.state_mut();
+            state.callouts.close(call.token);
+            state.root.call_data = resolved(addresses);
+            let size = u32::try_from(state.root.call_data.len()).unwrap_or(u32::MAX);
+            let params = (state.root_id, call.token >> 2, size);
+            let called =
+                instance.call(Target::Root, "envoy_on_resolve_dns", |exports| exports.on_resolve_dns.as_ref(), params);
+            instance.state_mut().root.call_data = Bytes::new();
+            called
+        });
+    }
+
     fn is_open(&mut self, call: CallId) -> bool {
         let Some(instance) = self.alive_mut() else { return false };
         let state = instance.state_mut();
@@ -173,4 +194,16 @@ impl Vm {
             called
         });
     }
+}
+
+/// Envoy's form: how many, seconds each may be kept, and each as text that a zero byte ends; numbers in four bytes, the lowest first.
+fn resolved(addresses: &[IpAddr]) -> Bytes {
+    let mut data = BytesMut::new();
+    data.put_u32_le(u32::try_from(addresses.len()).unwrap_or(u32::MAX));
+    data.put_bytes(0, addresses.len() * 4);
+    for address in addresses {
+        data.extend_from_slice(SocketAddr::new(*address, 0).to_string().as_bytes());
+        data.put_u8(0);
+    }
+    data.freeze()
 }

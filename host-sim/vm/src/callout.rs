@@ -1,6 +1,7 @@
 //! Calls a module has under way, and the events they ask for.
 //!
-//! Ids are Envoy's: 4, 8 … for http calls, 5, 9 … for gRPC calls, 6, 10 … for gRPC streams.
+//! Ids are Envoy's: 4, 8 … for http calls, 5, 9 … for gRPC calls, 6, 10 … for gRPC streams. Names being resolved are 2, 3 … to the module, and
+//! 11, 15 … here, so that no two things share an id.
 
 use std::collections::BTreeMap;
 
@@ -12,23 +13,24 @@ pub(crate) enum CallKind {
     Http = 0,
     GrpcCall = 1,
     GrpcStream = 2,
+    Dns = 3,
 }
 
 impl CallKind {
     /// The kind an id claims.
-    pub(crate) fn of(token: u32) -> Option<CallKind> {
+    pub(crate) fn of(token: u32) -> CallKind {
         match token & 3 {
-            0 => Some(CallKind::Http),
-            1 => Some(CallKind::GrpcCall),
-            2 => Some(CallKind::GrpcStream),
-            _ => None,
+            0 => CallKind::Http,
+            1 => CallKind::GrpcCall,
+            2 => CallKind::GrpcStream,
+            _ => CallKind::Dns,
         }
     }
 }
 
 /// Calls under way, and events not yet taken.
 pub(crate) struct Callouts {
-    next: [u32; 3],
+    next: [u32; 4],
     open: BTreeMap<u32, Closed>,
     limit: usize,
     pub(crate) events: Vec<Event>,
@@ -43,16 +45,17 @@ pub(crate) struct Closed {
 
 impl Callouts {
     pub(crate) fn new(limit: usize) -> Callouts {
-        Callouts { next: [0, 1, 2], open: BTreeMap::new(), limit, events: Vec::new() }
+        Callouts { next: [0, 1, 2, 7], open: BTreeMap::new(), limit, events: Vec::new() }
     }
 
     /// The next id of a kind: counted up even for a call that then cannot start.
     pub(crate) fn next_token(&mut self, kind: CallKind) -> u32 {
-        let [http, call, stream] = &mut self.next;
+        let [http, call, stream, dns] = &mut self.next;
         let next = match kind {
             CallKind::Http => http,
             CallKind::GrpcCall => call,
             CallKind::GrpcStream => stream,
+            CallKind::Dns => dns,
         };
         *next = next.wrapping_add(4);
         *next

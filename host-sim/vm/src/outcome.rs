@@ -207,6 +207,13 @@ pub enum Event {
         /// Which one.
         call: CallId,
     },
+    /// Look a host's name up; answer with [`Vm::on_dns`](crate::Vm::on_dns).
+    ResolveDns {
+        /// Name it by this.
+        call: CallId,
+        /// Whatever the module took for a name.
+        name: Bytes,
+    },
     /// Give up a call or a gRPC stream; nothing is to be delivered for it any more.
     Cancel {
         /// Which one.

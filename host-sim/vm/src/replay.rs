@@ -138,6 +138,7 @@ fn play(vm: &mut Vm, entry: &Entry, world: &ScriptedWorld) {
             vm.on_grpc_trailing_metadata(call(token), headers(metadata))
         }
         Entry::GrpcClose { call: token, status, message } => vm.on_grpc_close(call(token), *status, message.0.clone()),
+        Entry::Dns { call: token, addresses } => vm.on_dns(call(token), addresses),
         Entry::ShutDown => drop(vm.shut_down()),
     }
 }

@@ -5,6 +5,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     rc::Rc,
 };
 
@@ -165,6 +166,10 @@ pub enum Entry {
         call: u32,
         status: u32,
         message: Text,
+    },
+    Dns {
+        call: u32,
+        addresses: Vec<IpAddr>,
     },
     ShutDown,
 }

@@ -37,6 +37,27 @@ fn ask(vm: &mut Vm, evil: bool) -> Option<Outcome> {
 }
 
 #[test]
+fn a_module_writes_a_thousand_lines_a_second_and_what_is_left_out_is_counted() {
+    let log = r#"(import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))"#;
+    let module = load(
+        log,
+        r#"(func (export "proxy_on_tick") (param i32) (local $n i32)
+            (loop $again
+                i32.const 2 i32.const 0 i32.const 0 call $log drop
+                local.get $n i32.const 1 i32.add local.tee $n i32.const 1500 i32.lt_u br_if $again))"#,
+    );
+    let (mut vm, world) = start(&module);
+    vm.on_tick();
+    vm.on_tick();
+    assert_eq!(world.log().len(), 1000);
+    world.advance(1000);
+    vm.on_tick();
+    let lines = world.log();
+    assert_eq!(lines.len(), 2001);
+    assert!(lines[1000].contains(": 2000 lines of this module's log left out"), "{}", lines[1000]);
+}
+
+#[test]
 fn hardened_every_misdeed_is_answered_and_the_next_request_is_served() {
     for (name, way) in WAYS {
         let (vm, world) = start_with(&module(way), PluginConfig { fidelity: Fidelity::Hardened, ..config() });

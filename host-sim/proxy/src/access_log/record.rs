@@ -234,7 +234,7 @@ mod tests {
             start: Duration::from_millis(1_700_000_000_123),
             complete: Some(Duration::from_millis(12)),
             response_code: Some(404),
-            details: "route_not_found".into(),
+            details: Some("route_not_found".into()),
             flags: crate::local_reply::Flag::NoRouteFound.into(),
             bytes_sent: 9,
             route_name: Arc::from(""),

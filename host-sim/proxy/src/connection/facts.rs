@@ -51,7 +51,7 @@ impl Facts {
         let info = self.info.borrow();
         Some(match name {
             b"code" => Value::Int(i64::from(info.response_code?)),
-            b"code_details" if !info.details.is_empty() => text(&info.details),
+            b"code_details" => text(info.details.as_deref()?),
             b"flags" => Value::Int(flag_bits(info.flags)),
             b"size" => Value::Uint(info.bytes_sent),
             b"total_size" => Value::Uint(info.bytes_sent.saturating_add(self.response_header_bytes.get())),

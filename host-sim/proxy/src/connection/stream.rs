@@ -163,9 +163,9 @@ impl Stream {
             Stop::Reply(reply) => {
                 let mut info = self.facts.info.borrow_mut();
                 reply.flags.iter().for_each(|flag| info.flags.insert(flag));
-                info.details = reply.details;
+                info.details = Some(reply.details);
             }
-            Stop::Reset(details) => self.facts.info.borrow_mut().details = details.into(),
+            Stop::Reset(details) => self.facts.info.borrow_mut().details = Some(details.into()),
             Stop::Gone => {}
         }
     }
@@ -179,7 +179,7 @@ impl Stream {
             info.complete = Some(took);
             if gone && !complete {
                 info.flags.insert(Flag::DownstreamConnectionTermination);
-                info.details = "downstream_remote_disconnect".into();
+                info.details = Some("downstream_remote_disconnect".into());
                 self.manager.stats.downstream_rq_rx_reset.inc();
             }
             info.response_code
@@ -428,7 +428,7 @@ impl Stream {
         {
             let mut info = self.facts.info.borrow_mut();
             reply.flags.iter().for_each(|flag| info.flags.insert(flag));
-            info.details = std::mem::take(&mut reply.details);
+            info.details = Some(std::mem::take(&mut reply.details));
         }
         if reply.status == 400 || self.upgrade.is_some() {
             self.close.set(true);

@@ -210,7 +210,7 @@ impl Recorder {
     /// The stream is over.
     pub(crate) fn finished(&self, info: &StreamInfo) {
         let mut account = self.account.borrow_mut();
-        account.details = info.details.to_string();
+        account.details = info.details.as_deref().unwrap_or_default().to_owned();
         account.flags = info.flags.short();
         account.took = info.complete.unwrap_or_default();
     }

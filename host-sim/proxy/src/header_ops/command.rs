@@ -351,7 +351,7 @@ impl Command {
             Command::Address { of, part } => of.find(facts).is_some_and(|address| part.write(address, out)),
             Command::Certificate(field) => field.write(facts.connection.tls.as_deref(), out),
             Command::Metadata { of, path } => of.find(facts, path).is_some_and(|value| json(&value, out)),
-            // What modules set is an object of bytes, and is logged as one.
+            // What modules set is an object of bytes, and is logged as one; also what they declared to be text.
             Command::FilterState { key, plain: false } if key.starts_with("wasm.") => {
                 let value = facts.stream.filter_state.get(key).map(|value| STANDARD.encode(value));
                 let object = |value| {
@@ -468,7 +468,11 @@ impl Plain {
             Plain::Protocol => text(facts.connection.protocol.as_str(), out),
             Plain::UpstreamProtocol => stream.upstream.protocol.is_some_and(|protocol| text(protocol.as_str(), out)),
             Plain::ResponseCode => text(&stream.response_code.unwrap_or_default().to_string(), out),
-            Plain::ResponseCodeDetails => text(&stream.details.replace(|c: char| c.is_ascii_whitespace(), "_"), out),
+            Plain::ResponseCodeDetails => {
+                let details =
+                    stream.details.as_ref().map(|details| details.replace(|c: char| c.is_ascii_whitespace(), "_"));
+                bytes(details.as_deref().map(str::as_bytes), out)
+            }
             Plain::TerminationDetails => text(&stream.termination_details, out),
             Plain::Flags if stream.flags.is_empty() => text("-", out),
             Plain::Flags => text(&stream.flags.short(), out),

@@ -47,8 +47,8 @@ pub struct StreamInfo {
     pub complete: Option<Duration>,
     /// The status sent to the client.
     pub response_code: Option<u16>,
-    /// Why that status: `via_upstream`, `route_not_found`, …
-    pub details: Cow<'static, str>,
+    /// Why that status: `via_upstream`, `route_not_found`, …; nothing before there is one. What a module answers may have none, which is an empty text.
+    pub details: Option<Cow<'static, str>>,
     /// Why the connection was closed, if the gateway closed it.
     pub termination_details: Cow<'static, str>,
     /// Why the answer is not (only) the upstream's.

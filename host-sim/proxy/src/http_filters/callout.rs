@@ -1,6 +1,7 @@
-//! Http calls a module makes to a cluster, over the same endpoints as any request.
+//! Http calls a module makes to a cluster, over the same endpoints as any request; and names it wants the addresses of.
 
 use std::future::pending;
+use std::net::{IpAddr, Ipv6Addr};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -35,6 +36,38 @@ pub(super) async fn http(plugin: Weak<Plugin>, call: CallId, request: HttpCall) 
     {
         plugin.enter(|vm| vm.on_http_call_response(call, response));
     }
+}
+
+/// Looks a name up and tells the plugin what was found. A request that is only explained asks nobody.
+pub(super) async fn resolve(plugin: Weak<Plugin>, call: CallId, name: Bytes) {
+    let Some(surroundings) = plugin.upgrade().map(|plugin| Rc::clone(plugin.surroundings())) else { return };
+    let addresses = match std::str::from_utf8(&name) {
+        Ok(name) if is_local(name) => vec![Ipv6Addr::LOCALHOST.into()],
+        Ok(name) if surroundings.recorder().is_none() => match tokio::net::lookup_host((name, 0)).await {
+            Ok(found) => one_family(found.map(|address| address.ip()).collect()),
+            Err(_) => Vec::new(),
+        },
+        _ => Vec::new(),
+    };
+    if let Some(plugin) = plugin.upgrade()
+        && plugin.ended(call)
+    {
+        plugin.enter(|vm| vm.on_dns(call, &addresses));
+    }
+}
+
+/// Names no server is asked for (RFC 6761, 6.3).
+fn is_local(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+/// IPv6, or where there is none IPv4.
+fn one_family(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    if addresses.iter().any(IpAddr::is_ipv6) {
+        addresses.retain(IpAddr::is_ipv6);
+    }
+    addresses
 }
 
 async fn exchange(surroundings: &Rc<Surroundings>, request: &HttpCall) -> HttpCallResponse {

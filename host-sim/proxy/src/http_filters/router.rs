@@ -50,6 +50,8 @@ const INTERIM: [u16; 4] = [100, 102, 103, 104];
 
 /// How many turns of its loop a worker gives copies to leave ahead of their request.
 const TURNS_FOR_COPIES: u8 = 8;
+/// How far ahead of its request a copy is that had to be connected first.
+const FIRST_COPY: Duration = Duration::from_millis(1);
 
 /// Forwards a request along its route.
 pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destination: &Destination) -> Result<(), Stop> {
@@ -464,7 +466,7 @@ impl<'s> Routed<'s> {
             headers::set_slot(list, "x-envoy-upstream-service-time", Bytes::from(took.as_millis().to_string()));
         }
         let mut info = stream.facts.info.borrow_mut();
-        info.details = "via_upstream".into();
+        info.details = Some("via_upstream".into());
         // The route's operations know an origin's status, but not yet that of an answer of our own.
         info.response_code =
             headers::get(list, ":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
@@ -616,10 +618,16 @@ impl<'s> Routed<'s> {
         self.mirrors.replace(first);
         let leaving = self.send_copies();
         // A turn to connect, one to write, some to spare; a mirror that takes longer does not hold the request.
+        let mut waited = false;
         for _ in 0..TURNS_FOR_COPIES {
             if leaving.iter().any(|leaving| !leaving.get()) {
+                waited = true;
                 tokio::task::yield_now().await;
             }
+        }
+        // A server takes up a new connection later than it reads from one it has.
+        if waited {
+            tokio::time::sleep(FIRST_COPY).await;
         }
         self.mirrors.replace(later);
         self.send_copies();

@@ -235,6 +235,7 @@ impl Plugin {
             Event::TickPeriod(_) => self.ticks.notify_one(),
             Event::Cancel { call } => self.cancel(call),
             Event::HttpCall { call, request } => self.run(call, None, callout::http(self.me.clone(), call, request)),
+            Event::ResolveDns { call, name } => self.run(call, None, callout::resolve(self.me.clone(), call, name)),
             Event::GrpcCall { call, request, message, timeout } => {
                 self.run(call, None, grpc::call(self.me.clone(), call, request, message, timeout));
             }

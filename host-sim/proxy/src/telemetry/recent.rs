@@ -64,7 +64,7 @@ impl Recent {
             client: info.remote,
             status: info.response_code,
             flags: info.flags.short(),
-            details: info.details.to_string(),
+            details: info.details.as_deref().unwrap_or_default().to_owned(),
             route: info.route_name.to_string(),
             cluster: info.upstream.cluster.as_deref().unwrap_or_default().to_owned(),
         });

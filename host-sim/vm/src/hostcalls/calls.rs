@@ -81,6 +81,11 @@ fn admit(state: &mut State, kind: CallKind, reachable: ClusterState) -> Result<C
         }
         return Err(Status::InternalFailure);
     }
+    book(state, token)
+}
+
+/// Books a call that can start, if there is room for it.
+fn book(state: &mut State, token: u32) -> Result<CallId, Status> {
     if !state.callouts.has_room() {
         let name = state.plugin.name.clone();
         state.report(
@@ -91,6 +96,18 @@ fn admit(state: &mut State, kind: CallKind, reachable: ClusterState) -> Result<C
     }
     state.callouts.open(token);
     Ok(CallId { instance: state.instance, token })
+}
+
+/// A number is spent on a name even where it cannot be written down.
+pub(super) fn resolve_dns(guest: &mut Guest<'_>, address: u32, address_len: u32, token_to: u32) -> Answer {
+    let (memory, state) = guest.split();
+    let name = Bytes::copy_from_slice(slice(memory, address, address_len)?);
+    let token = state.callouts.next_token(CallKind::Dns);
+    guest.write_u32(token_to, token >> 2)?;
+    let state = guest.state();
+    let call = book(state, token)?;
+    state.callouts.events.push(Event::ResolveDns { call, name });
+    Ok(())
 }
 
 #[allow(clippy::too_many_arguments, reason = "the ABI's")]
@@ -199,7 +216,7 @@ pub(super) fn grpc_send(
 ) -> Answer {
     let (memory, state) = guest.split();
     let message = Bytes::copy_from_slice(slice(memory, message, message_len)?);
-    if CallKind::of(token) != Some(CallKind::GrpcStream) {
+    if CallKind::of(token) != CallKind::GrpcStream {
         return Err(Status::BadArgument.into());
     }
     state.callouts.get(token).ok_or(Status::NotFound)?;
@@ -211,7 +228,7 @@ pub(super) fn grpc_send(
 /// Ends a call; closes our side of a stream, which lives on until its peer has closed too.
 pub(super) fn grpc_close(guest: &mut Guest<'_>, token: u32) -> Answer {
     let state = guest.state();
-    if CallKind::of(token) != Some(CallKind::GrpcStream) {
+    if CallKind::of(token) != CallKind::GrpcStream {
         return cancel(state, token);
     }
     let closed = state.callouts.get(token).ok_or(Status::NotFound)?;
@@ -230,8 +247,8 @@ pub(super) fn grpc_cancel(guest: &mut Guest<'_>, token: u32) -> Answer {
 
 fn cancel(state: &mut State, token: u32) -> Answer {
     match CallKind::of(token) {
-        Some(CallKind::GrpcCall | CallKind::GrpcStream) => {}
-        _ => return Err(Status::BadArgument.into()),
+        CallKind::GrpcCall | CallKind::GrpcStream => {}
+        CallKind::Http | CallKind::Dns => return Err(Status::BadArgument.into()),
     }
     if !state.callouts.close(token) {
         return Err(Status::NotFound.into());

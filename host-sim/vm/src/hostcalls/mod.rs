@@ -254,15 +254,11 @@ fn proxy_of_version(offer: &mut Offer<'_>, abi: AbiVersion) -> wasmtime::Result<
     Ok(())
 }
 
-/// Envoy's own import. No resolver stands behind it here: "unimplemented".
+/// Envoy's own import, which no list of capabilities restricts.
 fn envoy(offer: &mut Offer<'_>) -> wasmtime::Result<()> {
-    offer.list("env", "envoy_resolve_dns", &["u32", "u32", "u32"], "i32");
-    let Some(linker) = &mut offer.linker else { return Ok(()) };
-    linker.func_wrap(
-        "env",
-        "envoy_resolve_dns",
-        |_: Caller<'_, State>, _address: u32, _len: u32, _token_to: u32| -> i32 { Status::Unimplemented.code() },
-    )?;
+    let allowed = offer.allowed.take();
+    proxy!(offer, Open, "envoy_resolve_dns", calls::resolve_dns, address: u32, address_len: u32, token_to: u32);
+    offer.allowed = allowed;
     Ok(())
 }
 

@@ -4,21 +4,22 @@
 //! * `stream CLUSTER METHOD STEP…`: a gRPC stream. `send:TEXT`, `last:TEXT` (closes our side), `close` at once; `then-send:TEXT`, `then-last:TEXT`,
 //!   `then-close`, `then-cancel` one each time a message has come
 //! * `forget CLUSTER`: an http call that is never answered, and the request goes on
+//! * `resolve NAME`: looks a name up by Envoy's own import
 //! * `hold-for-body`: the head waits for the end of the body, and the answer says in `x-held` how long that was
 //! * `rest`: waits for the tick of a plugin that is configured with `tick`, in the same VM
 //! * `hold-response PATH…`: the answer's head is never let go; else as `see`
-//! * `mark PATH…`: sets the property `mark` to the plugin's name, if nobody has before; else as `see`
+//! * `mark PATH…`: sets the properties `mark` and `text`, which is declared to be one, to the plugin's name, if nobody has before; else as `see`
 //! * `see PATH…`: what properties are (segments joined by `/`), in the headers `x-in-request` and `x-in-response` of the answer. `logged` answers with what they
 //!   were in the log of the request before
 //! * `count`: how often this VM was asked that; `trap`, `trap-in-response`, `trap-in-log`
-#![allow(missing_docs, clippy::panic, reason = "a module for tests")]
+#![allow(missing_docs, unsafe_code, clippy::panic, reason = "a module for tests")]
 
 use std::{cell::Cell, time::Duration};
 
 use proxy_wasm::{
     hostcalls,
     traits::{Context, HttpContext, RootContext},
-    types::{Action, ContextType, LogLevel, Status},
+    types::{Action, BufferType, ContextType, LogLevel, Status},
 };
 
 proxy_wasm::main! {{
@@ -29,7 +30,28 @@ proxy_wasm::main! {{
 thread_local! {
     static COUNT: Cell<u32> = const { Cell::new(0) };
     static RESTING: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
+    /// The stream that waits for a name's addresses, and addresses that came at once.
+    static RESOLVING: Cell<Option<u32>> = const { Cell::new(None) };
+    static RESOLVED: Cell<Option<String>> = const { Cell::new(None) };
     static LOGGED: Cell<String> = const { Cell::new(String::new()) };
+}
+
+// Not in the SDK.
+unsafe extern "C" {
+    fn envoy_resolve_dns(address: *const u8, address_len: usize, token: *mut u32) -> i32;
+}
+
+/// Envoy may call this while the stream still asks.
+#[unsafe(no_mangle)]
+extern "C" fn envoy_on_resolve_dns(_root: u32, token: u32, size: usize) {
+    let data = hostcalls::get_buffer(BufferType::CallData, 0, size).ok().flatten().unwrap_or_default();
+    let found = format!("name {token}: {size} bytes, {}\n", data.escape_ascii());
+    match RESOLVING.take() {
+        Some(stream) if hostcalls::set_effective_context(stream).is_ok() => {
+            let _ = hostcalls::send_http_response(200, vec![], Some(found.as_bytes()));
+        }
+        _ => RESOLVED.set(Some(found)),
+    }
 }
 
 struct Plugin;
@@ -45,7 +67,8 @@ impl RootContext for Plugin {
         if self.get_plugin_configuration().as_deref() == Some(b"tick") {
             self.set_tick_period(Duration::from_millis(10));
         }
-        true
+        // DeclarePropertyArguments: name `text`, type String.
+        hostcalls::call_foreign_function("declare_property", Some(b"\x0a\x04text\x18\x01")).is_ok()
     }
 
     fn on_tick(&mut self) {
@@ -230,6 +253,20 @@ impl HttpContext for Stream {
                 }
                 self.begun(begun)
             }
+            ["resolve", name] => {
+                let mut token = 0;
+                // SAFETY: the host reads `name` and writes `token`, and keeps neither.
+                let status = unsafe { envoy_resolve_dns(name.as_ptr(), name.len(), &raw mut token) };
+                match RESOLVED.take() {
+                    Some(found) => {
+                        self.see(found.trim_end().to_owned());
+                        self.answer();
+                    }
+                    None if status == 0 => RESOLVING.set(Some(self.id)),
+                    None => return self.begun(Err(Status::InternalFailure)),
+                }
+                Action::Pause
+            }
             ["count"] => {
                 COUNT.set(COUNT.get() + 1);
                 self.see(format!("asked {} times", COUNT.get()));
@@ -241,6 +278,7 @@ impl HttpContext for Stream {
                 if what == "mark" && self.get_property(vec!["mark"]).is_none() {
                     let name = self.get_property(vec!["plugin_name"]);
                     self.set_property(vec!["mark"], name.as_deref());
+                    self.set_property(vec!["text"], name.as_deref());
                 }
                 self.paths = paths.iter().map(|path| (*path).to_owned()).collect();
                 self.seen = vec![properties(&self.paths)];
