@@ -23,7 +23,10 @@ const GATEWAY: &[&str] = &[
 
 const FLAGS: &[(&str, &[&str])] = &[
     ("run", GATEWAY),
-    ("run", &["--echo", "--no-echo", "--workers", "--watch", "--access-log", "--access-log-format", "--trace", "--pull"]),
+    (
+        "run",
+        &["--echo", "--no-echo", "--workers", "--watch", "--access-log", "--access-log-format", "--trace", "--pull"],
+    ),
     ("explain", &["--filename", "--bootstrap", "-X", "-H", "--client-ip", "-d", "-o"]),
     ("test", &["--filename", "--junit", "--coverage", "--update"]),
     ("lint", &["--filename", "-o"]),
@@ -56,8 +59,24 @@ const EXPLAINED: &[(&str, &[&str])] = &[
     (
         "",
         &[
-            "listener", "server", "virtual_host", "filters", "rules", "route", "rewrite", "header_changes", "split",
-            "fault", "retry", "timeout", "mirror", "cluster", "endpoint", "status", "upstream_request", "why_not",
+            "listener",
+            "server",
+            "virtual_host",
+            "filters",
+            "rules",
+            "route",
+            "rewrite",
+            "header_changes",
+            "split",
+            "fault",
+            "retry",
+            "timeout",
+            "mirror",
+            "cluster",
+            "endpoint",
+            "status",
+            "upstream_request",
+            "why_not",
         ],
     ),
     ("filters", &["name", "order", "changed", "reply"]),
@@ -71,7 +90,7 @@ fn an_explanation_has_its_fields() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/examples/shop");
     let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/filters");
     let output =
-        host_sim(&["explain", "-o", "json", "-f", example, "--wasm-dir", modules, "http://shop.example/catalog/1"]);
+        host_sim(&["explain", "-o", "json", "-f", example, "--wasm-dir", modules, "http://shop.example.com/catalog/1"]);
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     for (what, fields) in EXPLAINED {
         let part = if what.is_empty() { &answer } else { &answer[what] };

@@ -303,7 +303,9 @@ fn a_server_with_mutual_tls_asks_for_the_clients_certificate() {
     assert!(headers.contains("x-forwarded-client-cert") && headers.contains("Hash="), "{answer:#}");
 
     let case = |name: &str| {
-        format!("  - {{name: {name}, request: {{url: 'https://safe.example/', certificate: {name}.pem}}, status: 204}}\n")
+        format!(
+            "  - {{name: {name}, request: {{url: 'https://safe.example/', certificate: {name}.pem}}, status: 204}}\n"
+        )
     };
     std::fs::write(file("gateway.yaml"), &manifests).unwrap();
     std::fs::write(file("cases.txt"), format!("cases:\n{}{}", case("client"), case("stranger"))).unwrap();
