@@ -13,16 +13,57 @@ use crate::{
 /// Every document of `source`, `kind: List` opened up. Empty documents are left out; a document that is not YAML becomes a problem.
 pub(crate) fn documents(source: &Source, problems: &mut Vec<Problem>) -> Vec<Node> {
     let mut found = Vec::new();
-    for piece in pieces(&source.text) {
-        match parse(piece.text) {
-            Ok(mut node) => {
-                shift(&mut node, piece.lines_before);
-                flatten(node, &mut found);
-            }
-            Err(error) => problems.push(syntax_problem(source, &piece, &error)),
+    let pieces = pieces(&source.text);
+    for (read, piece) in read_all(&pieces).into_iter().zip(&pieces) {
+        match read {
+            Ok(node) => flatten(node, &mut found),
+            Err(error) => problems.push(syntax_problem(source, piece, &error)),
         }
     }
     found
+}
+
+type Read = Result<Node, serde_saphyr::Error>;
+
+/// Bytes that are worth a thread of their own: some milliseconds.
+const LOAD: usize = 1 << 17;
+
+/// Reads each document; those of a large file on all processors, as many bytes on each.
+fn read_all(pieces: &[Piece<'_>]) -> Vec<Read> {
+    let read = |pieces: &[Piece<'_>]| -> Vec<Read> { pieces.iter().map(read).collect() };
+    let bytes: usize = pieces.iter().map(|piece| piece.text.len()).sum();
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    let share = (bytes / processors).max(LOAD);
+    let (mut shares, mut filled) = (Vec::new(), 0);
+    let mut rest = pieces;
+    for (at, piece) in pieces.iter().enumerate() {
+        filled += piece.text.len();
+        if filled >= share
+            && let Some((mine, others)) = rest.split_at_checked(at + 1 - (pieces.len() - rest.len()))
+        {
+            shares.push(mine);
+            (rest, filled) = (others, 0);
+        }
+    }
+    std::thread::scope(|scope| {
+        let running: Vec<_> = shares.into_iter().map(|mine| scope.spawn(move || read(mine))).collect();
+        let last = read(rest);
+        let mut all: Vec<Read> = Vec::with_capacity(pieces.len());
+        for thread in running {
+            match thread.join() {
+                Ok(read) => all.extend(read),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        all.extend(last);
+        all
+    })
+}
+
+fn read(piece: &Piece<'_>) -> Read {
+    let mut node = parse(piece.text)?;
+    shift(&mut node, piece.lines_before);
+    Ok(node)
 }
 
 fn parse(text: &str) -> Result<Node, serde_saphyr::Error> {
@@ -122,6 +163,23 @@ mod tests {
         assert_eq!(nodes[1].locate("kind").line, 7);
         assert_eq!(problems.len(), 1);
         assert!((3..=4).contains(&problems[0].at.line), "{}", problems[0]);
+    }
+
+    #[test]
+    fn a_large_file_is_read_in_its_order() {
+        let text: String = (0..5000)
+            .map(|n| match n % 1000 {
+                999 => format!("---\nkind: [K{n}\n{}", "# \n".repeat(40)),
+                _ => format!("---\nkind: K{n}\n{}", "# \n".repeat(40)),
+            })
+            .collect();
+        assert!(text.len() > 4 * LOAD);
+        let (nodes, problems) = read(&text);
+        let kinds = nodes.iter().map(|node| node.get("kind").unwrap().text().unwrap().to_owned());
+        assert!(kinds.eq((0..5000).filter(|n| n % 1000 != 999).map(|n| format!("K{n}"))));
+        assert!(nodes.iter().is_sorted_by_key(|node| node.at.line));
+        assert_eq!(problems.len(), 5);
+        assert!(problems.iter().is_sorted_by_key(|problem| problem.at.line));
     }
 
     #[test]

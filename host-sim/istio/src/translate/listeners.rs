@@ -40,31 +40,57 @@ struct Chain {
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The listeners of all merged servers. Route tables are put in as they are.
-pub(crate) fn all(context: &Context<'_>, tables: &BTreeMap<String, RouteConfiguration>) -> Listeners {
+pub(crate) fn all(context: &Context<'_>, tables: BTreeMap<String, RouteConfiguration>) -> Listeners {
     let mut made = Listeners::default();
+    let mut tables = Tables::new(context, tables);
     for port in &context.gateways.ports {
-        let chains = made.chains(context, port, tables);
+        let chains = made.chains(context, port, &mut tables);
         made.add(context, port, chains);
     }
     made
 }
 
+/// Route tables, handed out: who is the last to ask for one gets it itself.
+struct Tables {
+    tables: BTreeMap<String, RouteConfiguration>,
+    wanted: BTreeMap<String, usize>,
+}
+
+impl Tables {
+    fn new(context: &Context<'_>, tables: BTreeMap<String, RouteConfiguration>) -> Tables {
+        let mut wanted = BTreeMap::new();
+        for port in &context.gateways.ports {
+            let of_port = port.protocol.is_http().then_some(&port.route_name);
+            let servers = port.servers.iter().filter(|bound| of_port.is_none() && bound.server.terminates_https());
+            for name in servers.map(|bound| &bound.route_name).chain(of_port) {
+                *wanted.entry(name.clone()).or_default() += 1;
+            }
+        }
+        Tables { tables, wanted }
+    }
+
+    fn take(&mut self, name: &str) -> Option<RouteConfiguration> {
+        match self.wanted.get_mut(name) {
+            Some(left @ 2..) => {
+                *left -= 1;
+                self.tables.get(name).cloned()
+            }
+            _ => self.tables.remove(name),
+        }
+    }
+}
+
 impl Listeners {
-    fn chains(
-        &mut self,
-        context: &Context<'_>,
-        port: &PortServers<'_>,
-        tables: &BTreeMap<String, RouteConfiguration>,
-    ) -> Vec<Chain> {
+    fn chains(&mut self, context: &Context<'_>, port: &PortServers<'_>, tables: &mut Tables) -> Vec<Chain> {
         if port.protocol.is_http() {
-            let filters = http(context, port, port.protocol, "", tables.get(&port.route_name));
+            let filters = http(context, port, port.protocol, "", tables.take(&port.route_name));
             return vec![Chain { sni_hosts: Vec::new(), tls: None, filters }];
         }
         let mut chains = Vec::new();
         for bound in &port.servers {
             if bound.server.terminates_https() {
-                let filters =
-                    http(context, port, bound.server.protocol(), &bound.server.name, tables.get(&bound.route_name));
+                let table = tables.take(&bound.route_name);
+                let filters = http(context, port, bound.server.protocol(), &bound.server.name, table);
                 chains.extend(self.ends_tls(context, bound, filters));
             } else if bound.server.is_passthrough() {
                 chains.extend(self.passes_tls(context, bound));
@@ -181,12 +207,12 @@ fn http(
     port: &PortServers<'_>,
     protocol: Protocol,
     server: &str,
-    table: Option<&RouteConfiguration>,
+    table: Option<RouteConfiguration>,
 ) -> Vec<NetworkFilter> {
     let default = format!("outbound_{};", listener_name(port));
     let stat_prefix = if server.is_empty() { &default } else { server };
     let mut manager = connection_manager::build(context, stat_prefix, port.port, protocol);
-    manager.route_config = table.cloned();
+    manager.route_config = table;
     vec![NetworkFilter {
         name: "envoy.filters.network.http_connection_manager".to_owned(),
         typed_config: Some(NetworkFilterConfig::HttpConnectionManager(Box::new(manager))),

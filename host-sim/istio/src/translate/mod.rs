@@ -168,7 +168,7 @@ pub fn translate(resources: &Resources, options: &Options) -> Result<Translation
     undone::check(&context, options, &mut problems, &mut warnings);
     let patches = Patches::new(resources, &node, options, &mut problems, &mut warnings);
     let tables = patched_tables(&context, &patches, &mut problems);
-    let mut made = listeners::all(&context, &tables);
+    let mut made = listeners::all(&context, tables);
     patch::to_listeners(&patches, &mut made.listeners, &made.ports, &mut problems, &mut warnings);
     connection_manager::drop_istio_filters(&mut made.listeners);
     let used = used_clusters(&made.listeners);

@@ -38,7 +38,7 @@ struct Shared {
 /// Serves the connection to its end.
 pub(super) async fn serve(worker: Rc<Worker>, place: Place, info: ConnectionInfo, wire: Wire, open: Open) {
     let Some(manager) = worker.state().manager(&place) else { return };
-    let options = manager.config.source.http2_protocol_options.clone().unwrap_or_default();
+    let options = manager.config.http2.clone();
     let limits = manager.config.limits;
     let shared = Rc::new(Shared {
         current: RefCell::new((worker.generation(), manager)),

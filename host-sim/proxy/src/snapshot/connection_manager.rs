@@ -1,6 +1,5 @@
 //! A connection manager: how heads are treated, which filters run, where routes lead, how long anything may take.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access_log::AccessLog;
@@ -33,7 +32,7 @@ pub(crate) struct ManagerConfig {
     /// Bodies held by a filter may not grow beyond this many bytes.
     pub(crate) buffer_limit: usize,
     pub(crate) entrance: Entrance,
-    pub(crate) source: Arc<xds::HttpConnectionManager>,
+    pub(crate) http2: xds::Http2ProtocolOptions,
 }
 
 /// `None` waits for ever.
@@ -125,7 +124,7 @@ impl ManagerConfig {
             tracing,
             buffer_limit: BUFFER,
             entrance,
-            source: Arc::new(hcm.clone()),
+            http2: hcm.http2_protocol_options.clone().unwrap_or_default(),
         })
     }
 }

@@ -87,10 +87,14 @@ impl ListenerConfig {
             address(listener.address.as_ref()).map_err(|problem| problems.push(format!("address: {problem}")));
         let inspector = listener.listener_filters.iter().any(|filter| filter.name.ends_with("tls_inspector"));
         let mut chains = Vec::new();
-        let whole =
-            Arc::new(xds::Listener { filter_chains: Vec::new(), default_filter_chain: None, ..listener.clone() });
+        // What filters may ask of it; its chains may have ten thousands of routes.
+        let asked = Arc::new(xds::Listener {
+            metadata: listener.metadata.clone(),
+            traffic_direction: listener.traffic_direction.clone(),
+            ..xds::Listener::default()
+        });
         for (at, chain) in listener.filter_chains.iter().chain(&listener.default_filter_chain).enumerate() {
-            let entrance = Entrance { listener: Arc::clone(&whole), chain: chain.name.clone() };
+            let entrance = Entrance { listener: Arc::clone(&asked), chain: chain.name.clone() };
             match FilterChain::compile(chain, entrance, secrets, loader) {
                 Ok(chain) => chains.push(chain),
                 Err(ChainError::Config(found)) => {
