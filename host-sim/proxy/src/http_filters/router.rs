@@ -179,15 +179,19 @@ impl<'s> Routed<'s> {
             let pause = self.after(failed, attempts > 1)?;
             attempts = attempts.saturating_add(1);
             self.cluster.stats.upstream_rq_retry.inc();
-            self.again(attempts);
+            stream.upload.rewind();
             let circuit = self.cluster.config.circuit(self.forward.high_priority);
             circuit.retries.start();
             let _retrying = Retrying(circuit);
-            let waited = self.alongside(&mut Sender(None), tokio::time::sleep(pause)).await;
-            waited.map_err(|failed| match failed {
-                Failed::Stop(stop) => stop,
-                _ => Stop::Reply(LocalReply::upstream_timeout()),
-            })?;
+            // The shortest sleep there is takes a millisecond or two.
+            if !pause.is_zero() {
+                let waited = self.alongside(&mut Sender(None), tokio::time::sleep(pause)).await;
+                waited.map_err(|failed| match failed {
+                    Failed::Stop(stop) => stop,
+                    _ => Stop::Reply(LocalReply::upstream_timeout()),
+                })?;
+            }
+            self.again(attempts);
         }
     }
 
@@ -236,10 +240,9 @@ impl<'s> Routed<'s> {
         prepared.retry.as_mut().map_or(Verdict::No, |retry| retry.decide(ended, room, dice, clock.wall(clock.now())))
     }
 
-    /// The request of another try.
+    /// The request of another try, which begins now.
     fn again(&self, attempts: u32) {
         let stream = self.stream;
-        stream.upload.rewind();
         let mut request = stream.request.borrow_mut();
         if self.route.virtual_host.attempt_count_in_request {
             write_attempt_count(&mut request, attempts);
