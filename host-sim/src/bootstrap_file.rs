@@ -125,8 +125,12 @@ fn resolve(value: &mut Value, routes: &BTreeMap<String, Value>, filters: &BTreeM
         Value::Array(items) => items.iter_mut().for_each(|item| resolve(item, routes, filters)),
         Value::Object(map) => {
             let route = map.get("rds").and_then(|rds| routes.get(rds.get("route_config_name")?.as_str()?)).cloned();
-            if let Some(route) = route {
+            if let Some(mut route) = route {
                 map.remove("rds");
+                // Routes that come by themselves may be ahead of their clusters.
+                if let Some(route) = route.as_object_mut() {
+                    route.entry("validate_clusters").or_insert_with(|| false.into());
+                }
                 map.insert("route_config".to_owned(), route);
             }
             let filter = map.get("config_discovery").and(map.get("name")).and_then(|name| filters.get(name.as_str()?));

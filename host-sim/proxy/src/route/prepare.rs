@@ -212,9 +212,10 @@ impl Timeouts {
         Timeouts { global, per_try, alternative_response, rewrite_grpc: grpc_max.is_some() }
     }
 
-    /// Tells the upstream how long it has, `elapsed` after the start.
+    /// Tells the upstream how long it has, `elapsed` after the start: whole milliseconds of it count.
     pub fn write(&self, request: &mut HeaderList, elapsed: Duration, options: RouterOptions) {
         let Some(mut expected) = self.per_try.or(self.global) else { return };
+        let elapsed = elapsed - Duration::from_nanos(u64::from(elapsed.subsec_nanos() % 1_000_000));
         if let Some(global) = self.global {
             let left = global.checked_sub(elapsed).filter(|left| !left.is_zero());
             expected = left.map_or(Duration::from_millis(1), |left| expected.min(left));

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod connection_manager;
+mod constraints;
 mod listener;
 mod undone;
 
@@ -82,6 +83,7 @@ impl Compiler<'_> {
         let mut problems = Vec::new();
         let nothing = xds::StaticResources::default();
         let resources = bootstrap.static_resources.as_ref().unwrap_or(&nothing);
+        problems.extend(constraints::broken(resources));
         let secrets = Secrets::new(&resources.secrets);
         let mut clusters = HashMap::new();
         for (at, cluster) in resources.clusters.iter().enumerate() {
