@@ -40,6 +40,8 @@ pub struct Context<'c> {
     pub active: &'c dyn Fn(usize) -> u64,
     /// Endpoints to avoid, for retries.
     pub avoid: &'c dyn Fn(usize) -> bool,
+    /// What share of a retry each priority has, in percent, where that is not its own.
+    pub loads: Option<&'c [u32]>,
     /// How often another endpoint is looked for when the chosen one should be avoided: the retry policy's, 1 on a first try.
     pub attempts: u32,
 }
@@ -59,6 +61,8 @@ pub struct LoadBalancer {
 struct Level {
     /// Its share of the requests, in percent.
     load: u32,
+    /// What it could serve, in percent of all requests.
+    available: u32,
     picker: Picker,
 }
 
@@ -121,15 +125,12 @@ impl LoadBalancer {
         let mut left = 100u32;
         let mut levels = Vec::with_capacity(groups.len());
         for (healthy, all) in groups {
-            let share = if panic {
-                percent(all.len(), total)
-            } else {
-                scaled(served(percent(healthy.len(), all.len())), enough)
-            };
+            let available = served(percent(healthy.len(), all.len()));
+            let share = if panic { percent(all.len(), total) } else { scaled(available, enough) };
             let load = share.min(left);
             left = left.saturating_sub(load);
             let picker = self.picker(if panic { all } else { healthy }, seed);
-            levels.push(Level { load, picker });
+            levels.push(Level { load, available, picker });
         }
         // Rounding leaves a few percent: they go to the first level that serves at all.
         if let Some(first) = levels.iter_mut().find(|level| level.load > 0) {
@@ -190,7 +191,7 @@ impl LoadBalancer {
         for attempt in 0..=context.attempts {
             let draw = if hashing { hash } else { self.priority_draw(context) };
             let endpoints = self.endpoints.clone();
-            let level = self.level(draw)?;
+            let level = self.level(draw, context.loads)?;
             chosen = Some(level.picker.pick(&endpoints, hash, attempt, context)?);
             if !chosen.is_some_and(|at| (context.avoid)(at)) {
                 break;
@@ -201,15 +202,26 @@ impl LoadBalancer {
 
     /// No die is thrown while there is nothing to choose from.
     fn priority_draw(&self, context: &mut Context<'_>) -> u64 {
-        if self.levels.iter().filter(|level| level.load > 0).nth(1).is_some() { (context.random)() } else { 0 }
+        let several = match context.loads {
+            Some(loads) => loads.iter().filter(|load| **load > 0).nth(1).is_some(),
+            None => self.levels.iter().filter(|level| level.load > 0).nth(1).is_some(),
+        };
+        if several { (context.random)() } else { 0 }
     }
 
-    fn level(&mut self, draw: u64) -> Option<&mut Level> {
+    /// What each priority could serve now, in percent of all requests.
+    pub fn available(&self) -> Vec<u32> {
+        self.levels.iter().map(|level| level.available).collect()
+    }
+
+    fn level(&mut self, draw: u64, loads: Option<&[u32]>) -> Option<&mut Level> {
         let mut point = u32::try_from(draw.checked_rem(100)?).ok()?;
-        self.levels.iter_mut().find(|level| {
-            let within = point < level.load;
-            point = point.saturating_sub(level.load);
-            within
+        let mut levels = self.levels.iter_mut().enumerate();
+        levels.find_map(|(at, level)| {
+            let load = loads.map_or(level.load, |loads| loads.get(at).copied().unwrap_or_default());
+            let within = point < load;
+            point = point.saturating_sub(load);
+            within.then_some(level)
         })
     }
 }

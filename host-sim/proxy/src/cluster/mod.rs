@@ -9,6 +9,7 @@ mod endpoint;
 mod hash_policy;
 mod maglev;
 mod outlier;
+mod priorities;
 mod ring;
 mod schedule;
 
@@ -20,6 +21,7 @@ pub use circuit::{Circuit, Gauge};
 pub use endpoint::{Endpoint, Locality};
 pub use hash_policy::{HashPolicy, Hashed};
 pub use outlier::{Cause, Change, Detector, Outcome, OutlierPolicy};
+pub use priorities::PreviousPriorities;
 pub use ring::RingSize;
 
 use crate::route::CompileError;

@@ -36,7 +36,7 @@ fn dice() -> impl FnMut() -> u64 {
 }
 
 fn pick(balancer: &mut LoadBalancer, hash: Option<u64>, random: &mut dyn FnMut() -> u64) -> Option<usize> {
-    balancer.pick(&mut Context { hash, random, active: &|_| 0, avoid: &|_| false, attempts: 1 })
+    balancer.pick(&mut Context { loads: None, hash, random, active: &|_| 0, avoid: &|_| false, attempts: 1 })
 }
 
 fn shares(plan: &ClusterPlan, picks: usize) -> Vec<usize> {
@@ -70,6 +70,7 @@ fn least_request_takes_the_less_busy_of_two() {
     for _ in 0..10_000 {
         let at = balancer
             .pick(&mut Context {
+                loads: None,
                 hash: None,
                 random: &mut random,
                 active: &|at| if at == 0 { 10 } else { 0 },
@@ -91,6 +92,7 @@ fn least_request_with_weights_divides_by_load() {
     for _ in 0..4_000 {
         let at = balancer
             .pick(&mut Context {
+                loads: None,
                 hash: None,
                 random: &mut random,
                 active: &|at| if at == 1 { 2 } else { 0 },
@@ -147,6 +149,7 @@ fn retries_avoid_the_hosts_tried_before() {
     let avoided = Cell::new(0);
     for _ in 0..1_000 {
         let at = balancer.pick(&mut Context {
+            loads: None,
             hash: None,
             random: &mut random,
             active: &|_| 0,

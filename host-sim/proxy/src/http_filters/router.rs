@@ -16,7 +16,7 @@ use vm::Direction;
 use super::read_ahead::ReadAhead;
 use super::try_span::TrySpan;
 use super::{Stop, mirror, upload};
-use crate::cluster::{HashPolicy, Hashed, Outcome};
+use crate::cluster::{HashPolicy, Hashed, Outcome, PreviousPriorities};
 use crate::connection::{ClientGone, Piece, Stream};
 use crate::headers::{self, HeaderList};
 use crate::http1::unsendable;
@@ -97,6 +97,7 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
         mirrors: RefCell::default(),
         chosen: RefCell::default(),
         tried: RefCell::default(),
+        previous: RefCell::default(),
         begun: stream.worker.clock().now(),
         request_done: Cell::default(),
         head_left: Cell::default(),
@@ -120,6 +121,8 @@ struct Routed<'s> {
     /// The origin of the first try, until it begins.
     chosen: RefCell<Option<Rc<Endpoint>>>,
     tried: RefCell<SmallVec<[usize; 4]>>,
+    /// The priorities tried, where a retry is to leave them out.
+    previous: RefCell<Option<PreviousPriorities>>,
     begun: Duration,
     request_done: Cell<Option<Duration>>,
     /// The head is on its way, or tried to be: copies wait for nothing but the rest of the request.
@@ -251,6 +254,15 @@ impl<'s> Routed<'s> {
         self.prepared.borrow().timeouts.write(&mut request, elapsed, stream.manager.config.router);
     }
 
+    /// For a retry policy that leaves out priorities that were tried.
+    fn remember_priority(&self, endpoint: usize) {
+        let prepared = self.prepared.borrow();
+        let policy = prepared.retry.as_ref().map(crate::retry::RetryState::policy);
+        let Some(frequency) = policy.and_then(|policy| policy.avoid_previous_priorities) else { return };
+        let priority = self.cluster.config.plan.endpoints.get(endpoint).map_or(0, |endpoint| endpoint.priority);
+        self.previous.borrow_mut().get_or_insert_with(|| PreviousPriorities::new(frequency)).tried(priority);
+    }
+
     fn endpoint(&self) -> Result<Rc<Endpoint>, Stop> {
         let prepared = self.prepared.borrow();
         let policy = prepared.retry.as_ref().map(crate::retry::RetryState::policy);
@@ -259,7 +271,9 @@ impl<'s> Routed<'s> {
         let again = avoids && !tried.is_empty();
         let attempts = policy.filter(|_| again).map_or(1, |policy| policy.host_selection_attempts);
         let tried = if again { tried.as_slice() } else { &[] };
-        let picked = self.cluster.pick(self.stream.worker.dice(), self.hashed.hash, tried, attempts);
+        let mut previous = self.previous.borrow_mut();
+        let (dice, avoid) = (self.stream.worker.dice(), (tried, attempts));
+        let picked = self.cluster.pick_from(dice, self.hashed.hash, avoid, previous.as_mut());
         picked.map(Rc::clone).ok_or_else(|| {
             self.cluster.stats.upstream_cx_none_healthy.inc();
             Stop::Reply(LocalReply::no_healthy_upstream())
@@ -271,6 +285,7 @@ impl<'s> Routed<'s> {
         let chosen = self.chosen.take();
         let endpoint = chosen.map_or_else(|| self.endpoint(), Ok)?;
         self.tried.borrow_mut().push(endpoint.index);
+        self.remember_priority(endpoint.index);
         stream.facts.info.borrow_mut().upstream.host = Some(endpoint.address);
         let of_endpoint = self.cluster.config.plan.endpoints.get(endpoint.index);
         {

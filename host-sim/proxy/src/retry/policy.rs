@@ -29,6 +29,8 @@ pub struct RetryPolicy {
     pub request_headers: Vec<HeaderMatcher>,
     /// Avoid the hosts tried before.
     pub avoid_previous_hosts: bool,
+    /// Leave out the priorities tried before, once after so many tries.
+    pub avoid_previous_priorities: Option<u32>,
     /// How many times a host is picked anew to find one that may be used; Envoy's default is 1.
     pub host_selection_attempts: u32,
     /// Headers of the answer that say how long to wait.
@@ -52,7 +54,6 @@ const DEFAULT_RESET_MAX: Duration = Duration::from_secs(300);
 impl RetryPolicy {
     pub(crate) fn compile(policy: &xds::RetryPolicy, at: &Path<'_>, errors: &mut Errors) -> RetryPolicy {
         errors.unsupported(at, "retry_options_predicates", !policy.retry_options_predicates.is_empty());
-        errors.unsupported(at, "retry_priority", policy.retry_priority.is_some());
         errors.unsupported(
             at,
             "per_try_idle_timeout",
@@ -84,6 +85,7 @@ impl RetryPolicy {
             response_headers,
             request_headers,
             avoid_previous_hosts: previous_hosts(policy, at, errors),
+            avoid_previous_priorities: previous_priorities(policy, at, errors),
             host_selection_attempts: u32::try_from(policy.host_selection_retry_max_attempts.0)
                 .unwrap_or_default()
                 .max(1),
@@ -91,6 +93,23 @@ impl RetryPolicy {
             reset_max_interval: limited
                 .and_then(|limited| limited.max_interval)
                 .map_or(DEFAULT_RESET_MAX, |interval| interval.0),
+        }
+    }
+}
+
+fn previous_priorities(policy: &xds::RetryPolicy, at: &Path<'_>, errors: &mut Errors) -> Option<u32> {
+    let extension = policy.retry_priority.as_ref()?;
+    let at = at.field("retry_priority");
+    if extension.name != "envoy.retry_priorities.previous_priorities" {
+        errors.refuse(&at, format_args!("\"{}\" is not supported; previous_priorities is", extension.name));
+        return None;
+    }
+    let frequency = extension.typed_config.as_ref().and_then(|config| config.fields().get("update_frequency"));
+    match frequency.and_then(serde_json::Value::as_u64).map(u32::try_from) {
+        Some(Ok(frequency @ 1..)) => Some(frequency),
+        _ => {
+            errors.refuse(&at, "update_frequency must be more than 0");
+            None
         }
     }
 }

@@ -206,6 +206,7 @@ impl RetryPolicy {
             response_headers: Vec::new(),
             request_headers: Vec::new(),
             avoid_previous_hosts: false,
+            avoid_previous_priorities: None,
             host_selection_attempts: 1,
             reset_headers: Vec::new(),
             reset_max_interval: Duration::from_secs(300),

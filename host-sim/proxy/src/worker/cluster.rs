@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Dice;
-use crate::cluster::{Context, LoadBalancer};
+use crate::cluster::{Context, LoadBalancer, PreviousPriorities};
 use crate::explain::Stage;
 use crate::snapshot::ClusterConfig;
 use crate::stats::ClusterStats;
@@ -50,12 +50,25 @@ impl Cluster {
 
     /// Chooses an endpoint, other than those already tried if it can be helped.
     pub(crate) fn pick(&self, dice: &Dice, hash: Option<u64>, tried: &[usize], attempts: u32) -> Option<&Rc<Endpoint>> {
+        self.pick_from(dice, hash, (tried, attempts), None)
+    }
+
+    /// The same for a retry that leaves out priorities, too.
+    pub(crate) fn pick_from(
+        &self,
+        dice: &Dice,
+        hash: Option<u64>,
+        (tried, attempts): (&[usize], u32),
+        previous: Option<&mut PreviousPriorities>,
+    ) -> Option<&Rc<Endpoint>> {
         let mut balancer = self.balancer.borrow_mut();
         if let Some((health, healthy)) = self.config.health_since(self.health_seen.get()) {
             balancer.set_healthy(&healthy, dice.roll());
             self.health_seen.set(health);
         }
+        let loads = previous.and_then(|previous| previous.loads(&balancer.available()));
         let picked = balancer.pick(&mut Context {
+            loads,
             hash,
             random: &mut || dice.roll(),
             active: &|host| self.config.active.get(host).map_or(0, |active| active.load(Ordering::Relaxed)),
