@@ -29,7 +29,8 @@ impl Case {
         resources.extend(destination_rules::resources(&mut dice));
         resources.extend(envoy_filters::resources(&mut dice));
         resources.extend(mesh::resources(&mut dice));
-        let requests = requests::aimed(&mut dice, &resources, requests);
+        let mut requests = requests::aimed(&mut dice, &resources, requests);
+        answer_copies_alike(&resources, &mut requests);
         resources.extend(world::resources(&mut dice, net));
         Self { resources, requests }
     }
@@ -81,6 +82,21 @@ pub fn one_line(send: &Send) -> Result<String> {
         }
     }
     Ok(value.to_string())
+}
+
+/// Which of a request and its copy comes first at two origins is nobody's promise: in a world with mirrors both get the same answer.
+fn answer_copies_alike(resources: &[Value], requests: &mut [Send]) {
+    let copies = |rule: &Value| rule.get("mirror").is_some() || rule.get("mirrors").is_some();
+    let mirrors = |resource: &Value| {
+        resource.pointer("/spec/http").and_then(Value::as_array).is_some_and(|rules| rules.iter().any(copies))
+    };
+    if !resources.iter().any(mirrors) {
+        return;
+    }
+    let headers = requests.iter_mut().flat_map(|request| &mut request.headers);
+    for (_, statuses) in headers.filter(|(name, _)| name == "x-origin-status") {
+        *statuses = statuses.split(',').next().unwrap_or_default().to_owned();
+    }
 }
 
 #[cfg(test)]

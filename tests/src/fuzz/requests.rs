@@ -206,9 +206,7 @@ fn about(dice: &mut Dice, rule: &Value, send: &mut Send) {
         }
     } else if rule.get("retries").is_some() && dice.chance(75) {
         let statuses = ["503", "503,200", "500,503,200", "409,200", "429,200", "502,502,502,200", "404", "503,409,200"];
-        // Which of a request and its copy comes first at two origins is nobody's promise: both get the same answer.
-        let copied = rule.get("mirror").is_some() || rule.get("mirrors").is_some();
-        add("x-origin-status", if copied { dice.pick(&["503", "404"]) } else { dice.pick(&statuses) });
+        add("x-origin-status", dice.pick(&statuses));
         if dice.chance(12) {
             add("x-origin-reset", "1");
         }
