@@ -8,6 +8,8 @@ mod envoy;
 mod gateways;
 #[path = "../vm/tests/support/misdeeds.rs"]
 mod misdeeds;
+#[path = "../vm/tests/support/module_text.rs"]
+mod module_text;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -18,6 +20,7 @@ use std::time::Duration;
 use envoy::Filter;
 use gateways::HostSim;
 use misdeeds::WAYS;
+use module_text::module_text;
 use serde_json::{Value, json};
 
 /// An origin that keeps what it is sent, a connection at a time.

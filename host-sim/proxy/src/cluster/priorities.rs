@@ -31,7 +31,7 @@ impl PreviousPriorities {
         if self.tried.len() < self.frequency {
             return None;
         }
-        if self.tried.len() % self.frequency == 0 {
+        if self.tried.len().is_multiple_of(self.frequency) {
             self.left_out.extend(self.tried.iter().filter_map(|priority| usize::try_from(*priority).ok()));
             let left = |left_out: &BTreeSet<usize>| -> Vec<u32> {
                 let one = |(at, share): (usize, &u32)| if left_out.contains(&at) { 0 } else { *share };

@@ -20,6 +20,7 @@ use super::wire::Wire;
 use super::{BodySource, LocalExecutor, Remembered};
 use crate::edge::ConnectionInfo;
 use crate::headers;
+use crate::http1::Underscores;
 use crate::worker::{Manager, Open, Place, Worker};
 
 /// Envoy's defaults.
@@ -82,8 +83,10 @@ async fn answer(shared: Rc<Shared>, request: Request<Incoming>) -> Result<Respon
         shared.current.borrow().1.stats.downstream_cx_protocol_error.inc();
         return Err(h2::Reason::PROTOCOL_ERROR.into());
     }
-    let most = shared.current.borrow().1.config.limits.count;
-    if request.headers().len() + pseudo_headers(&request) > most {
+    let limits = shared.current.borrow().1.config.limits;
+    let underscore = |name: &http::HeaderName| name.as_str().contains('_');
+    let refused = limits.underscores == Underscores::Reject && request.headers().keys().any(underscore);
+    if refused || request.headers().len() + pseudo_headers(&request) > limits.count {
         return Err(h2::Reason::INTERNAL_ERROR.into());
     }
     let (head, response) = oneshot::channel();
@@ -113,6 +116,8 @@ async fn exchange(shared: Rc<Shared>, request: Request<Incoming>, head: oneshot:
     let (parts, body) = request.into_parts();
     let mut list = http2::request_list(&parts);
     let manager = shared.manager();
+    // What is to be refused was refused.
+    let _ = manager.config.limits.underscores.pass(&mut list);
     if !manager.config.edge.proxy_100_continue && headers::expects_continue(&list) {
         // hyper has no way to say 100; the body is read all the same.
         headers::remove(&mut list, b"expect");

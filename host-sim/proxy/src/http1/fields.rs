@@ -18,11 +18,40 @@ pub struct HeadLimits {
     pub count: usize,
     /// Refuse what Envoy repairs; the list is in the documents.
     pub hardened: bool,
+    /// What becomes of names with underscores.
+    pub underscores: Underscores,
+}
+
+/// `headers_with_underscores_action`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Underscores {
+    /// They are names like others.
+    #[default]
+    Allow,
+    /// The request is refused.
+    Reject,
+    /// The header is left out.
+    Drop,
+}
+
+impl Underscores {
+    /// Leaves out what is to be left out; says whether the request may go on.
+    pub fn pass(self, list: &mut HeaderList) -> bool {
+        let has_underscore = |name: &Bytes| memchr(b'_', name).is_some();
+        match self {
+            Underscores::Allow => true,
+            Underscores::Reject => !list.iter().any(|(name, _)| has_underscore(name)),
+            Underscores::Drop => {
+                list.retain(|(name, _)| !has_underscore(name));
+                true
+            }
+        }
+    }
 }
 
 impl Default for HeadLimits {
     fn default() -> HeadLimits {
-        HeadLimits { bytes: 60 * 1024, count: 100, hardened: false }
+        HeadLimits { bytes: 60 * 1024, count: 100, hardened: false, underscores: Underscores::Allow }
     }
 }
 
@@ -174,6 +203,24 @@ pub(super) fn trim(bytes: &Bytes, white: impl Fn(u8) -> bool) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_with_underscores_pass_are_left_out_or_are_refused() {
+        let list = || -> HeaderList {
+            [("x_a", "1"), ("x-b", "a_b")]
+                .map(|(name, value)| (Bytes::from(name), Bytes::from(value)))
+                .into_iter()
+                .collect()
+        };
+        for (action, passes, left) in
+            [(Underscores::Allow, true, 2), (Underscores::Drop, true, 1), (Underscores::Reject, false, 2)]
+        {
+            let mut list = list();
+            assert_eq!((action.pass(&mut list), list.len()), (passes, left), "{action:?}");
+        }
+        let mut clean: HeaderList = list().into_iter().skip(1).collect();
+        assert!(Underscores::Reject.pass(&mut clean));
+    }
 
     fn read(pieces: &[&[u8]]) -> Result<Option<Bytes>, HeadTooLong> {
         let (mut reader, mut buffer) = (HeadReader::default(), BytesMut::new());

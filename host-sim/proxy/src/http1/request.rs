@@ -142,6 +142,9 @@ pub fn parse_request(head: &Bytes, limits: HeadLimits, tls: bool) -> Result<Requ
         InvalidField::Name => Refusal::CODEC,
         InvalidField::Value => Refusal::protocol(400, "http1.invalid_characters"),
     })?;
+    if !limits.underscores.pass(&mut lines) {
+        return Err(Refusal::protocol(400, "http1.unexpected_underscore"));
+    }
     let framing = framing(&lines, line.method.as_ref() == b"CONNECT")?;
     let mut list = with_pseudo_headers(lines, &line, tls)?;
     headers::join_slots(&mut list, Side::Request);
@@ -186,7 +189,17 @@ impl RequestLine {
             }
             _ => return Err(Refusal::CODEC),
         };
-        let target = target::parse(&target, &method).ok_or_else(|| invalid_target(&target))?;
+        let target = target::parse(&target, &method).ok_or_else(|| match method.as_ref() {
+            b"CONNECT" if !target.is_empty() => Refusal::CODEC,
+            _ => invalid_target(&target),
+        })?;
+        // Two words, of which the second is no path: it was to be the version.
+        let lacks_target = version.is_empty()
+            && method.as_ref() == b"CONNECT"
+            && matches!(&target, Target::Path(path) if !path.starts_with(b"/") && !path.starts_with(b"*"));
+        if lacks_target {
+            return Err(Refusal::protocol(400, "http1.invalid_url"));
+        }
         Ok(RequestLine { method, target, is_1_1 })
     }
 }

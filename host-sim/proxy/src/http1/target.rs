@@ -7,7 +7,7 @@ use super::bytes_allowed::{ABSOLUTE_HOST, BRACKETED_HOST, TARGET, USER};
 /// What a target says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Target {
-    /// `/a?b`, or `*` with OPTIONS: the path, as it stands.
+    /// `/a?b`, or `*` with OPTIONS: the path, as it stands. With CONNECT whatever is no authority.
     Path(Bytes),
     /// `http://host/a?b#c`: what it says goes before the `host` header. User information is dropped.
     Absolute { https: bool, authority: Bytes, path: Bytes },
@@ -21,11 +21,11 @@ pub(super) fn parse(target: &Bytes, method: &[u8]) -> Option<Target> {
         return None;
     }
     match (target.first()?, method) {
-        // Envoy's parser takes a path here, and finds out later that it is no authority.
-        (b'/' | b'*', b"CONNECT") => Some(Target::Path(target.clone())),
-        (_, b"CONNECT") => {
-            host_and_port(target).filter(|(_, port)| !port.is_empty()).map(|_| Target::Authority(target.clone()))
-        }
+        // Envoy's parser takes anything here, and finds out later whether it is an authority.
+        (_, b"CONNECT") => Some(match host_and_port(target) {
+            Some((_, port)) if !port.is_empty() => Target::Authority(target.clone()),
+            _ => Target::Path(target.clone()),
+        }),
         (b'/', _) | (b'*', b"OPTIONS") => Some(Target::Path(target.clone())),
         _ => absolute(target),
     }
@@ -106,9 +106,9 @@ mod tests {
             ("GET", "http://u[@b/", None),
             ("GET", "http://[1.2.3.4]/", absolute_of("[1.2.3.4]", "/")),
             ("GET", "http://[]/", None),
-            ("CONNECT", "a.example", None),
-            ("CONNECT", "u@a.example:443", None),
-            ("CONNECT", "[::1]", None),
+            ("CONNECT", "a.example", Some(Target::Path("a.example".into()))),
+            ("CONNECT", "u@a.example:443", Some(Target::Path("u@a.example:443".into()))),
+            ("CONNECT", "[::1]", Some(Target::Path("[::1]".into()))),
             ("CONNECT", "[::1]:443", Some(Target::Authority("[::1]:443".into()))),
             ("GET", "http://u:p@b.example:99/x", absolute_of("b.example:99", "/x")),
             ("GET", "http://[::1]:8080/", absolute_of("[::1]:8080", "/")),
@@ -125,6 +125,8 @@ mod tests {
             ("GET", "http://a:z/x", None),
             ("CONNECT", "a.example:443", Some(Target::Authority("a.example:443".into()))),
             ("CONNECT", "/x", Some(Target::Path("/x".into()))),
+            ("CONNECT", "http://a/b", Some(Target::Path("http://a/b".into()))),
+            ("CONNECT", "\u{e4}:80", None),
             ("CONNECT", "", None),
         ] {
             assert_eq!(

@@ -1,9 +1,11 @@
 //! A cluster: its plan, what is spoken to its endpoints, how long anything may take; and what all workers count together.
 
 use std::net::{IpAddr, ToSocketAddrs};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::cluster::{Change, Circuit, ClusterPlan, Detector, Outcome};
 use crate::stats::{BreakerStats, MembershipStats, OutlierStats, Registry};
@@ -34,11 +36,24 @@ pub(crate) struct ClusterConfig {
     /// Requests under way at each endpoint.
     pub(crate) active: Vec<AtomicU64>,
     detector: Option<Mutex<Detector>>,
-    /// Changes when an endpoint is left out or taken back.
+    /// Changes when balancers are told of endpoints that are left out or taken back.
     health: AtomicU64,
+    told: Mutex<Told>,
+    /// Balancers are to be told once the first change is over the merge window.
+    waiting: AtomicBool,
+    merge_window: Duration,
     pub(crate) membership: Arc<MembershipStats>,
     breakers: Arc<BreakerStats>,
     outliers: Option<Arc<OutlierStats>>,
+}
+
+/// What balancers were last told.
+#[derive(Default)]
+struct Told {
+    healthy: Vec<bool>,
+    at: Option<Instant>,
+    /// When they are to be told of what has changed since.
+    due: Option<Instant>,
 }
 
 /// What is spoken to a cluster's endpoints.
@@ -63,6 +78,8 @@ impl ClusterProtocol {
 const CONNECT: Duration = Duration::from_secs(5);
 /// `dns_refresh_rate`'s default.
 const DNS_REFRESH: Duration = Duration::from_secs(5);
+/// `update_merge_window`'s default.
+const MERGE_WINDOW: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(3600);
 const BUFFER: usize = 1024 * 1024;
 
@@ -142,6 +159,13 @@ impl ClusterConfig {
             outliers: detector.is_some().then(|| registry.outliers(cluster)),
             detector,
             health: AtomicU64::new(0),
+            told: Mutex::default(),
+            waiting: AtomicBool::new(false),
+            merge_window: cluster
+                .common_lb_config
+                .as_ref()
+                .and_then(|config| config.update_merge_window)
+                .map_or(MERGE_WINDOW, |window| window.0),
             membership,
             breakers: registry.breakers(cluster),
             plan,
@@ -155,14 +179,42 @@ impl ClusterConfig {
 
     /// Which endpoints may be used; `None` while nothing changed since `seen`.
     pub(crate) fn health_since(&self, seen: u64) -> Option<(u64, Vec<bool>)> {
+        if self.waiting.load(Ordering::Acquire) {
+            let mut told = self.told();
+            if told.due.is_some_and(|due| due <= Instant::now()) {
+                self.tell(&mut told);
+            }
+        }
         let health = self.health.load(Ordering::Acquire);
-        (health != seen).then(|| {
-            let detector =
-                self.detector.as_ref().map(|detector| detector.lock().unwrap_or_else(PoisonError::into_inner));
-            let ejected = |host| detector.as_ref().is_some_and(|detector| detector.is_ejected(host));
-            let healthy = self.plan.endpoints.iter().enumerate();
-            (health, healthy.map(|(host, endpoint)| endpoint.healthy && !ejected(host)).collect())
-        })
+        (health != seen).then(|| (health, self.told().healthy.clone()))
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Balancers learn of a change at once, but of others soon behind it together, as in Envoy: a merge window after the first of those.
+    fn health_changed(&self) {
+        let (mut told, now) = (self.told(), Instant::now());
+        if told.at.is_none_or(|at| now.duration_since(at) > self.merge_window) {
+            self.tell(&mut told);
+        } else if told.due.is_none() {
+            told.due = Some(now + self.merge_window);
+            self.waiting.store(true, Ordering::Release);
+        }
+    }
+
+    fn tell(&self, told: &mut Told) {
+        let detector = self.detector.as_ref().map(|detector| detector.lock().unwrap_or_else(PoisonError::into_inner));
+        let ejected = |host| detector.as_ref().is_some_and(|detector| detector.is_ejected(host));
+        let endpoints = self.plan.endpoints.iter().enumerate();
+        *told = Told {
+            healthy: endpoints.map(|(host, endpoint)| endpoint.healthy && !ejected(host)).collect(),
+            at: Some(Instant::now()),
+            due: None,
+        };
+        self.waiting.store(false, Ordering::Release);
+        self.health.fetch_add(1, Ordering::Release);
     }
 
     /// Tells the outlier detection what came of a try.
@@ -261,7 +313,7 @@ impl ClusterConfig {
         if changes.is_empty() {
             return;
         }
-        self.health.fetch_add(1, Ordering::Release);
+        self.health_changed();
         for change in changes {
             let Some(stats) = &self.outliers else { continue };
             match change {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::access_log::AccessLog;
 use crate::edge::EdgeConfig;
 use crate::http_filters::{self, ChainError, FilterConfig, Loader};
-use crate::http1::{BodyRules, HeadLimits};
+use crate::http1::{BodyRules, HeadLimits, Underscores};
 use crate::route::{RouteTable, RouterOptions};
 use crate::tracing::Tracing;
 
@@ -84,6 +84,11 @@ impl ManagerConfig {
                 .and_then(|count| usize::try_from(count).ok())
                 .unwrap_or(100),
             hardened: loader.hardened,
+            underscores: match common.map(|common| common.headers_with_underscores_action) {
+                None | Some(xds::HeadersWithUnderscoresAction::Allow) => Underscores::Allow,
+                Some(xds::HeadersWithUnderscoresAction::RejectRequest) => Underscores::Reject,
+                Some(xds::HeadersWithUnderscoresAction::DropHeader) => Underscores::Drop,
+            },
         };
         let timeouts = Timeouts {
             idle: some(common.and_then(|common| common.idle_timeout), Some(IDLE)),

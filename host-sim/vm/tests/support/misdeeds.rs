@@ -1,9 +1,6 @@
 //! A module that means harm, in many ways: only to a request that has a header `x-evil`.
 
-#[path = "module_text.rs"]
-mod module_text;
-
-use module_text::module_text;
+use super::module_text;
 
 pub(crate) const IMPORTS: &str = r#"
     (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
