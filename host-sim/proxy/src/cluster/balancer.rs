@@ -118,25 +118,21 @@ impl LoadBalancer {
         let (well, total) = groups.iter().fold((0usize, 0usize), |(well, total), (healthy, all)| {
             (well.saturating_add(healthy.len()), total.saturating_add(all.len()))
         });
-        let enough: u32 =
-            groups.iter().map(|(healthy, all)| served(percent(healthy.len(), all.len()))).fold(0, u32::saturating_add);
+        let available: Vec<u32> =
+            groups.iter().map(|(healthy, all)| served(percent(healthy.len(), all.len()))).collect();
+        let enough = sum(&available);
         // In panic every endpoint is as good as another; it needs too few healthy ones over all priorities.
         let panic = enough < 100 && percent(well, total) < self.panic_threshold;
-        let mut left = 100u32;
-        let mut levels = Vec::with_capacity(groups.len());
-        for (healthy, all) in groups {
-            let available = served(percent(healthy.len(), all.len()));
-            let share = if panic { percent(all.len(), total) } else { scaled(available, enough) };
-            let load = share.min(left);
-            left = left.saturating_sub(load);
+        let loads = match panic {
+            true => shared_out(groups.iter().map(|(_, all)| percent(all.len(), total))),
+            false => distribute(&available),
+        };
+        let levels = groups.into_iter().zip(loads).zip(available);
+        let level = |(((healthy, all), load), available)| {
             let picker = self.picker(if panic { all } else { healthy }, seed);
-            levels.push(Level { load, available, picker });
-        }
-        // Rounding leaves a few percent: they go to the first level that serves at all.
-        if let Some(first) = levels.iter_mut().find(|level| level.load > 0) {
-            first.load = first.load.saturating_add(left);
-        }
-        self.levels = levels;
+            Level { load, available, picker }
+        };
+        self.levels = levels.map(level).collect();
     }
 
     fn picker(&self, hosts: Vec<usize>, seed: u64) -> Picker {
@@ -234,6 +230,33 @@ fn served(healthy_percent: u32) -> u32 {
 /// A level's load, when all levels together do not serve everything.
 fn scaled(served: u32, all: u32) -> u32 {
     if all >= 100 { served } else { served.saturating_mul(100).checked_div(all).unwrap_or_default() }
+}
+
+/// What all levels together could serve, in percent.
+fn sum(available: &[u32]) -> u32 {
+    available.iter().copied().fold(0, u32::saturating_add)
+}
+
+/// A hundred percent among levels that could serve so much each, the higher ones first.
+pub(super) fn distribute(available: &[u32]) -> Vec<u32> {
+    let all = sum(available);
+    shared_out(available.iter().map(|one| scaled(*one, all)))
+}
+
+/// Each level's share of a hundred percent, as far as they go. Rounding leaves a few: they go to the first level that serves at all.
+fn shared_out(wanted: impl Iterator<Item = u32>) -> Vec<u32> {
+    let mut left = 100u32;
+    let mut loads: Vec<u32> = wanted
+        .map(|wanted| {
+            let load = wanted.min(left);
+            left = left.saturating_sub(load);
+            load
+        })
+        .collect();
+    if let Some(first) = loads.iter_mut().find(|load| **load > 0) {
+        *first = first.saturating_add(left);
+    }
+    loads
 }
 
 fn modulo(number: u64, of: usize) -> Option<usize> {

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use super::balancer::distribute;
+
 /// The priorities one request was sent to, try by try.
 #[derive(Debug, Clone, Default)]
 pub struct PreviousPriorities {
@@ -44,25 +46,10 @@ impl PreviousPriorities {
                 self.tried.clear();
                 shares = left(&self.left_out);
             }
-            self.loads = distribute(&shares);
+            self.loads = shares.iter().any(|share| *share > 0).then(|| distribute(&shares));
         }
         self.loads.as_deref()
     }
-}
-
-/// A hundred percent among priorities, the higher ones first; nothing when none can serve.
-fn distribute(available: &[u32]) -> Option<Vec<u32>> {
-    let total = available.iter().copied().fold(0u32, u32::saturating_add).min(100);
-    let mut left = 100u32;
-    let mut share = |available: &u32| {
-        let load = available.saturating_mul(100).checked_div(total).unwrap_or_default().min(left);
-        left = left.saturating_sub(load);
-        load
-    };
-    let mut loads: Vec<u32> = available.iter().map(&mut share).collect();
-    let first = loads.iter_mut().find(|load| **load > 0)?;
-    *first = first.saturating_add(left);
-    Some(loads)
 }
 
 #[cfg(test)]
@@ -73,7 +60,7 @@ mod tests {
     /// Shares before each try of a request that goes where they say, always to the first that has any; Envoy's order with one endpoint a priority.
     fn order(frequency: u32, available: &[u32], tries: usize) -> Vec<usize> {
         let mut previous = PreviousPriorities::new(frequency);
-        let own = distribute(available).unwrap();
+        let own = distribute(available);
         let mut order = Vec::new();
         for _ in 0..tries {
             let loads = previous.loads(available).unwrap_or(&own);
@@ -99,8 +86,10 @@ mod tests {
 
     #[test]
     fn what_is_left_serves_everything() {
-        assert_eq!(distribute(&[0, 70]), Some(vec![0, 100]));
-        assert_eq!(distribute(&[50, 25]), Some(vec![67, 33]));
-        assert_eq!(distribute(&[0, 0]), None);
+        assert_eq!(distribute(&[0, 70]), [0, 100]);
+        assert_eq!(distribute(&[50, 25]), [67, 33]);
+        let mut nobody = PreviousPriorities::new(1);
+        nobody.tried(0);
+        assert_eq!(nobody.loads(&[0, 0]), None);
     }
 }

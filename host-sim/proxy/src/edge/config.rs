@@ -43,10 +43,6 @@ pub struct EdgeConfig {
     pub strip_trailing_host_dot: bool,
     /// Accept HTTP/1.0.
     pub accept_http_10: bool,
-    /// The authority of an HTTP/1.0 request without a host.
-    pub default_host_for_http_10: Bytes,
-    /// Headers with an underscore in their name.
-    pub underscores: Underscores,
     /// Further headers to be removed from external requests.
     pub internal_only_headers: Vec<Bytes>,
     /// Pass `expect: 100-continue` on.
@@ -108,18 +104,6 @@ pub enum StripPort {
     Any,
 }
 
-/// What happens to headers with an underscore in their name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Underscores {
-    /// They pass.
-    #[default]
-    Allow,
-    /// The request is refused.
-    Reject,
-    /// They are dropped.
-    Drop,
-}
-
 /// A connection manager that asks for what is not there.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{field}: {reason}")]
@@ -133,7 +117,6 @@ pub struct InvalidEdge {
 impl EdgeConfig {
     /// Reads the connection manager's fields.
     pub fn compile(hcm: &xds::HttpConnectionManager) -> Result<EdgeConfig, InvalidEdge> {
-        let common = hcm.common_http_protocol_options.as_ref();
         let http1 = hcm.http_protocol_options.as_ref();
         let unsupported = [
             ("original_ip_detection_extensions", hcm.original_ip_detection_extensions.is_empty()),
@@ -169,12 +152,6 @@ impl EdgeConfig {
             },
             strip_trailing_host_dot: hcm.strip_trailing_host_dot,
             accept_http_10: http1.is_some_and(|options| options.accept_http_10),
-            default_host_for_http_10: bytes(http1.map_or("", |options| &options.default_host_for_http_10)),
-            underscores: match common.map(|options| options.headers_with_underscores_action).unwrap_or_default() {
-                xds::HeadersWithUnderscoresAction::Allow => Underscores::Allow,
-                xds::HeadersWithUnderscoresAction::RejectRequest => Underscores::Reject,
-                xds::HeadersWithUnderscoresAction::DropHeader => Underscores::Drop,
-            },
             internal_only_headers: hcm
                 .route_config
                 .iter()

@@ -15,9 +15,9 @@ mod request_id;
 mod response;
 mod xfcc;
 
-pub use config::{CertDetails, ClientCert, EdgeConfig, InvalidEdge, ServerHeader, StripPort, Underscores};
+pub use config::{CertDetails, ClientCert, EdgeConfig, InvalidEdge, ServerHeader, StripPort};
 pub use connection::{ConnectionInfo, PeerCertificate, Protocol, TlsInfo};
 pub use path::{EscapedSlashes, PathRules, PathVerdict};
-pub use request::{Admitted, codec, request};
+pub use request::{Admitted, request};
 pub use request_id::uuid;
 pub use response::{from_upstream, response};

@@ -7,12 +7,12 @@ use std::net::IpAddr;
 use bytes::Bytes;
 
 use super::address::address_bytes;
-use super::config::{EdgeConfig, StripPort, Underscores};
-use super::connection::{ConnectionInfo, Protocol};
+use super::config::{EdgeConfig, StripPort};
+use super::connection::ConnectionInfo;
 use super::path::PathVerdict;
 use super::{hop, request_id, xfcc};
-use crate::headers::{self, HeaderList, Side};
-use crate::local_reply::{Flag, LocalReply};
+use crate::headers::{self, HeaderList};
+use crate::local_reply::LocalReply;
 
 /// What was found out about a request on its way in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ const AT_THE_EDGE: [&str; 5] = [
 
 /// Brings a request's head into the form filters and routes see, or answers it.
 ///
-/// [`codec`]'s part is done before. `random` is 128 bits for the request id. An answer given here closes an HTTP/1 connection when it
+/// The codec's part is done before. `random` is 128 bits for the request id. An answer given here closes an HTTP/1 connection when it
 /// is a 400.
 pub fn request(
     headers: &mut HeaderList,
@@ -91,46 +91,6 @@ pub fn request(
     }
     xfcc::apply(headers, config.client_cert, connection.tls.as_deref());
     Ok(admitted)
-}
-
-/// What Envoy's HTTP/1 codec does between reading a head and handing it on, as far as it shows in the headers.
-///
-/// Whoever reads heads byte by byte does this itself; it is here for those who get them ready-made.
-pub fn codec(headers: &mut HeaderList, connection: &ConnectionInfo, config: &EdgeConfig) -> Result<(), LocalReply> {
-    headers::join_slots(headers, Side::Request);
-    let bad =
-        |details: &'static str| LocalReply::new(400, details).body("Bad Request").flag(Flag::DownstreamProtocolError);
-    match config.underscores {
-        Underscores::Allow => {}
-        Underscores::Drop => headers.retain(|(name, _)| !name.contains(&b'_')),
-        Underscores::Reject if headers.iter().any(|(name, _)| name.contains(&b'_')) => {
-            return Err(bad("http1.unexpected_underscore"));
-        }
-        Underscores::Reject => {}
-    }
-    if connection.protocol == Protocol::Http2 {
-        return Ok(());
-    }
-    if connection.protocol == Protocol::Http10 {
-        http_10(headers, config)?;
-    }
-    let https = headers::get(headers, ":scheme").is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"));
-    if https && connection.tls.is_none() {
-        let reply = LocalReply::new(403, "http1.https_url_on_plaintext_connection");
-        return Err(reply.body("Forbidden").flag(Flag::DownstreamProtocolError));
-    }
-    hop::sanitize_connection(headers).map_err(|_| bad("http1.connection_header_rejected"))
-}
-
-fn http_10(headers: &mut HeaderList, config: &EdgeConfig) -> Result<(), LocalReply> {
-    if !config.accept_http_10 {
-        let reply = LocalReply::new(426, "low_version");
-        return Err(reply.body("Upgrade Required").flag(Flag::DownstreamProtocolError));
-    }
-    if !headers::has(headers, ":authority") && !config.default_host_for_http_10.is_empty() {
-        headers::put(headers, Bytes::from_static(b":authority"), config.default_host_for_http_10.clone());
-    }
-    Ok(())
 }
 
 fn path(headers: &mut HeaderList, config: &EdgeConfig) -> Result<(), LocalReply> {
