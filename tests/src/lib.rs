@@ -12,6 +12,7 @@ pub mod envoy;
 pub mod fuzz;
 pub mod gateway;
 pub mod host_sim;
+pub mod istiod;
 pub mod latin1;
 pub mod origins;
 pub mod pair;

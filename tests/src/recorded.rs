@@ -37,7 +37,15 @@ impl Translation {
     /// An unreadable file, or one of another form.
     pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        let mut file: Value = serde_json::from_str(&text)?;
+        let file: Value = serde_json::from_str(&text)?;
+        Self::of(text_of(&file, "case")?.to_owned(), file)
+    }
+
+    /// The same from its JSON: `listeners`, `routes`, `clusters`, `endpoints`.
+    ///
+    /// # Errors
+    /// JSON of another form.
+    pub fn of(case: String, mut file: Value) -> Result<Self> {
         let mut list = |field: &str| match file.get_mut(field).map(Value::take) {
             Some(Value::Array(items)) => items,
             _ => Vec::new(),
@@ -47,7 +55,7 @@ impl Translation {
         };
         let (listeners, clusters) = (list("listeners"), list("clusters"));
         let (routes, endpoints) = (by(list("routes"), "name")?, by(list("endpoints"), "cluster_name")?);
-        Ok(Self { case: text_of(&file, "case")?.to_owned(), listeners, routes, clusters, endpoints })
+        Ok(Self { case, listeners, routes, clusters, endpoints })
     }
 
     /// Every translation of the corpus.
@@ -62,15 +70,21 @@ impl Translation {
         files.iter().map(|file| Self::load(file)).collect()
     }
 
-    /// The same as one static bootstrap: loopback listeners on ports of the kernel's choice, routes, endpoints and secrets inline. A case whose
-    /// file has no listener had the plain HTTP listener on port 80, taken from `plain`.
+    /// This translation with the listener of another where it has none: a case whose file has no listener had the plain HTTP listener on port 80.
+    #[must_use]
+    pub fn listening_on(mut self, plain: &Value) -> Self {
+        if self.listeners.is_empty() {
+            self.listeners.push(plain.clone());
+        }
+        self
+    }
+
+    /// The same as one static bootstrap: loopback listeners on ports of the kernel's choice, routes, endpoints and secrets inline.
     ///
     /// # Errors
     /// A reference to something the file does not have.
-    pub fn bootstrap(&self, plain: &Value, certificates: &Certificates) -> Result<Value> {
-        let listeners: Vec<Value> =
-            if self.listeners.is_empty() { vec![plain.clone()] } else { self.listeners.clone() };
-        let listeners = listeners.into_iter().map(|l| self.listener(l, certificates)).collect::<Result<Vec<_>>>()?;
+    pub fn bootstrap(&self, certificates: &Certificates) -> Result<Value> {
+        let listeners = self.listeners.clone().into_iter().map(|l| self.listener(l, certificates)).collect::<Result<Vec<_>>>()?;
         let clusters = self.clusters.iter().map(|c| self.cluster(c.clone())).collect::<Result<Vec<_>>>()?;
         let here = json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}});
         Ok(json!({

@@ -35,6 +35,7 @@ struct Case {
 }
 
 const SILENT: &str = "GET /silent HTTP/1.1\r\nhost: a.example\r\n\r\n";
+const HALF_AN_ANSWER: &str = "GET /half HTTP/1.1\r\nhost: a.example\r\n\r\n";
 const HALF_A_HEAD: &str = "GET /silent HTTP/1.1\r\nhost: a.example\r\n";
 const HALF_A_BODY: &str = "POST /silent HTTP/1.1\r\nhost: a.example\r\ncontent-length: 5\r\n\r\nab";
 const TRAILERS: &str =
@@ -124,6 +125,34 @@ fn cases() -> Vec<Case> {
             timeout_504("upstream request timeout"),
         ),
         case(
+            "what one try may take",
+            none(),
+            json!({ "retry_policy": { "num_retries": 0, "per_try_timeout": SHORT } }),
+            SILENT,
+            timeout_504("upstream request timeout"),
+        ),
+        case(
+            "how long one try may be silent",
+            none(),
+            json!({ "retry_policy": { "num_retries": 0, "per_try_idle_timeout": SHORT } }),
+            SILENT,
+            timeout_504("upstream request timeout"),
+        ),
+        case(
+            "an answer that stops for longer than one try may be silent",
+            none(),
+            json!({ "retry_policy": { "per_try_idle_timeout": SHORT } }),
+            HALF_AN_ANSWER,
+            ("HTTP/1.1 200 OK", "2\r\nab\r\n"),
+        ),
+        case(
+            "an answer that stops is not bounded by what one try may take",
+            none(),
+            json!({ "timeout": "0.9s", "retry_policy": { "per_try_timeout": SHORT } }),
+            HALF_AN_ANSWER,
+            ("HTTP/1.1 200 OK", "2\r\nab\r\n"),
+        ),
+        case(
             "a connection without a request",
             json!({ "common_http_protocol_options": { "idle_timeout": SHORT } }),
             none(),
@@ -188,7 +217,7 @@ fn bootstrap(cases: &[Case], origin: SocketAddr) -> Value {
     })
 }
 
-/// Says nothing to `/silent`; sends a body in chunks back, its trailers as they came and one more.
+/// Says nothing to `/silent` and half of what it has to say to `/half`; sends a body in chunks back, its trailers as they came and one more.
 async fn origin() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
@@ -199,6 +228,12 @@ async fn origin() -> SocketAddr {
                 while socket.read_buf(&mut bytes).await.is_ok_and(|count| count > 0) {
                     let text = String::from_utf8_lossy(&bytes);
                     let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+                    if head.starts_with("GET /half") {
+                        let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n";
+                        socket.write_all(answer.as_bytes()).await.unwrap();
+                        bytes.clear();
+                        continue;
+                    }
                     if head.starts_with("POST /trailers") && body.ends_with("\r\n\r\n") {
                         let body = body.strip_suffix("\r\n").unwrap();
                         let answer =

@@ -128,18 +128,18 @@ fn no_spoiled_answer_passes_for_the_recorded_one() {
 fn envoy_with_the_recorded_translations_answers_as_recorded() {
     let Some(binary) = envoy::binary().unwrap() else { return };
     let translations = Translation::all().unwrap();
-    let plain = translations.iter().find_map(|t| t.plain_listener().ok()).unwrap();
+    let plain = translations.iter().find_map(|t| t.plain_listener().ok().cloned()).unwrap();
     let cases: HashMap<String, Case> =
         cases().into_iter().map(|case| (format!("{} | {}", case.area, case.name), case)).collect();
     let replay = Rc::new(Replay::new(Through::Envoy).unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let scored: Vec<Scored> = runtime.block_on(async {
         let mut all = Vec::new();
-        for translation in &translations {
+        for translation in translations {
             // Five translations were recorded without exchanges.
             let Some(case) = cases.get(&translation.case) else { continue };
             let Verdict::Served(exchanges) = &case.verdict else { panic!("{} was refused", case.name) };
-            let bootstrap = translation.bootstrap(plain, replay.certificates()).unwrap();
+            let bootstrap = translation.listening_on(&plain).bootstrap(replay.certificates()).unwrap();
             let gateway = envoy::start(&binary, &bootstrap, 1).await.unwrap();
             all.extend(replay.exchanges(case, exchanges, &gateway).await);
         }

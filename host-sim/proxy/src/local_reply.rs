@@ -205,6 +205,11 @@ impl LocalReply {
         reply.flag(Flag::UpstreamRequestTimeout)
     }
 
+    /// One try was silent for longer than the retry policy allows.
+    pub fn per_try_idle_timeout() -> LocalReply {
+        LocalReply { details: "upstream_per_try_idle_timeout".into(), ..LocalReply::per_try_timeout() }
+    }
+
     /// The stream lasted longer than `max_stream_duration` on the route.
     pub fn max_stream_duration() -> LocalReply {
         let reply = LocalReply::new(408, "upstream_max_stream_duration_reached");

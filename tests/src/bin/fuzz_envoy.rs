@@ -25,9 +25,15 @@ struct Arguments {
     /// Requests in each world.
     #[arg(long, default_value_t = 150)]
     requests: usize,
-    /// Differences made small in each world; 0 prints the whole world.
+    /// Differences made small in each world.
     #[arg(long, default_value_t = 2)]
     shrink: usize,
+    /// Let istiod translate for Envoy (`make istiod`), instead of host-sim.
+    #[arg(long)]
+    istiod: bool,
+    /// Print the worlds instead of running them.
+    #[arg(long)]
+    print: bool,
     /// Print the manifests that are refused.
     #[arg(long)]
     refusals: bool,
@@ -35,7 +41,10 @@ struct Arguments {
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    let Some(judge) = Judge::new()? else { return Ok(ExitCode::SUCCESS) };
+    let Some(mut judge) = Judge::new()? else { return Ok(ExitCode::SUCCESS) };
+    if arguments.istiod {
+        judge = judge.with_istiod()?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(run(&arguments, &judge))
 }
@@ -50,6 +59,10 @@ async fn run(arguments: &Arguments, judge: &Judge) -> Result<ExitCode> {
         }
         worlds += 1;
         let case = Case::of_seed(seed, &judge.net, arguments.requests);
+        if arguments.print {
+            println!("{}", case.yaml()?);
+            continue;
+        }
         match judge.judge(&case).await? {
             Finding::Refused(words) => {
                 refused += 1;

@@ -11,6 +11,7 @@ use crate::certs::Certificates;
 use crate::client;
 use crate::compare;
 use crate::gateway::Gateway;
+use crate::istiod::{Istiod, Translated};
 use crate::origins::Origins;
 use crate::pair::Setup;
 use crate::replay::{self, Bodies, LABELS};
@@ -33,6 +34,7 @@ pub struct Judge {
     /// The first three numbers of the origins' addresses.
     pub net: String,
     certificates: Certificates,
+    istiod: Option<Istiod>,
 }
 
 /// What came of a case.
@@ -71,7 +73,16 @@ impl Judge {
     pub fn new() -> Result<Option<Self>> {
         let Some(envoy) = envoy::binary()? else { return Ok(None) };
         let (origins, net) = Origins::on_a_net()?;
-        Ok(Some(Self { envoy, host_sim: host_sim::binary()?, origins, net, certificates: Certificates::fresh()? }))
+        let certificates = Certificates::fresh()?;
+        Ok(Some(Self { envoy, host_sim: host_sim::binary()?, origins, net, certificates, istiod: None }))
+    }
+
+    /// Envoy gets istiod's translation instead of `host-sim envoy`'s.
+    ///
+    /// # Errors
+    /// The program is not built.
+    pub fn with_istiod(self) -> Result<Self> {
+        Ok(Self { istiod: Some(Istiod::start()?), ..self })
     }
 
     /// Runs a case.
@@ -89,9 +100,23 @@ impl Judge {
             workers: 1,
             ..Setup::default()
         };
-        let bootstrap = match setup.bootstrap(&self.host_sim, &setup.flags) {
-            Ok(bootstrap) => bootstrap,
-            Err(e) => return Ok(Finding::Refused(format!("{e:#}"))),
+        let ours = setup.bootstrap(&self.host_sim, &setup.flags);
+        let theirs = self.istiod.as_ref().zip(setup.manifests.first()).map(|(istiod, file)| istiod.translate(file));
+        let bootstrap = match (ours, theirs.transpose()?) {
+            (Err(e), None | Some(Translated::Refused(_))) => return Ok(Finding::Refused(format!("{e:#}"))),
+            (Ok(_), Some(Translated::Refused(words))) => {
+                return Ok(Finding::Start(format!("istiod refuses, host-sim does not: {words}")));
+            }
+            (Ok(bootstrap), None) => bootstrap,
+            (Ok(_), Some(Translated::Yes(translation))) => translation.bootstrap(&self.certificates)?,
+            (Err(e), Some(Translated::Yes(translation))) => {
+                // What Envoy would refuse may be refused before it gets there.
+                let bootstrap = translation.bootstrap(&self.certificates)?;
+                return Ok(match envoy::start(&self.envoy, &bootstrap, 1).await {
+                    Err(_) => Finding::Refused(format!("{e:#}")),
+                    Ok(_) => Finding::Start(format!("host-sim refuses, istiod and Envoy do not: {e:#}")),
+                });
+            }
         };
         let (envoy, host_sim) = tokio::join!(envoy::start(&self.envoy, &bootstrap, 1), setup.host_sim(&setup.flags));
         match (envoy, host_sim) {

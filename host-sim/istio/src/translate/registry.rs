@@ -4,7 +4,7 @@ mod endpoints;
 
 use std::collections::{BTreeMap, HashMap};
 
-pub(crate) use endpoints::{Endpoint, Health, is_subset};
+pub(crate) use endpoints::{Endpoint, Health, is_subset, left_out};
 
 use super::visibility::Visibility;
 use crate::resource::{

@@ -6,11 +6,12 @@
 //! | `ServiceEntry.resolution: DYNAMIC_DNS` | refused: forwarding to names taken from requests |
 //! | `localityLbSetting`, `zoneAwareLbSetting` | warned about: they compare localities, and this gateway has none |
 //! | `retryBudget.budgetInterval` | warned about: requests under way are counted, not those of the last while |
+//! | `EndpointSlice`'s `targetRef` to a Pod that is not there | warned about: istiod leaves the address out, and so does this gateway |
 //! | `warmup`, `warmupDurationSecs` | warned about: all endpoints are there from the start |
 //! | Telemetry's `tracing` | warned about: `--otlp` names the collector here. MeshConfig's `defaultProviders.tracing` and `defaultConfig.tracing` likewise, as they are read |
 //! | `tunnel` | warned about: it concerns TCP and TLS routes of sidecars and egress |
 
-use super::{Context, options::Options};
+use super::{Context, options::Options, registry::left_out};
 use crate::{
     problem::Problem,
     resource::{
@@ -55,6 +56,7 @@ pub(crate) fn check(
             }
         }
     }
+    warnings.extend(left_out(context.resources));
     for telemetry in context.resources.others.iter().filter(|object| object.origin.kind.as_ref() == "Telemetry") {
         let spec = telemetry.origin.root.get("spec");
         if spec.and_then(|spec| spec.get("tracing")).is_some_and(|tracing| !tracing.items().is_empty()) {

@@ -24,8 +24,8 @@ pub(crate) fn describe(name: &str, namespace: &str, labels: &Labels) -> String {
     format!("{name};{namespace};{service};{};{CLUSTER}", revision.unwrap_or("latest"))
 }
 
-/// The workload of a pod with these labels: of the Deployment that asks for most of them.
-pub(crate) fn of_pod(resources: &Resources, namespace: &str, labels: &Labels) -> Option<String> {
+/// The workload of a pod with these labels: of the Deployment that asks for most of them, else the pod itself.
+pub(crate) fn of_pod(resources: &Resources, namespace: &str, pod: &str, labels: &Labels) -> Option<String> {
     if labels.is_empty() {
         return None;
     }
@@ -35,7 +35,7 @@ pub(crate) fn of_pod(resources: &Resources, namespace: &str, labels: &Labels) ->
             && is_subset(&workload.spec.labels, labels)
     });
     let owner = owners.max_by_key(|workload| workload.spec.labels.len());
-    Some(describe(owner.map_or("", |owner| &owner.metadata.name), namespace, labels))
+    Some(describe(owner.map_or(pod, |owner| &owner.metadata.name), namespace, labels))
 }
 
 /// The one workload behind a selector, if there is just one.

@@ -21,7 +21,8 @@ pub(crate) fn check(object: &Object<VirtualService>, problems: &mut Vec<Problem>
     if is_delegate {
         check.delegate();
     }
-    let for_gateway = spec.gateways.iter().any(|gateway| gateway != "mesh");
+    // Who is bound to the mesh as well is held to what holds for the mesh.
+    let for_gateway = !spec.gateways.is_empty() && spec.gateways.iter().all(|gateway| gateway != "mesh");
     check.gateway_names("spec.gateways", &spec.gateways);
     check.hosts(for_gateway);
     if spec.http.is_empty() && spec.tcp.is_empty() && spec.tls.is_empty() {

@@ -165,11 +165,12 @@ fn canonical(path: &[u8]) -> Option<Vec<u8>> {
         out.push(b'/');
     }
     let mut rest = path.as_slice();
+    let mut loose = None;
     while let Some((&byte, tail)) = rest.split_first() {
         if let Some(after) = dot(rest) {
             rest = after_dot(after, &mut out);
         } else if byte == b'%' {
-            rest = escape(tail, &mut out)?;
+            rest = escape(tail, &mut out, &mut loose)?;
         } else {
             match fate(byte) {
                 Fate::Pass => out.push(byte),
@@ -241,24 +242,48 @@ fn end_of_segment(rest: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Handles what follows a `%`; returns what is left to read.
-fn escape<'p>(tail: &'p [u8], out: &mut Vec<u8>) -> Option<&'p [u8]> {
+/// Handles what follows a `%`; returns what is left to read. `loose` is where the last `%` was written that begins no escape.
+fn escape<'p>(tail: &'p [u8], out: &mut Vec<u8>, loose: &mut Option<usize>) -> Option<&'p [u8]> {
     let hex = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
     let digits = hex.filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
     let Some(byte) = digits.and_then(|hex| u8::from_str_radix(hex, 16).ok()) else {
+        *loose = Some(out.len());
         out.push(b'%');
         return Some(tail);
     };
     if byte == 0 {
         return None;
     }
+    let rest = tail.get(2..)?;
     if unreserved(byte) {
         out.push(byte);
+        if let Some(loose) = *loose {
+            keep_loose(loose, rest, out);
+        }
     } else {
         out.push(b'%');
         out.extend_from_slice(tail.get(..2).unwrap_or_default());
     }
-    tail.get(2..)
+    Some(rest)
+}
+
+/// `%%41` and `%4%31` must not become an escape that was none: the loose `%` is written as `%25` then. Where dot segments have taken it away
+/// since, what stands in its place is taken for it, as in Chromium.
+fn keep_loose(loose: usize, rest: &[u8], out: &mut Vec<u8>) {
+    let decoded = out.last().copied();
+    let behind = out.len().wrapping_sub(loose);
+    let next = rest.first().filter(|next| next.is_ascii()).copied();
+    // The loose one, one character or two, of which the last was just decoded; the other may be still to come.
+    let pair = match (behind, next) {
+        (2, Some(next)) => [decoded, Some(next)],
+        (3, _) => [out.get(loose.wrapping_add(1)).copied(), decoded],
+        _ => return,
+    };
+    if pair.iter().all(|byte| byte.is_some_and(|byte| byte.is_ascii_hexdigit())) {
+        out.truncate(loose.wrapping_add(1));
+        out.extend_from_slice(b"25");
+        out.extend(pair.into_iter().take(behind.wrapping_sub(1)).flatten());
+    }
 }
 
 #[cfg(test)]
@@ -320,6 +345,9 @@ mod tests {
                 ("/a#b", "400"),
                 ("/a?x=#", "400"),
                 ("/%2561", "/%2561"),
+                ("/%%412F", "/%25A2F"),
+                ("/%4%31", "/%2541"),
+                ("/%%34%31", "/%2541"),
                 ("/a?x=/../%61", "/a?x=/../%61"),
             ],
         );

@@ -17,7 +17,7 @@ use super::read_ahead::ReadAhead;
 use super::try_span::TrySpan;
 use super::{Stop, mirror, upload};
 use crate::cluster::{HashPolicy, Hashed, Outcome, PreviousPriorities};
-use crate::connection::{ClientGone, Piece, Stream};
+use crate::connection::{ClientGone, IdleTimer, Piece, Stream};
 use crate::headers::{self, HeaderList};
 use crate::http1::unsendable;
 use crate::local_reply::{Flag, LocalReply, Reset};
@@ -100,6 +100,7 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
         previous: RefCell::default(),
         begun: stream.worker.clock().now(),
         request_done: Cell::default(),
+        try_idle: IdleTimer::default(),
         head_left: Cell::default(),
     };
     routed.run().await
@@ -125,8 +126,19 @@ struct Routed<'s> {
     previous: RefCell<Option<PreviousPriorities>>,
     begun: Duration,
     request_done: Cell<Option<Duration>>,
+    /// Rings when a try goes without a sign of life from the origin; runs from the end of the request on.
+    try_idle: IdleTimer,
     /// The head is on its way, or tried to be: copies wait for nothing but the rest of the request.
     head_left: Cell<bool>,
+}
+
+/// What a retry policy allows a try.
+#[derive(Clone, Copy)]
+enum Patience {
+    /// `per_try_timeout`, until the answer begins.
+    Whole,
+    /// `per_try_idle_timeout`, between one sign of life and the next.
+    Idle,
 }
 
 /// How a try ended, other than by a whole answer.
@@ -136,7 +148,7 @@ enum Failed {
         broken: Broken,
         sent: bool,
     },
-    PerTryTimeout,
+    PerTryTimeout(Patience),
     /// An answer that is to be tried again.
     Again {
         pause: Duration,
@@ -204,7 +216,8 @@ impl<'s> Routed<'s> {
         let (ended, reply) = match failed {
             Failed::Stop(stop) => return Err(stop),
             Failed::Again { pause, .. } => return Ok(pause),
-            Failed::PerTryTimeout => (Ended::PerTryTimeout, LocalReply::per_try_timeout()),
+            Failed::PerTryTimeout(Patience::Whole) => (Ended::PerTryTimeout, LocalReply::per_try_timeout()),
+            Failed::PerTryTimeout(Patience::Idle) => (Ended::PerTryTimeout, LocalReply::per_try_idle_timeout()),
             Failed::Broken { broken, sent } => {
                 stream.facts.info.borrow_mut().upstream.transport_failure = broken.transport.clone();
                 let mut reply = LocalReply::upstream_reset(broken.reset, "", retried);
@@ -322,12 +335,13 @@ impl<'s> Routed<'s> {
         stream.facts.info.borrow_mut().upstream.local = attempt.local();
         span.iter().for_each(|span| span.connected(protocol.name()));
         let outcome = self.exchange(&attempt, &endpoint, span.as_ref()).await;
+        self.try_idle.restart(None);
         if let Some((span, outcome)) = span.as_ref().zip(ended(&outcome)) {
             span.over(outcome);
         }
         match &outcome {
             Ok(true) => attempt.complete(stream.worker.clock().now()),
-            Err(Failed::PerTryTimeout) => self.report(&endpoint, Outcome::Timeout),
+            Err(Failed::PerTryTimeout(_)) => self.report(&endpoint, Outcome::Timeout),
             Err(Failed::Broken { .. }) => self.report(&endpoint, Outcome::Reset),
             Ok(false) | Err(_) => {}
         }
@@ -357,6 +371,7 @@ impl<'s> Routed<'s> {
         let sent = stream.worker.clock().now();
         let mut sender = if bodyless { Sender(None) } else { Sender(Some(Box::pin(self.send(attempt)))) };
         let mut per_try = PerTry::new(self.prepared.borrow().timeouts.per_try);
+        self.try_idle.restart(self.forward.retry.as_ref().and_then(|retry| retry.per_try_idle_timeout));
         let answered = loop {
             let waiting = self.alongside_try(&mut sender, &mut per_try, attempt.head()).await?.map_err(unsent)?;
             if waiting.status >= 200 || waiting.status == 101 {
@@ -366,6 +381,7 @@ impl<'s> Routed<'s> {
                 stream.responder.interim(&waiting.headers).await?;
             }
         };
+        self.try_idle.touch();
         self.report(endpoint, Outcome::Status(answered.status));
         span.into_iter().for_each(|span| span.answered(&answered));
         let now = stream.worker.clock().now();
@@ -447,6 +463,7 @@ impl<'s> Routed<'s> {
             }
             let Poll::Ready(next) = next else { continue };
             stream.touch();
+            self.try_idle.touch();
             let last = matches!(next, None | Some(Ok(Piece::Trailers(_))));
             let piece = next.transpose().map_err(|_| cut_off())?;
             if stream.chain.sees_response_body {
@@ -531,6 +548,7 @@ impl<'s> Routed<'s> {
         let now = stream.worker.clock().now();
         stream.facts.info.borrow_mut().request_complete = Some(now.saturating_sub(stream.began));
         self.request_done.set(Some(now));
+        self.try_idle.touch();
         stream.timers.request_is_over();
         stream.timers.route.set(self.prepared.borrow().timeouts.global);
     }
@@ -559,7 +577,7 @@ impl<'s> Routed<'s> {
             }
             if self.request_done.get().is_some() && per_try.poll_over(cx) {
                 self.cluster.stats.upstream_rq_per_try_timeout.inc();
-                return Poll::Ready(Err(Failed::PerTryTimeout));
+                return Poll::Ready(Err(Failed::PerTryTimeout(Patience::Whole)));
             }
             work.as_mut().poll(cx).map(Ok)
         })
@@ -588,6 +606,10 @@ impl<'s> Routed<'s> {
         if stream.timers.route.poll(cx).is_ready() {
             self.cluster.stats.upstream_rq_timeout.inc();
             return Err(Failed::Stop(Stop::Reply(self.timed_out())));
+        }
+        if self.request_done.get().is_some() && self.try_idle.poll_idle(cx).is_ready() {
+            self.cluster.stats.upstream_rq_per_try_idle_timeout.inc();
+            return Err(Failed::PerTryTimeout(Patience::Idle));
         }
         match stream.chain.poll_stop(stream, Direction::Request, cx) {
             Poll::Ready(stop) => Err(Failed::Stop(stop)),

@@ -17,6 +17,8 @@ pub struct RetryPolicy {
     pub num_retries: u32,
     /// What one try may take; `None` for as long as the request may.
     pub per_try_timeout: Option<Duration>,
+    /// How long a try may go without a sign of life from the origin once the request is complete; `None` for ever.
+    pub per_try_idle_timeout: Option<Duration>,
     /// The first back-off is a draw below this.
     pub base_interval: Duration,
     /// Later ones double up to this.
@@ -54,11 +56,6 @@ const DEFAULT_RESET_MAX: Duration = Duration::from_secs(300);
 impl RetryPolicy {
     pub(crate) fn compile(policy: &xds::RetryPolicy, at: &Path<'_>, errors: &mut Errors) -> RetryPolicy {
         errors.unsupported(at, "retry_options_predicates", !policy.retry_options_predicates.is_empty());
-        errors.unsupported(
-            at,
-            "per_try_idle_timeout",
-            policy.per_try_idle_timeout.is_some_and(|idle| !idle.0.is_zero()),
-        );
         let back_off = policy.retry_back_off.as_ref();
         let base = back_off.and_then(|back_off| back_off.base_interval).map_or(DEFAULT_BASE, |base| base.0);
         let base = base.max(Duration::from_millis(1));
@@ -78,7 +75,8 @@ impl RetryPolicy {
         RetryPolicy {
             on: RetryOn::parse(&policy.retry_on),
             num_retries: policy.num_retries.unwrap_or(1),
-            per_try_timeout: policy.per_try_timeout.map(|timeout| timeout.0).filter(|timeout| !timeout.is_zero()),
+            per_try_timeout: positive(policy.per_try_timeout),
+            per_try_idle_timeout: positive(policy.per_try_idle_timeout),
             base_interval: base,
             max_interval: max.unwrap_or(base.saturating_mul(10)),
             status_codes: policy.retriable_status_codes.iter().filter_map(|code| u16::try_from(*code).ok()).collect(),
@@ -95,6 +93,10 @@ impl RetryPolicy {
                 .map_or(DEFAULT_RESET_MAX, |interval| interval.0),
         }
     }
+}
+
+fn positive(timeout: Option<xds::Duration>) -> Option<Duration> {
+    timeout.map(|timeout| timeout.0).filter(|timeout| !timeout.is_zero())
 }
 
 fn previous_priorities(policy: &xds::RetryPolicy, at: &Path<'_>, errors: &mut Errors) -> Option<u32> {

@@ -200,6 +200,7 @@ impl RetryPolicy {
             on: RetryOn::NONE,
             num_retries: 1,
             per_try_timeout: None,
+            per_try_idle_timeout: None,
             base_interval,
             max_interval: base_interval.saturating_mul(10),
             status_codes: Vec::new(),

@@ -69,7 +69,7 @@ fn backends(context: &Context<'_>, service: &Service, port: &Port, subset: Optio
 }
 
 fn lb_endpoint(context: &Context<'_>, service: &Service, endpoint: &registry::Endpoint) -> LbEndpoint {
-    let workload = workload::of_pod(context.resources, &service.namespace, &endpoint.labels);
+    let workload = workload::of_pod(context.resources, &service.namespace, &endpoint.pod, &endpoint.labels);
     LbEndpoint {
         metadata: workload.as_deref().map(workload::metadata),
         endpoint: Some(address(&endpoint.address, endpoint.port)),

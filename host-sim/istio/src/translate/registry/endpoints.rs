@@ -4,11 +4,14 @@
 use std::collections::BTreeMap;
 
 use super::{Discovery, Service};
-use crate::resource::{
-    Resources,
-    kubernetes::{self, EndpointConditions, EndpointPort, ObjectReference},
-    object::Object,
-    service_entry::{Resolution, ServiceEntry, ServicePort, WorkloadEntry},
+use crate::{
+    problem::Problem,
+    resource::{
+        Resources,
+        kubernetes::{self, EndpointConditions, EndpointPort, ObjectReference, Pod},
+        object::Object,
+        service_entry::{Resolution, ServiceEntry, ServicePort, WorkloadEntry},
+    },
 };
 
 /// One address for one port of a service.
@@ -20,6 +23,8 @@ pub(crate) struct Endpoint {
     /// Which port of the service it answers for.
     pub(crate) port_name: String,
     pub(crate) labels: BTreeMap<String, String>,
+    /// The pod behind it; empty where nobody says.
+    pub(crate) pod: String,
     /// At least 1.
     pub(crate) weight: u32,
     pub(crate) health: Health,
@@ -74,8 +79,8 @@ fn of_slice(resources: &Resources, slice: &Object<kubernetes::EndpointSlice>) ->
     for endpoint in &slice.spec.endpoints {
         let Some(health) = health(endpoint.conditions.as_ref()) else { continue };
         for address in &endpoint.addresses {
-            let labels = pod_labels(resources, endpoint.target_ref.as_ref(), address, &slice.metadata.namespace);
-            found.extend(slice.spec.ports.iter().filter_map(|port| at(address, port, &labels, health)));
+            let pod = Behind::of(resources, endpoint.target_ref.as_ref(), address, &slice.metadata.namespace);
+            found.extend(slice.spec.ports.iter().filter_map(|port| pod.at(address, port, health)));
         }
     }
     found
@@ -97,38 +102,76 @@ fn of_endpoints(resources: &Resources, list: &Object<kubernetes::Endpoints>) -> 
         let ready = subset.addresses.iter().map(|address| (address, Health::Ready));
         let not_ready = subset.not_ready_addresses.iter().map(|address| (address, Health::NotReady));
         for (address, health) in ready.chain(not_ready) {
-            let labels = pod_labels(resources, address.target_ref.as_ref(), &address.ip, &list.metadata.namespace);
-            found.extend(subset.ports.iter().filter_map(|port| at(&address.ip, port, &labels, health)));
+            let pod = Behind::of(resources, address.target_ref.as_ref(), &address.ip, &list.metadata.namespace);
+            found.extend(subset.ports.iter().filter_map(|port| pod.at(&address.ip, port, health)));
         }
     }
     found
 }
 
-fn at(address: &str, port: &EndpointPort, labels: &BTreeMap<String, String>, health: Health) -> Option<Endpoint> {
-    Some(Endpoint {
-        address: address.to_owned(),
-        port: port.port?,
-        port_name: port.name.clone(),
-        labels: labels.clone(),
-        weight: 1,
-        health,
-        locality: String::new(),
-    })
+/// Who is behind an address of a Kubernetes service.
+enum Behind<'a> {
+    Pod(&'a Object<Pod>),
+    /// No pod, as far as anybody says.
+    Unknown,
+    /// A pod that is not there: istiod leaves such an address out.
+    Gone,
 }
 
-/// Labels of the pod an endpoint names, else of the pod with its address.
-fn pod_labels(
-    resources: &Resources,
-    target: Option<&ObjectReference>,
-    address: &str,
-    namespace: &str,
-) -> BTreeMap<String, String> {
-    let named = target.filter(|target| target.kind == "Pod" || target.kind.is_empty()).and_then(|target| {
-        let home = if target.namespace.is_empty() { namespace } else { &target.namespace };
-        resources.pods.iter().find(|pod| pod.metadata.name == target.name && pod.metadata.namespace == home)
-    });
-    let pod = named.or_else(|| resources.pods.iter().find(|pod| pod.spec.ip == address));
-    pod.map(|pod| pod.metadata.labels.clone()).unwrap_or_default()
+impl<'a> Behind<'a> {
+    /// The pod that is named, else one of the namespace with this address. Where no pod of the namespace is among the manifests at all, nobody
+    /// meant to say which there are.
+    fn of(resources: &'a Resources, target: Option<&ObjectReference>, address: &str, namespace: &str) -> Self {
+        let named = target.filter(|target| target.kind == "Pod");
+        let home = named.map(|target| target.namespace.as_str()).filter(|home| !home.is_empty()).unwrap_or(namespace);
+        let mut pods = resources.pods.iter().filter(|pod| pod.metadata.namespace == home).peekable();
+        let none = pods.peek().is_none();
+        let found = match named {
+            Some(target) => pods.find(|pod| pod.metadata.name == target.name),
+            None => pods.find(|pod| pod.spec.ip == address),
+        };
+        match found {
+            Some(pod) => Self::Pod(pod),
+            None if named.is_some() && !none => Self::Gone,
+            None => Self::Unknown,
+        }
+    }
+
+    fn at(&self, address: &str, port: &EndpointPort, health: Health) -> Option<Endpoint> {
+        let (labels, pod) = match self {
+            Self::Pod(pod) => (pod.metadata.labels.clone(), pod.metadata.name.clone()),
+            Self::Unknown => Default::default(),
+            Self::Gone => return None,
+        };
+        Some(Endpoint {
+            address: address.to_owned(),
+            port: port.port?,
+            port_name: port.name.clone(),
+            labels,
+            pod,
+            weight: 1,
+            health,
+            locality: String::new(),
+        })
+    }
+}
+
+/// Warnings for addresses that are left out because the pod they name is not there.
+pub(crate) fn left_out(resources: &Resources) -> Vec<Problem> {
+    let mut warnings = Vec::new();
+    for slice in &resources.endpoint_slices {
+        for (n, endpoint) in slice.spec.endpoints.iter().enumerate() {
+            let target = endpoint.target_ref.as_ref();
+            let gone = |address: &String| {
+                matches!(Behind::of(resources, target, address, &slice.metadata.namespace), Behind::Gone)
+            };
+            if let Some(target) = target.filter(|_| endpoint.addresses.iter().any(gone)) {
+                let reason = format!("no Pod \"{}\" is among the manifests: Istio leaves such addresses out", target.name);
+                warnings.push(slice.problem(&format!("endpoints[{n}].targetRef"), reason));
+            }
+        }
+    }
+    warnings
 }
 
 /// Endpoints of one host of a ServiceEntry.
@@ -177,6 +220,7 @@ fn of_workload_entry(workload: &WorkloadEntry, ports: &[ServicePort]) -> Vec<End
         port: port_of(port),
         port_name: port.name.clone(),
         labels: workload.labels.clone(),
+        pod: String::new(),
         weight: workload.weight.max(1),
         health: Health::Unknown,
         locality: workload.locality.clone(),
