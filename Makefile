@@ -23,7 +23,7 @@ CARGO_TEST := cargo test --release $(NATIVE)
 # With an example among what is asked for, cargo chooses the features it chooses for tests: what one builds the other need not build again.
 CARGO_BUILD := cargo build --release $(NATIVE) --example bare_proxy --example cost
 
-.PHONY: help run test native-tests test-wasm wasm-bindgen ratelimit registry fuzz build filters host-sim static sbom certificates envoy setup corpus fuzz-envoy manifests bench lint clean
+.PHONY: help run test native-tests test-wasm wasm-bindgen ratelimit registry fuzz build filters host-sim static sbom certificates envoy setup corpus fuzz-envoy istiod fuzz-istio manifests bench lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{sub(/\$$\(ENVOY_VERSION\)/, "$(ENVOY_VERSION)", $$2); printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -123,6 +123,18 @@ corpus: build ## replay the recorded answers of Istio and Envoy; AREA=match for 
 fuzz-envoy: host-sim envoy ## random gateways and requests through host-sim and Envoy; SECONDS=60 SEED=1
 	$(CARGO_BUILD) --bin fuzz_envoy
 	target/release/fuzz_envoy --seconds $(FUZZ_SECONDS) --seed $(or $(SEED),1)
+
+ISTIOD := target/tools/bin/istiod-translate
+# Go takes six minutes for it, once.
+istiod: ## istiod's own translation as a program, for fuzz-istio; needs Go
+	@if [ ! -x $(ISTIOD) ] || [ tests/istiod/main.go -nt $(ISTIOD) ] || [ tests/istiod/go.mod -nt $(ISTIOD) ]; then \
+	  command -v go >/dev/null || { echo "make: building istiod's translation needs Go" >&2; exit 1; }; \
+	  cd tests/istiod && go build -o $(CURDIR)/$(ISTIOD) . && touch $(CURDIR)/$(ISTIOD); \
+	fi
+
+fuzz-istio: host-sim envoy istiod ## the same, with istiod's own translation for Envoy: both halves are judged
+	$(CARGO_BUILD) --bin fuzz_envoy
+	target/release/fuzz_envoy --istiod --seconds $(FUZZ_SECONDS) --seed $(or $(SEED),1)
 
 fuzz: ## any bytes at the filters: every target of tests/fuzz for SECONDS=60
 	@rustup toolchain list | grep -q nightly || rustup toolchain install nightly --profile minimal

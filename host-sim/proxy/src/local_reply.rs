@@ -331,7 +331,8 @@ impl RequestKind {
 /// Does Envoy take these headers for gRPC?
 pub fn is_grpc(headers: &[(Bytes, Bytes)]) -> bool {
     let rest = headers::get(headers, "content-type").and_then(|value| value.strip_prefix(b"application/grpc"));
-    rest.is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'+'))
+    // CONNECT has no path.
+    rest.is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'+')) && headers::has(headers, ":path")
 }
 
 /// The gRPC status Envoy makes of an HTTP status.
@@ -510,7 +511,9 @@ mod tests {
             ("application/grpc-web", false),
             ("application/json", false),
         ] {
-            let headers = vec![(Bytes::from_static(b"content-type"), Bytes::copy_from_slice(value.as_bytes()))];
+            let mut headers = vec![(Bytes::from_static(b"content-type"), Bytes::copy_from_slice(value.as_bytes()))];
+            assert!(!is_grpc(&headers), "CONNECT, with {value}");
+            headers.push((Bytes::from_static(b":path"), Bytes::from_static(b"/")));
             assert_eq!(is_grpc(&headers), is, "{value}");
         }
     }

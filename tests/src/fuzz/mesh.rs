@@ -48,7 +48,7 @@ fn proxy(dice: &mut Dice) -> Value {
             )
             .perhaps("attemptCount", dice.maybe(30, switch))
             .perhaps("envoyDebugHeaders", dice.maybe(30, switch))
-            .perhaps("preserveHttp1HeaderCase", dice.maybe(15, |_| json!({"enabled": true})))
+            .perhaps("preserveHttp1HeaderCase", dice.maybe(15, |_| true))
             .perhaps("xForwardedHost", dice.maybe(20, |_| json!({"enabled": true})))
     });
     Message::default().perhaps("gatewayTopology", topology).perhaps("proxyHeaders", headers).into()

@@ -125,7 +125,7 @@ messages! {
         attempt_count: Option<HeaderSwitch> = "attemptCount",
         envoy_debug_headers: Option<HeaderSwitch> = "envoyDebugHeaders",
         metadata_exchange_headers: Unused = "metadataExchangeHeaders",
-        preserve_http1_header_case: Option<HeaderSwitch> = "preserveHttp1HeaderCase",
+        preserve_http1_header_case: Option<bool> = "preserveHttp1HeaderCase",
         x_forwarded_host: Option<HeaderSwitch> = "xForwardedHost",
         x_forwarded_port: Option<HeaderSwitch> = "xForwardedPort",
     }

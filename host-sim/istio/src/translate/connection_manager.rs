@@ -24,7 +24,7 @@ pub(crate) fn build(context: &Context<'_>, stat_prefix: &str, port: u32, protoco
     let sets_details =
         matches!(forward, ForwardClientCertDetails::AppendForward | ForwardClientCertDetails::SanitizeSet);
     let preserve =
-        headers.and_then(|headers| headers.preserve_http1_header_case.as_ref()).is_some_and(HeaderSwitch::is_enabled);
+        headers.is_some_and(|headers| headers.preserve_http1_header_case == Some(true));
     let mut manager = HttpConnectionManager {
         stat_prefix: stat_prefix.to_owned(),
         http_filters: filters(context, port, protocol),

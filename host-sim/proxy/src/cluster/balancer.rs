@@ -30,6 +30,13 @@ pub enum Policy {
     Maglev(u64),
 }
 
+impl Policy {
+    /// Does it choose by a hash of the request?
+    pub fn hashes(self) -> bool {
+        matches!(self, Policy::RingHash(_) | Policy::Maglev(_))
+    }
+}
+
 /// What a choice depends on.
 pub struct Context<'c> {
     /// The request's hash, for consistent hashes; without one any endpoint will do.
@@ -181,7 +188,7 @@ impl LoadBalancer {
 
     /// Chooses an endpoint; `None` when there is none that may be used.
     pub fn pick(&mut self, context: &mut Context<'_>) -> Option<usize> {
-        let hashing = matches!(self.policy, Policy::RingHash(_) | Policy::Maglev(_));
+        let hashing = self.policy.hashes();
         let hash = if hashing { context.hash.unwrap_or_else(|| (context.random)()) } else { 0 };
         let mut chosen = None;
         for attempt in 0..=context.attempts {

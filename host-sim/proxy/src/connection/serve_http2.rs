@@ -6,11 +6,12 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use http::header::{CONTENT_LENGTH, HOST};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::http2::{self, Outgoing};
 use super::http2_flood::{FloodLimits, Watched};
@@ -34,6 +35,8 @@ struct Shared {
     info: Rc<ConnectionInfo>,
     current: RefCell<(u64, Rc<Manager>)>,
     remembered: Rc<Remembered>,
+    /// Rings when a request is none: Envoy's codec then gives the whole connection up.
+    broken: Notify,
 }
 
 /// Serves the connection to its end.
@@ -47,6 +50,7 @@ pub(super) async fn serve(worker: Rc<Worker>, place: Place, info: ConnectionInfo
         place,
         info: Rc::new(info),
         remembered: Rc::default(),
+        broken: Notify::new(),
     });
     let service = service_fn(|request| answer(Rc::clone(&shared), request));
     let mut builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
@@ -64,7 +68,11 @@ pub(super) async fn serve(worker: Rc<Worker>, place: Place, info: ConnectionInfo
         builder.serve_connection(TokioIo::new(Watched::new(wire.into_stream(), FloodLimits::of(&options))), service)
     );
     let mut ending = false;
+    let mut broken = pin!(shared.broken.notified());
     poll_fn(|cx| {
+        if broken.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
         if !ending && open.poll_closing(cx).is_ready() {
             ending = true;
             connection.as_mut().graceful_shutdown();
@@ -79,8 +87,9 @@ pub(super) async fn serve(worker: Rc<Worker>, place: Place, info: ConnectionInfo
 }
 
 async fn answer(shared: Rc<Shared>, request: Request<Incoming>) -> Result<Response<Outgoing>, h2::Error> {
-    if !is_sayable(request.uri(), request.method()) {
+    if !is_sayable(request.uri(), request.method()) || !is_well_formed(&request) {
         shared.current.borrow().1.stats.downstream_cx_protocol_error.inc();
+        shared.broken.notify_one();
         return Err(h2::Reason::PROTOCOL_ERROR.into());
     }
     let limits = shared.current.borrow().1.config.limits;
@@ -105,7 +114,19 @@ fn pseudo_headers(request: &Request<Incoming>) -> usize {
     1 + said.iter().filter(|said| **said).count()
 }
 
-/// Envoy's codec resets streams whose path or authority is none.
+/// What hyper lets through and Envoy's codec does not: no host, two of them, a length that is none or said twice.
+fn is_well_formed<B>(request: &Request<B>) -> bool {
+    let (uri, headers) = (request.uri(), request.headers());
+    let lengths = headers.get_all(CONTENT_LENGTH);
+    let hosts = headers.get_all(HOST);
+    let one_length = lengths.iter().count() <= 1 && lengths.iter().all(|length| !length.is_empty());
+    let one_host = hosts.iter().count() <= 1 && hosts.iter().all(|host| !host.is_empty());
+    // Without an authority hyper keeps no scheme.
+    let scheme = uri.authority().is_none() || uri.scheme().is_some() || request.method() == Method::CONNECT;
+    one_length && one_host && scheme && (uri.authority().is_some() || headers.contains_key(HOST))
+}
+
+/// Envoy's codec takes no path or authority that is none.
 fn is_sayable(uri: &hyper::Uri, method: &Method) -> bool {
     let path = uri.path_and_query().map(|path| path.as_str());
     let path_ok = path.is_none_or(|path| path.starts_with('/') || path == "*" && method == Method::OPTIONS);

@@ -118,7 +118,11 @@ impl Stream {
                 self.begin_trace();
                 self.in_time(self.forward()).await
             }
-            Err(reply) => Err(Stop::Reply(reply)),
+            Err(reply) => {
+                // Nobody looks for the route of what is none: filters see the answer without its settings.
+                self.decision.replace(Some(Rc::new(Decision::NotFound(None))));
+                Err(Stop::Reply(reply))
+            }
         };
         // A module may hold an answer of our own as well.
         if let Err(stop) = stopped

@@ -267,9 +267,11 @@ fn escape<'p>(tail: &'p [u8], out: &mut Vec<u8>, loose: &mut Option<usize>) -> O
     Some(rest)
 }
 
-/// `%%41` and `%4%31` must not become an escape that was none: the loose `%` is written as `%25` then. Where dot segments have taken it away
-/// since, what stands in its place is taken for it, as in Chromium.
+/// `%%41` and `%4%31` must not become an escape that was none: the loose `%` is written as `%25` then, unless dot segments took it away.
 fn keep_loose(loose: usize, rest: &[u8], out: &mut Vec<u8>) {
+    if out.get(loose) != Some(&b'%') {
+        return;
+    }
     let decoded = out.last().copied();
     let behind = out.len().wrapping_sub(loose);
     let next = rest.first().filter(|next| next.is_ascii()).copied();
@@ -348,6 +350,7 @@ mod tests {
                 ("/%%412F", "/%25A2F"),
                 ("/%4%31", "/%2541"),
                 ("/%%34%31", "/%2541"),
+                ("/b%%41/../1%41a%46", "/1AaF"),
                 ("/a?x=/../%61", "/a?x=/../%61"),
             ],
         );

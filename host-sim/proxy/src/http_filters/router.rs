@@ -78,8 +78,12 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
         {
             return Err(Stop::Reply(LocalReply::rewrite_refused()));
         }
-        // Over the request as it leaves: what the route sets, removes or rewrites is what counts.
-        let hashed = HashPolicy::hash(&forward.hash, &request, connection, stream.client());
+        // Over the request as it leaves: what the route sets, removes or rewrites is what counts. Only a balancer that hashes asks, and only then
+        // is a cookie made.
+        let hashed = match cluster.config.plan.policy.hashes() {
+            true => HashPolicy::hash(&forward.hash, &request, connection, stream.client()),
+            false => Hashed::default(),
+        };
         (prepared, hashed)
     };
     if let Some(recorder) = stream.worker.recorder() {

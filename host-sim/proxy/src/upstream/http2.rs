@@ -9,7 +9,7 @@ use hyper::client::conn::http2::SendRequest;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::connection::{BodySource, Outgoing, Outlet, Piece, http2};
-use crate::headers::HeaderList;
+use crate::headers::{self, HeaderList};
 
 use super::Broken;
 use crate::local_reply::Reset;
@@ -47,8 +47,11 @@ impl Http2Exchange {
     /// Says what is to be asked.
     ///
     /// # Errors
-    /// HTTP/2 has no words for it.
+    /// HTTP/2 has no words for it; or it is a `te` that makes a request malformed (RFC 9113, 8.2.2), which origins reset and hyper would drop.
     pub(crate) fn write_head(&self, list: &[(Bytes, Bytes)], end: bool) -> Result<(), Broken> {
+        if headers::get(list, "te").is_some_and(|te| te != "trailers") {
+            return Err(Reset::ProtocolError.into());
+        }
         let body = if end {
             Outgoing::Empty
         } else {

@@ -10,7 +10,7 @@ use super::{Maker, policy::Policy, speak_http2};
 use crate::{
     resource::{
         destination_rule::{H2UpgradePolicy, HttpSettings, TcpKeepalive, TcpSettings},
-        mesh::{HeaderSwitch, MeshH2UpgradePolicy},
+        mesh::MeshH2UpgradePolicy,
     },
     translate::{Context, duration},
 };
@@ -58,7 +58,7 @@ fn preserve_header_case(maker: &Maker<'_, '_>, options: &mut UpstreamHttpOptions
     use crate::resource::protocol::Protocol;
     let headers = maker.context.proxy_headers();
     let preserve =
-        headers.and_then(|headers| headers.preserve_http1_header_case.as_ref()).is_some_and(HeaderSwitch::is_enabled);
+        headers.is_some_and(|headers| headers.preserve_http1_header_case == Some(true));
     let protocol = maker.port.protocol;
     if preserve && !protocol.is_http2() && (protocol.is_http() || protocol == Protocol::Unsupported) {
         let http1 =
