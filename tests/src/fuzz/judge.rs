@@ -141,7 +141,10 @@ impl Judge {
             }
             let slow = [expected, got].iter().any(|answer| answer.ms.is_some() || answer.outcome == Outcome::Timeout);
             let times = if slow { AGAIN / 8 } else { AGAIN };
-            if let Some(words) = self.again(send, times, (envoy, host_sim), ejects).await? {
+            // Twice: where origins are drawn for several tries, one sample may well lack what another has often.
+            if self.again(send, times, (envoy, host_sim), ejects).await?.is_some()
+                && let Some(words) = self.again(send, times, (envoy, host_sim), ejects).await?
+            {
                 different.push(Different { send: send.clone(), words });
             }
         }

@@ -121,9 +121,7 @@ fn is_well_formed<B>(request: &Request<B>) -> bool {
     let hosts = headers.get_all(HOST);
     let one_length = lengths.iter().count() <= 1 && lengths.iter().all(|length| !length.is_empty());
     let one_host = hosts.iter().count() <= 1 && hosts.iter().all(|host| !host.is_empty());
-    // Without an authority hyper keeps no scheme.
-    let scheme = uri.authority().is_none() || uri.scheme().is_some() || request.method() == Method::CONNECT;
-    one_length && one_host && scheme && (uri.authority().is_some() || headers.contains_key(HOST))
+    one_length && one_host && (uri.authority().is_some() || headers.contains_key(HOST))
 }
 
 /// Envoy's codec takes no path or authority that is none.
