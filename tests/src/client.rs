@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -91,7 +91,7 @@ pub async fn exchange_within(
 ) -> Result<Reply> {
     let bytes = wire(send, key)?;
     let name = send.tls.as_ref().and_then(|tls| tls.sni.clone()).unwrap_or_else(|| "nobody.invalid".into());
-    let name = ServerName::try_from(name.clone()).with_context(|| format!("{name} is no server name"))?;
+    let Ok(name) = ServerName::try_from(name) else { return Ok(Reply::Unreadable("no server name of TLS".into())) };
     let talk = async {
         let socket = match TcpStream::connect(to).await {
             Ok(socket) => socket,

@@ -11,8 +11,7 @@ use serde_json::Value;
 use crate::recorded::Translation;
 
 /// Filters that only Istio's own Envoy has: taken out, as they were for the recorded translations.
-const ISTIO_ONLY: [&str; 4] =
-    ["istio.metadata_exchange", "istio.alpn", "istio.stats", "envoy.filters.http.grpc_stats"];
+const ISTIO_ONLY: [&str; 4] = ["istio.metadata_exchange", "istio.alpn", "istio.stats", "envoy.filters.http.grpc_stats"];
 
 /// istiod's translation, running.
 pub struct Istiod(Mutex<Running>);

@@ -84,7 +84,8 @@ impl Translation {
     /// # Errors
     /// A reference to something the file does not have.
     pub fn bootstrap(&self, certificates: &Certificates) -> Result<Value> {
-        let listeners = self.listeners.clone().into_iter().map(|l| self.listener(l, certificates)).collect::<Result<Vec<_>>>()?;
+        let listeners =
+            self.listeners.clone().into_iter().map(|l| self.listener(l, certificates)).collect::<Result<Vec<_>>>()?;
         let clusters = self.clusters.iter().map(|c| self.cluster(c.clone())).collect::<Result<Vec<_>>>()?;
         let here = json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}});
         Ok(json!({

@@ -175,7 +175,8 @@ fn status(head: &str) -> &str {
 /// Both directions of a switched connection, more than once.
 async fn web_socket(at: SocketAddr) -> Vec<String> {
     let mut socket = TcpStream::connect(at).await.unwrap();
-    let request = "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-key: x\r\n\r\n";
+    let request =
+        "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-key: x\r\n\r\n";
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut said = vec![status(&read_head(&mut socket).await).to_owned()];
     for word in ["one", "and another"] {
@@ -268,11 +269,9 @@ async fn configured(gateway: &Gateway) -> BTreeSet<String> {
     let dump: Value = serde_json::from_str(&gateway.admin("/config_dump").await.unwrap()).unwrap();
     let mut names = BTreeSet::new();
     for section in dump["configs"].as_array().unwrap() {
-        for (list, resource) in [
-            ("static_listeners", "listener"),
-            ("static_clusters", "cluster"),
-            ("static_route_configs", "route_config"),
-        ] {
+        for (list, resource) in
+            [("static_listeners", "listener"), ("static_clusters", "cluster"), ("static_route_configs", "route_config")]
+        {
             for one in section[list].as_array().into_iter().flatten() {
                 names.insert(format!("{resource} {}", one[resource]["name"].as_str().unwrap()));
             }

@@ -94,7 +94,7 @@ fn answer_copies_alike(resources: &[Value], requests: &mut [Send]) {
         return;
     }
     let headers = requests.iter_mut().flat_map(|request| &mut request.headers);
-    for (_, statuses) in headers.filter(|(name, _)| name == "x-origin-status") {
+    for (_, statuses) in headers.filter(|(name, _)| name.eq_ignore_ascii_case("x-origin-status")) {
         *statuses = statuses.split(',').next().unwrap_or_default().to_owned();
     }
 }

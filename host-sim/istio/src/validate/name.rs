@@ -62,10 +62,14 @@ pub(crate) fn is_header_name(name: &str) -> bool {
 pub(crate) fn label_key(key: &str) -> Result<(), String> {
     let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
     let prefix_ok = prefix.is_none_or(|prefix| prefix.len() <= 253 && prefix.split('.').all(is_dns_label));
-    if prefix_ok && is_label_word(name) && !name.is_empty() { Ok(()) } else { Err(format!("invalid tag key: {key:?}")) }
+    if prefix_ok && is_label_word(name) && !name.is_empty() && name.len() <= LABEL_MAX {
+        Ok(())
+    } else {
+        Err(format!("invalid tag key: {key:?}"))
+    }
 }
 
-/// A Kubernetes label value, which may be empty.
+/// A Kubernetes label value, which may be empty and, for istiod, of any length.
 pub(crate) fn label_value(value: &str) -> Result<(), String> {
     if is_label_word(value) { Ok(()) } else { Err(format!("invalid tag value: {value:?}")) }
 }
@@ -73,7 +77,7 @@ pub(crate) fn label_value(value: &str) -> Result<(), String> {
 fn is_label_word(word: &str) -> bool {
     let inner = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
     let edge = |c: Option<&u8>| c.is_none_or(u8::is_ascii_alphanumeric);
-    word.len() <= LABEL_MAX && word.bytes().all(inner) && edge(word.as_bytes().first()) && edge(word.as_bytes().last())
+    word.bytes().all(inner) && edge(word.as_bytes().first()) && edge(word.as_bytes().last())
 }
 
 #[cfg(test)]
@@ -88,6 +92,17 @@ mod tests {
         for bad in ["", "a.*.com", "a_b.com", "-a.com", "*..com", "a/b", ".com"] {
             assert!(wildcard_domain(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_label_has_a_short_name_and_a_value_of_any_length() {
+        let long = "a".repeat(64);
+        for (key, value, good) in
+            [("app", "v1", true), ("a.b/c", "", true), ("a", &long, true), (&long, "a", false), ("a/", "a", false)]
+        {
+            assert_eq!(label_key(key).and(label_value(value)).is_ok(), good, "{key}: {value}");
+        }
+        assert!(label_value("-a").is_err());
     }
 
     #[test]

@@ -57,8 +57,7 @@ pub(super) fn apply(
 fn preserve_header_case(maker: &Maker<'_, '_>, options: &mut UpstreamHttpOptions) {
     use crate::resource::protocol::Protocol;
     let headers = maker.context.proxy_headers();
-    let preserve =
-        headers.is_some_and(|headers| headers.preserve_http1_header_case == Some(true));
+    let preserve = headers.is_some_and(|headers| headers.preserve_http1_header_case == Some(true));
     let protocol = maker.port.protocol;
     if preserve && !protocol.is_http2() && (protocol.is_http() || protocol == Protocol::Unsupported) {
         let http1 =

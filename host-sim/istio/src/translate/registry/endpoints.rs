@@ -166,7 +166,8 @@ pub(crate) fn left_out(resources: &Resources) -> Vec<Problem> {
                 matches!(Behind::of(resources, target, address, &slice.metadata.namespace), Behind::Gone)
             };
             if let Some(target) = target.filter(|_| endpoint.addresses.iter().any(gone)) {
-                let reason = format!("no Pod \"{}\" is among the manifests: Istio leaves such addresses out", target.name);
+                let reason =
+                    format!("no Pod \"{}\" is among the manifests: Istio leaves such addresses out", target.name);
                 warnings.push(slice.problem(&format!("endpoints[{n}].targetRef"), reason));
             }
         }
