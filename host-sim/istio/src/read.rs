@@ -343,6 +343,11 @@ impl Reader {
             }
             let mut decoder = Decoder::new(&source.name, &resource, "data.mesh", &mut problems);
             self.resources.mesh = MeshConfig::decode(&node, &mut decoder);
+            let connect = self.resources.mesh.connect_timeout;
+            if let Some(reason) = connect.and_then(|timeout| unfit_connect_timeout(timeout.0)) {
+                let (at, field) = (node.locate("connectTimeout"), "data.mesh.connectTimeout".to_owned());
+                problems.push(Problem { at, field, ..object.problem("data.mesh", reason) });
+            }
         }
         let topology = self.resources.mesh.default_config.as_ref().and_then(|config| config.gateway_topology.as_ref());
         if topology.is_some_and(|topology| topology.proxy_protocol.is_some()) {
@@ -351,6 +356,18 @@ impl Reader {
         }
         problems.iter_mut().for_each(|problem| problem.at.line += first);
         self.problems.extend(problems);
+    }
+}
+
+/// Why istiod does not start with a time to connect, in nanoseconds.
+fn unfit_connect_timeout(nanos: i64) -> Option<&'static str> {
+    const MILLISECOND: i64 = 1_000_000;
+    const HOUR: i64 = 3_600_000 * MILLISECOND;
+    match nanos {
+        _ if nanos < MILLISECOND => Some("duration must be greater than 1ms"),
+        _ if nanos % MILLISECOND != 0 => Some("only durations to ms precision are supported"),
+        _ if nanos > HOUR => Some("must be at most 1h"),
+        _ => None,
     }
 }
 

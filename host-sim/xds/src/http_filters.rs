@@ -58,15 +58,19 @@ message!(
         disable_downstream_cluster_stats: bool, filter_metadata: Option<Value>,
     }
 );
+message!(
+    /// A message that says all it has to say by being there.
+    NoFields {}
+);
 message!(FaultDelay {
-    fixed_delay: Option<Duration>, header_delay: Option<Value>, percentage: Option<FractionalPercent>,
+    fixed_delay: Option<Duration>, header_delay: Option<NoFields>, percentage: Option<FractionalPercent>,
 });
 message!(FaultAbort {
-    http_status: Option<u32>, grpc_status: Option<u32>, header_abort: Option<Value>,
+    http_status: Option<u32>, grpc_status: Option<u32>, header_abort: Option<NoFields>,
     percentage: Option<FractionalPercent>,
 });
 message!(FaultRateLimit {
-    fixed_limit: Option<FaultFixedLimit>, header_limit: Option<Value>, percentage: Option<FractionalPercent>,
+    fixed_limit: Option<FaultFixedLimit>, header_limit: Option<NoFields>, percentage: Option<FractionalPercent>,
 });
 message!(FaultFixedLimit { limit_kbps: crate::Int64 });
 message!(

@@ -108,7 +108,12 @@ impl Judge {
                 return Ok(Finding::Start(format!("istiod refuses, host-sim does not: {words}")));
             }
             (Ok(bootstrap), None) => bootstrap,
-            (Ok(_), Some(Translated::Yes(translation))) => translation.bootstrap(&self.certificates)?,
+            (Ok(_), Some(Translated::Yes(translation))) => {
+                let mut bootstrap = translation.bootstrap(&self.certificates)?;
+                // host-sim has no name of its own that requests would carry on.
+                bootstrap.as_object_mut().map(|bootstrap| bootstrap.remove("node"));
+                bootstrap
+            }
             (Err(e), Some(Translated::Yes(translation))) => {
                 // What Envoy would refuse may be refused before it gets there.
                 let bootstrap = translation.bootstrap(&self.certificates)?;
@@ -168,6 +173,7 @@ impl Judge {
             .into_iter()
             .map(|(key, outcome, ms)| {
                 let upstreams = self.origins.take(&key).into_iter().map(record::seen).collect();
+                let outcome = whenever(outcome);
                 // When Envoy lets go of a connection that it has given up is nobody's business, and a busy machine is slow.
                 let ms = (ms >= NOTABLE_MS && outcome != Outcome::Closed).then_some(ms);
                 Answer { outcome, upstreams, ms }
@@ -190,6 +196,14 @@ impl Judge {
         }
         Ok(uncommon(&expected, &got, false).or_else(|| uncommon(&got, &expected, true)))
     }
+}
+
+/// Takes away how long a bucket of an hour has left: the two gateways did not start at once.
+fn whenever(mut outcome: Outcome) -> Outcome {
+    if let Outcome::Response { headers, .. } = &mut outcome {
+        headers.iter_mut().filter(|(name, _)| name == "x-ratelimit-reset").for_each(|(_, left)| *left = "*".into());
+    }
+    outcome
 }
 
 /// Takes away which origin it was: in a world that ejects, the one that failed first was drawn, and the others have its requests ever after.

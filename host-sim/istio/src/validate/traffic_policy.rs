@@ -177,7 +177,6 @@ impl<T> Check<'_, T> {
                 "aggression should be greater than 0",
             );
         }
-        self.duration(&format!("{path}.warmupDurationSecs"), balancer.warmup_duration_secs);
     }
 
     fn consistent_hash(&mut self, path: &str, hash: &crate::resource::destination_rule::ConsistentHash) {

@@ -2,6 +2,7 @@
 //! then pods and WorkloadEntries by label, then its host name for a ServiceEntry.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::{Discovery, Service};
 use crate::{
@@ -192,7 +193,13 @@ pub(super) fn of_entry(resources: &Resources, entry: &Object<ServiceEntry>, host
                 labels: pod.metadata.labels.clone(),
                 ..WorkloadEntry::default()
             });
-        return workloads.chain(pods).flat_map(|workload| of_workload_entry(&workload, &spec.ports)).collect();
+        let of_pod = |pod: WorkloadEntry| {
+            let found = of_workload_entry(&pod, &spec.ports);
+            found.into_iter().map(|endpoint| Endpoint { health: Health::Ready, ..endpoint })
+        };
+        let mut found: Vec<_> = workloads.flat_map(|workload| of_workload_entry(&workload, &spec.ports)).collect();
+        found.extend(pods.flat_map(of_pod));
+        return found;
     }
     if spec.endpoints.is_empty() && by_name {
         let itself = WorkloadEntry { address: host.to_owned(), ..WorkloadEntry::default() };
@@ -269,13 +276,15 @@ pub(crate) fn is_subset(inner: &BTreeMap<String, String>, outer: &BTreeMap<Strin
     inner.iter().all(|(key, value)| outer.get(key) == Some(value))
 }
 
-/// Services of one host and namespace share their endpoints, whichever of them ends up in the table; those of ServiceEntries come first.
+/// Services of one host and namespace share their endpoints, whichever of them ends up in the table; those of ServiceEntries come first, whatever
+/// way their own cluster would find them.
 pub(super) fn share_between_twins(services: &mut [Service]) {
     for i in 0..services.len() {
         let Some(service) = services.get(i) else { continue };
         let listed = |other: &Service| other.resolution == Discovery::Listed && other.external_name.is_empty();
-        let twin =
-            |other: &&Service| other.host == service.host && other.namespace == service.namespace && listed(other);
+        let twin = |other: &&Service| {
+            other.host == service.host && other.namespace == service.namespace && other.external_name.is_empty()
+        };
         if !listed(service) || services.iter().filter(twin).count() < 2 {
             continue;
         }
@@ -283,7 +292,8 @@ pub(super) fn share_between_twins(services: &mut [Service]) {
             services.iter().filter(twin).partition(|other| other.is_kubernetes);
         let mut shared: Vec<Endpoint> = Vec::new();
         for endpoint in entries.into_iter().chain(kubernetes).flat_map(|other| &other.endpoints) {
-            if !shared.contains(endpoint) {
+            // A list holds addresses; a name would have to be asked for.
+            if !shared.contains(endpoint) && (endpoint.port == 0 || endpoint.address.parse::<IpAddr>().is_ok()) {
                 shared.push(endpoint.clone());
             }
         }
