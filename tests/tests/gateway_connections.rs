@@ -117,7 +117,10 @@ fn bootstrap(plain: SocketAddr, streams: SocketAddr) -> Value {
             "name": "envoy.filters.http.router",
             "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
         }],
-        "route_config": { "name": "r", "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [
+        "route_config": { "name": "r", "virtual_hosts": [
+            { "name": "secure", "domains": ["secure"], "require_tls": "ALL", "routes": [route("/", "kept")] },
+            { "name": "empty", "domains": ["empty"], "routes": [] },
+            { "name": "all", "domains": ["*"], "routes": [
             route("/once", "once"), route("/slow", NARROW), route("/pkg.Service", "streams"), route("/", "kept"),
         ] }] },
     });
@@ -184,6 +187,29 @@ async fn web_socket(at: SocketAddr) -> Vec<String> {
         let mut echo = vec![0; word.len()];
         tokio::time::timeout(PATIENCE, socket.read_exact(&mut echo)).await.expect("an echo").unwrap();
         said.push(String::from_utf8(echo).unwrap());
+    }
+    said
+}
+
+/// What is said to who asks for another protocol, by host and by what is asked: 403 where there is a route that does not allow it.
+const SWITCHES: [(&str, &str, &str); 8] = [
+    ("a", "GET /kept HTTP/1.1\r\nconnection: upgrade\r\nupgrade: other\r\n", "403"),
+    ("secure", "GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: other\r\n", "403"),
+    ("secure", "GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n", "301"),
+    ("empty", "GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: other\r\n", "404"),
+    ("empty", "GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n", "404"),
+    ("secure", "CONNECT secure HTTP/1.1\r\n", "403"),
+    ("empty", "CONNECT empty HTTP/1.1\r\n", "404"),
+    // A prefix takes no CONNECT.
+    ("a", "CONNECT a HTTP/1.1\r\n", "404"),
+];
+
+async fn switches(at: SocketAddr) -> Vec<String> {
+    let mut said = Vec::new();
+    for (host, head, _) in SWITCHES {
+        let mut socket = TcpStream::connect(at).await.unwrap();
+        socket.write_all(format!("{head}host: {host}\r\n\r\n").as_bytes()).await.unwrap();
+        said.push(status(&read_head(&mut socket).await).to_owned());
     }
     said
 }
@@ -283,6 +309,7 @@ async fn configured(gateway: &Gateway) -> BTreeSet<String> {
 async fn check(who: &str, gateway: &Gateway, origin: &Origin) {
     let at = gateway.ports[&1];
     assert_eq!(web_socket(at).await, ["101", "one", "and another"], "{who}");
+    assert_eq!(switches(at).await, SWITCHES.map(|(_, _, status)| status), "{who}");
     assert_eq!(connections(at, origin, "/kept").await, 1, "{who}: a pool keeps its connection");
     assert_eq!(connections(at, origin, "/once").await, 3, "{who}: one request for each connection");
     let (refused, others) = breaker(at, origin, gateway).await;

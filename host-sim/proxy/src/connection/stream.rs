@@ -264,8 +264,8 @@ impl Stream {
     }
 
     async fn forward(&self) -> Result<(), Stop> {
-        if let Some(kind) = &self.upgrade
-            && !self.allows_upgrade(kind)
+        if let Some(kind) = self.switches_to()
+            && !self.allows_upgrade(&kind)
         {
             self.manager.stats.downstream_rq_ws_on_non_ws_route.inc();
             return Err(Stop::Reply(LocalReply::upgrade_refused()));
@@ -359,8 +359,20 @@ impl Stream {
         self.remembered.buckets(limit)
     }
 
+    /// The protocol it wants to be spoken: CONNECT counts as one.
+    fn switches_to(&self) -> Option<Bytes> {
+        let connects =
+            || headers::get(&self.request.borrow(), ":method").filter(|method| *method == "CONNECT").cloned();
+        self.upgrade.clone().or_else(connects)
+    }
+
+    /// Where there is no route, that is what is said.
     fn allows_upgrade(&self, kind: &[u8]) -> bool {
-        let by_route = self.decision().route().and_then(|route| route.allows_upgrade(kind));
+        let decision = self.decision();
+        if matches!(*decision, Decision::NotFound(_)) {
+            return true;
+        }
+        let by_route = decision.route().and_then(|route| route.allows_upgrade(kind));
         let known = |upgrade: &String| upgrade.as_bytes().eq_ignore_ascii_case(kind);
         by_route.unwrap_or_else(|| self.manager.config.upgrades.iter().any(known))
     }
