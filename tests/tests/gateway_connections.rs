@@ -118,8 +118,8 @@ fn bootstrap(plain: SocketAddr, streams: SocketAddr) -> Value {
             "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
         }],
         "route_config": { "name": "r", "virtual_hosts": [
-            { "name": "secure", "domains": ["secure"], "require_tls": "ALL", "routes": [route("/", "kept")] },
-            { "name": "empty", "domains": ["empty"], "routes": [] },
+            { "name": "secure", "domains": ["secure", "secure:80"], "require_tls": "ALL", "routes": [route("/", "kept")] },
+            { "name": "empty", "domains": ["empty", "empty:80"], "routes": [] },
             { "name": "all", "domains": ["*"], "routes": [
             route("/once", "once"), route("/slow", NARROW), route("/pkg.Service", "streams"), route("/", "kept"),
         ] }] },
@@ -198,10 +198,10 @@ const SWITCHES: [(&str, &str, &str); 8] = [
     ("secure", "GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n", "301"),
     ("empty", "GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: other\r\n", "404"),
     ("empty", "GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n", "404"),
-    ("secure", "CONNECT secure HTTP/1.1\r\n", "403"),
-    ("empty", "CONNECT empty HTTP/1.1\r\n", "404"),
+    ("secure:80", "CONNECT secure:80 HTTP/1.1\r\n", "403"),
+    ("empty:80", "CONNECT empty:80 HTTP/1.1\r\n", "404"),
     // A prefix takes no CONNECT.
-    ("a", "CONNECT a HTTP/1.1\r\n", "404"),
+    ("a:80", "CONNECT a:80 HTTP/1.1\r\n", "404"),
 ];
 
 async fn switches(at: SocketAddr) -> Vec<String> {
