@@ -157,7 +157,8 @@ impl Module for HeaderMatch {
 
 fn reply_with(redirect: &Redirect, exchange: &Exchange<'_>) -> Reply {
     let part = |name| exchange.header(name).unwrap_or_default();
-    let location = redirect.location(part(":scheme"), part(":authority"), part(":path"), None);
+    let location =
+        redirect.location((part(":scheme"), part("x-forwarded-proto")), part(":authority"), part(":path"), None);
     let mut reply = Reply::new(redirect.code.status(), "", "sluice_redirect");
     reply.headers.push(("location".into(), location));
     reply

@@ -78,12 +78,19 @@ impl RedirectCode {
 }
 
 impl Redirect {
-    /// The new URI for a request of this scheme, authority and target; `matched_len` is what its route's prefix matched.
-    pub fn location(&self, scheme: &[u8], authority: &[u8], target: &[u8], matched_len: Option<usize>) -> Vec<u8> {
+    /// The new URI for a request of this scheme, authority and target; `matched_len` is what its route's prefix matched. `forwarded` is
+    /// `x-forwarded-proto`: it says which port was the default one.
+    pub fn location(
+        &self,
+        (scheme, forwarded): (&[u8], &[u8]),
+        authority: &[u8],
+        target: &[u8],
+        matched_len: Option<usize>,
+    ) -> Vec<u8> {
         let new_scheme = self.scheme.as_deref().map_or(scheme, str::as_bytes);
         let host = match &self.host {
             Some(host) => host.as_bytes(),
-            None => host_for(new_scheme, scheme, authority, self.port.is_some()),
+            None => host_for(new_scheme, forwarded, authority, self.port.is_some()),
         };
         let mut uri = [new_scheme, b"://", host].concat();
         if let Some(port) = self.port {
@@ -97,8 +104,20 @@ impl Redirect {
         uri
     }
 
+    /// The target with its path rewritten, where the redirect rewrites one; the query stays.
+    pub fn rewritten(&self, target: &[u8], matched_len: Option<usize>) -> Option<Vec<u8>> {
+        match &self.path {
+            RedirectPath::Keep | RedirectPath::Full(_) => None,
+            RedirectPath::Prefix(with) => {
+                let matched = matched_len.unwrap_or_else(|| split_target(target).0.len());
+                Some(rewrite::envoy_prefix_rewrite(target, matched, with.as_bytes()))
+            }
+            RedirectPath::Regex(regex, with) => Some(rewrite::regex_rewrite(target, regex, with)),
+        }
+    }
+
     fn target(&self, target: &[u8], matched_len: Option<usize>) -> Vec<u8> {
-        let (path, query) = split_target(target);
+        let (_, query) = split_target(target);
         let mut new = match &self.path {
             RedirectPath::Full(full) if full.contains('?') => return full.as_bytes().to_vec(),
             RedirectPath::Full(full) => {
@@ -109,11 +128,9 @@ impl Redirect {
                 }
                 new
             }
-            RedirectPath::Keep => target.to_vec(),
-            RedirectPath::Prefix(with) => {
-                rewrite::envoy_prefix_rewrite(target, matched_len.unwrap_or(path.len()), with.as_bytes())
+            RedirectPath::Keep | RedirectPath::Prefix(_) | RedirectPath::Regex(..) => {
+                self.rewritten(target, matched_len).unwrap_or_else(|| target.to_vec())
             }
-            RedirectPath::Regex(regex, with) => rewrite::regex_rewrite(target, regex, with),
         };
         if self.strip_query {
             let end = new.iter().position(|&b| b == b'?').unwrap_or(new.len());
@@ -124,15 +141,15 @@ impl Redirect {
 }
 
 /// The request's authority, without a port that is replaced or was only the old scheme's default.
-fn host_for<'a>(new_scheme: &[u8], scheme: &[u8], authority: &'a [u8], new_port: bool) -> &'a [u8] {
+fn host_for<'a>(new_scheme: &[u8], forwarded: &[u8], authority: &'a [u8], new_port: bool) -> &'a [u8] {
     let colon = if authority.first() == Some(&b'[') {
         authority.windows(2).rposition(|pair| pair == b"]:").and_then(|at| at.checked_add(1))
     } else {
         authority.iter().rposition(|&b| b == b':')
     };
     let Some((host, port)) = colon.and_then(|at| authority.split_at_checked(at)) else { return authority };
-    let was_default = matches!((scheme, port), (b"https", b":443") | (b"http", b":80"));
-    if new_port || (new_scheme != scheme && was_default) { host } else { authority }
+    let was_default = matches!((forwarded, port), (b"https", b":443") | (b"http", b":80"));
+    if new_port || (new_scheme != forwarded && was_default) { host } else { authority }
 }
 
 #[cfg(test)]
@@ -147,7 +164,8 @@ mod tests {
 
     fn check(redirect: Redirect, request: (&str, &str, &str), expected: &str) {
         let (scheme, authority, target) = request;
-        let location = redirect.location(scheme.as_bytes(), authority.as_bytes(), target.as_bytes(), Some(4));
+        let location =
+            redirect.location((scheme.as_bytes(), scheme.as_bytes()), authority.as_bytes(), target.as_bytes(), Some(4));
         assert_eq!(String::from_utf8(location).unwrap(), expected, "{redirect:?} for {request:?}");
     }
 
@@ -179,6 +197,8 @@ mod tests {
             check(https(), ("https", "a:443", "/"), "https://a:443/");
             check(https(), ("http", "[::1]:80", "/"), "https://[::1]/");
             check(https(), ("http", "[::1]", "/"), "https://[::1]/");
+            let unknown = https().location((b"http", b"ftp"), b"a:80", b"/", None);
+            assert_eq!(unknown, b"https://a:80/", "who came by no scheme we know came to no default port");
         }
 
         fn a_port_replaces_the_port() {

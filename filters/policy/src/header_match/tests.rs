@@ -5,8 +5,14 @@ use crate::dice::Dice;
 use crate::exchange::Change;
 use crate::sentences;
 
-const REQUEST: &[(&str, &str)] =
-    &[(":method", "GET"), (":scheme", "http"), (":authority", "shop:80"), (":path", "/cart?i=1"), ("x-user", "ann")];
+const REQUEST: &[(&str, &str)] = &[
+    (":method", "GET"),
+    (":scheme", "http"),
+    ("x-forwarded-proto", "http"),
+    (":authority", "shop:80"),
+    (":path", "/cart?i=1"),
+    ("x-user", "ann"),
+];
 
 fn configured(config: &str) -> HeaderMatch {
     HeaderMatch::parse(config.as_bytes(), &mut Metrics::default()).unwrap()

@@ -255,8 +255,7 @@ impl Stream {
         let mut request = self.request.borrow_mut();
         let (edge, connection) = (&self.manager.config.edge, &self.facts.connection);
         let admitted = edge::request(&mut request, connection, edge, self.worker.dice().roll_wide())?;
-        self.facts.info.borrow_mut().remote =
-            Some(std::net::SocketAddr::new(admitted.client, connection.remote.port()));
+        self.facts.info.borrow_mut().remote = Some(std::net::SocketAddr::new(admitted.client, admitted.port));
         if let Some(recorder) = self.worker.recorder() {
             recorder.admitted(&request);
         }
@@ -280,6 +279,7 @@ impl Stream {
             Decision::Redirect(route) | Decision::Direct(route) => {
                 stats.rq_direct_response.inc();
                 let reply = route.reply(&self.request.borrow());
+                route.rewrite_redirected(&mut self.request.borrow_mut(), self.manager.config.router);
                 reply.map_or(Ok(()), |reply| Err(Stop::Reply(reply)))
             }
             Decision::SslRedirect(_) => {
@@ -311,7 +311,10 @@ impl Stream {
             let request = self.request.borrow();
             let mut info = self.facts.info.borrow_mut();
             let head = route::RequestHead { headers: &request, random: info.id, connection: &self.facts.connection };
+            // Where nobody says how the client came, there is no route: one trusted hop may say so.
+            let unsaid = headers::get(&request, "x-forwarded-proto").is_none_or(Bytes::is_empty);
             let decision = match self.worker.recorder() {
+                _ if unsaid => Decision::NotFound(None),
                 None => self.manager.config.routes.decide(&head),
                 Some(_) => {
                     let (decision, trail) = self.manager.config.routes.explain(&head);

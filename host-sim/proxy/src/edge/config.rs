@@ -33,8 +33,8 @@ pub struct EdgeConfig {
     pub server_header: ServerHeader,
     /// Appended to `via` both ways; empty for nothing.
     pub via: Bytes,
-    /// Set `user-agent` when it is empty and mark the service cluster.
-    pub add_user_agent: Option<Bytes>,
+    /// Set `user-agent` when it is empty and say who we are.
+    pub add_user_agent: Option<OwnName>,
     /// The path's normal form.
     pub path: PathRules,
     /// Drop `:port` from the authority.
@@ -47,6 +47,15 @@ pub struct EdgeConfig {
     pub internal_only_headers: Vec<Bytes>,
     /// Pass `expect: 100-continue` on.
     pub proxy_100_continue: bool,
+}
+
+/// Who the gateway is, by its bootstrap's `node`; empty where that says nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnName {
+    /// `node.cluster`
+    pub cluster: Bytes,
+    /// `node.id`
+    pub id: Bytes,
 }
 
 /// What happens to `x-forwarded-client-cert`.
@@ -143,7 +152,8 @@ impl EdgeConfig {
                 xds::ServerHeaderTransformation::PassThrough => ServerHeader::PassThrough,
             },
             via: bytes(&hcm.via),
-            add_user_agent: None,
+            // Its words are the bootstrap's, which the connection manager's message does not hold.
+            add_user_agent: hcm.add_user_agent.unwrap_or(false).then(OwnName::default),
             path: path_rules(hcm),
             strip_port: match (hcm.strip_any_host_port, hcm.strip_matching_host_port) {
                 (Some(true), _) => StripPort::Any,

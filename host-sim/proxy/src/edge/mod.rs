@@ -15,7 +15,7 @@ mod request_id;
 mod response;
 mod xfcc;
 
-pub use config::{CertDetails, ClientCert, EdgeConfig, InvalidEdge, ServerHeader, StripPort};
+pub use config::{CertDetails, ClientCert, EdgeConfig, InvalidEdge, OwnName, ServerHeader, StripPort};
 pub use connection::{ConnectionInfo, PeerCertificate, Protocol, TlsInfo};
 pub use path::{EscapedSlashes, PathRules, PathVerdict};
 pub use request::{Admitted, request};

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 
 use super::address::address_bytes;
-use super::config::{EdgeConfig, StripPort};
+use super::config::{EdgeConfig, OwnName, StripPort};
 use super::connection::ConnectionInfo;
 use super::path::PathVerdict;
 use super::{hop, request_id, xfcc};
@@ -19,6 +19,8 @@ use crate::local_reply::LocalReply;
 pub struct Admitted {
     /// The client we believe: the peer, or an entry of `x-forwarded-for` behind trusted hops.
     pub client: IpAddr,
+    /// Its port: the peer's, or 0 where `x-forwarded-for` said who it is.
+    pub port: u16,
     /// It came from an internal address, so its `x-envoy-*` headers were believed.
     pub internal: bool,
 }
@@ -71,11 +73,8 @@ pub fn request(
     scheme(headers, connection);
     internal_headers(headers, config, admitted.internal);
     let edge = !admitted.internal && config.use_remote_address;
-    if let Some(agent) = &config.add_user_agent {
-        headers::set_slot(headers, "x-envoy-downstream-service-cluster", agent.clone());
-        if headers::get(headers, "user-agent").is_none_or(Bytes::is_empty) {
-            headers::set_slot(headers, "user-agent", agent.clone());
-        }
+    if let Some(own) = &config.add_user_agent {
+        introduce(headers, own);
     }
     if !config.via.is_empty() {
         append_via(headers, config);
@@ -91,6 +90,18 @@ pub fn request(
     }
     xfcc::apply(headers, config.client_cert, connection.tls.as_deref());
     Ok(admitted)
+}
+
+fn introduce(headers: &mut HeaderList, own: &OwnName) {
+    if !own.cluster.is_empty() {
+        headers::set_slot(headers, "x-envoy-downstream-service-cluster", own.cluster.clone());
+        if headers::get(headers, "user-agent").is_none_or(Bytes::is_empty) {
+            headers::set_slot(headers, "user-agent", own.cluster.clone());
+        }
+    }
+    if !own.id.is_empty() {
+        headers::set_slot(headers, "x-envoy-downstream-service-node", own.id.clone());
+    }
 }
 
 fn path(headers: &mut HeaderList, config: &EdgeConfig) -> Result<(), LocalReply> {
@@ -123,11 +134,11 @@ fn authority(headers: &mut HeaderList, connection: &ConnectionInfo, config: &Edg
     if config.strip_trailing_host_dot {
         host = host.strip_suffix(b".").unwrap_or(host);
     }
-    let own = connection.local.port().to_string();
+    let number = port.and_then(port_number);
     let strip = match config.strip_port {
         StripPort::Never => false,
-        StripPort::Matching => port == Some(own.as_bytes()),
-        StripPort::Any => true,
+        StripPort::Matching => number == Some(u32::from(connection.local.port())),
+        StripPort::Any => number.is_some(),
     };
     if strip {
         port = None;
@@ -138,6 +149,11 @@ fn authority(headers: &mut HeaderList, connection: &ConnectionInfo, config: &Edg
         new.extend_from_slice(port);
     }
     headers::set_slot(headers, ":authority", Bytes::from(new));
+}
+
+/// A port as Envoy reads numbers: zeros in front do not matter, nor does its size. What is none stays where it is.
+fn port_number(text: &[u8]) -> Option<u32> {
+    std::str::from_utf8(text).ok()?.trim_ascii().parse().ok()
 }
 
 /// Host and port of an authority, brackets of an IPv6 address respected.
@@ -168,15 +184,18 @@ fn forwarded_for(headers: &mut HeaderList, connection: &ConnectionInfo, config: 
     let peer = connection.remote.ip();
     let is_internal = |address: IpAddr| config.internal.iter().any(|range| range.contains(&address));
     if !config.use_remote_address {
-        let (client, single) = from_the_right(headers, config.xff_num_trusted_hops).unwrap_or((peer, false));
+        let said = from_the_right(headers, config.xff_num_trusted_hops);
+        let (client, single) = said.unwrap_or((peer, false));
+        let port = said.map_or(connection.remote.port(), |_| 0);
         if !headers::has(headers, "x-forwarded-proto") {
             forwarded_proto(headers, connection);
         }
-        return Admitted { client, internal: single && is_internal(client) };
+        return Admitted { client, port, internal: single && is_internal(client) };
     }
     let first_hop = !headers::has(headers, "x-forwarded-for");
     let behind = config.xff_num_trusted_hops.checked_sub(1);
-    let client = behind.and_then(|hops| from_the_right(headers, hops)).map_or(peer, |(client, _)| client);
+    let said = behind.and_then(|hops| from_the_right(headers, hops));
+    let (client, port) = said.map_or((peer, connection.remote.port()), |(client, _)| (client, 0));
     if !config.skip_xff_append {
         let address = if peer.is_loopback() { connection.node_address } else { peer };
         let address = address_bytes(address);
@@ -192,7 +211,7 @@ fn forwarded_for(headers: &mut HeaderList, connection: &ConnectionInfo, config: 
     {
         headers::set_slot(headers, "x-forwarded-port", Bytes::from(connection.local.port().to_string()));
     }
-    Admitted { client, internal: first_hop && is_internal(client) }
+    Admitted { client, port, internal: first_hop && is_internal(client) }
 }
 
 fn forwarded_proto(headers: &mut HeaderList, connection: &ConnectionInfo) {
@@ -216,9 +235,9 @@ fn scheme(headers: &mut HeaderList, connection: &ConnectionInfo) {
     if headers::has(headers, ":scheme") {
         return;
     }
-    let believed =
-        headers::get(headers, "x-forwarded-proto").filter(|proto| *proto == "http" || *proto == "https").cloned();
-    let scheme = believed.unwrap_or_else(|| Bytes::from_static(own_scheme(connection)));
+    let said = headers::get(headers, "x-forwarded-proto").map(AsRef::as_ref).unwrap_or_default();
+    let known = [&b"http"[..], b"https"].into_iter().find(|known| known.eq_ignore_ascii_case(said));
+    let scheme = Bytes::from_static(known.unwrap_or_else(|| own_scheme(connection)));
     headers::put(headers, Bytes::from_static(b":scheme"), scheme);
 }
 

@@ -320,9 +320,6 @@ fn finish(mut list: HeaderList, mut body: BodyKind, line: &RequestLine) -> Resul
     if host.is_some_and(|host| !bytes_allowed::HOST.all(host)) {
         return Err(Refusal::protocol(400, "http.invalid_authority"));
     }
-    if host.is_none() {
-        return Err(Refusal::manager(400, "missing_host_header", true, expects));
-    }
     if line.method.as_ref() == b"QUERY" && !headers::has(&list, "content-type") {
         return Err(Refusal::manager(400, "query_missing_content_type", true, expects));
     }

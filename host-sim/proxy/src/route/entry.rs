@@ -8,6 +8,7 @@ use policy::redirect::Redirect;
 use policy::regex::{Regex, Substitution};
 use smallvec::SmallVec;
 
+use super::RouterOptions;
 use super::filters::{Level, PerFilter};
 use super::matching::{Fraction, RouteMatcher};
 use super::trail::Origin;
@@ -338,11 +339,27 @@ impl RouteEntry {
         }
     }
 
+    /// Writes the path that a redirect sends to into the request, for header operations and logs: Envoy rewrites it on its way.
+    pub fn rewrite_redirected(&self, request: &mut HeaderList, options: RouterOptions) {
+        let Action::Redirect(redirect) = &self.action else { return };
+        let Some(old) = headers::get(request, ":path").cloned() else { return };
+        let Some(new) = redirect.rewritten(&old, self.matcher.request.path.matched_len()) else { return };
+        if !options.suppress_envoy_headers {
+            headers::set_slot(request, "x-envoy-original-path", old);
+        }
+        headers::set_slot(request, ":path", Bytes::from(new));
+    }
+
     fn location(&self, redirect: &Redirect, request: &[(Bytes, Bytes)]) -> Vec<u8> {
         let field = |name| headers::get(request, name).map(AsRef::as_ref).unwrap_or_default();
         // What an absolute target said stands, whatever the connection is.
         let scheme = headers::get(request, ":scheme").map(AsRef::as_ref).unwrap_or_else(|| field("x-forwarded-proto"));
-        redirect.location(scheme, field(":authority"), field(":path"), self.matcher.request.path.matched_len())
+        redirect.location(
+            (scheme, field("x-forwarded-proto")),
+            field(":authority"),
+            field(":path"),
+            self.matcher.request.path.matched_len(),
+        )
     }
 
     /// Does this route allow an upgrade of this type? `None` leaves it to the connection manager.

@@ -69,6 +69,10 @@ impl ManagerConfig {
         let mut edge =
             EdgeConfig::compile(hcm).map_err(|invalid| problems.push(invalid.to_string())).unwrap_or_default();
         edge.path.cut_fragment = loader.cut_fragment;
+        if let Some((own, node)) = edge.add_user_agent.as_mut().zip(loader.tracing.node) {
+            own.cluster = node.cluster.clone().into();
+            own.id = node.id.clone().into();
+        }
         let common = hcm.common_http_protocol_options.as_ref();
         let routes = routes(hcm).map_err(|found| problems.extend(found));
         let some = |timeout: Option<xds::Duration>, default: Option<Duration>| {
