@@ -216,6 +216,12 @@ impl LocalReply {
         reply.body("upstream max stream duration reached").flag(Flag::UpstreamMaxStreamDurationReached)
     }
 
+    /// The same where something of an answer was passed on already: only details tell.
+    pub fn after_response_started(self) -> LocalReply {
+        let details = self.details.replace("_before_response_started", "_after_response_started");
+        LocalReply { details: details.into(), ..self }
+    }
+
     /// The upstream stream ended before an answer began. `retried` says that this was not the first try. What the transport says shows in
     /// the details alone.
     pub fn upstream_reset(reason: Reset, transport_failure: &str, retried: bool) -> LocalReply {

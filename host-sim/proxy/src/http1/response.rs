@@ -78,6 +78,9 @@ fn status_bytes(status: u16) -> Bytes {
 }
 
 fn status_line(line: &[u8]) -> Result<(u16, bool), InvalidResponse> {
+    if line.iter().any(|&byte| byte < b' ' && !matches!(byte, b'\t' | b'\r')) {
+        return Err(InvalidResponse);
+    }
     let mut words = line.split(|&byte| matches!(byte, b' ' | b'\t' | b'\r')).filter(|word| !word.is_empty());
     let is_1_1 = match words.next() {
         Some(b"HTTP/1.1") => true,
@@ -126,9 +129,13 @@ fn body(
     method: &[u8],
     upgrading: bool,
 ) -> Result<ResponseBody, InvalidResponse> {
+    if status == 101 && upgrading {
+        return Ok(ResponseBody::Framed(BodyKind::Tunnel));
+    }
     if status == 101 {
         // Nobody asked: an answer like any other without a body.
-        return Ok(if upgrading { ResponseBody::Framed(BodyKind::Tunnel) } else { ResponseBody::None });
+        let empty = framing.is_none_or(|framing| framing == BodyKind::Length(0));
+        return if empty { Ok(ResponseBody::None) } else { Err(InvalidResponse) };
     }
     if method == b"CONNECT" && (200..300).contains(&status) {
         return Ok(ResponseBody::Framed(BodyKind::Tunnel));
@@ -184,6 +191,8 @@ mod tests {
             ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 3\r\n\r\n", "GET", None),
             ("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n", "GET", None),
             ("HTTP/1.1 101 X\r\n\r\n", "GET", Some((101, ResponseBody::None, false))),
+            ("HTTP/1.1 101 X\r\ncontent-length: 5\r\n\r\n", "GET", None),
+            ("HTTP/1.1 200 O\u{1}K\r\ncontent-length: 0\r\n\r\n", "GET", None),
             ("HTTP/1.1  200\tOK\r\ncontent-length: 0\r\n\r\n", "GET", Some((200, ResponseBody::None, false))),
             ("HTTP/2.0 200 X\r\ncontent-length: 0\r\n\r\n", "GET", Some((200, ResponseBody::None, true))),
             ("HTTP/1.1 1000 X\r\ncontent-length: 0\r\n\r\n", "GET", Some((1000, ResponseBody::None, false))),

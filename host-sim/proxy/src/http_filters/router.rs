@@ -17,7 +17,7 @@ use super::read_ahead::ReadAhead;
 use super::try_span::TrySpan;
 use super::{Stop, mirror, upload};
 use crate::cluster::{HashPolicy, Hashed, Outcome, PreviousPriorities};
-use crate::connection::{ClientGone, IdleTimer, Piece, Stream};
+use crate::connection::{BodySource, ClientGone, IdleTimer, Piece, Stream};
 use crate::headers::{self, HeaderList};
 use crate::http1::unsendable;
 use crate::local_reply::{Flag, LocalReply, Reset};
@@ -106,6 +106,7 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
         request_done: Cell::default(),
         try_idle: IdleTimer::default(),
         head_left: Cell::default(),
+        interim: Cell::default(),
     };
     routed.run().await
 }
@@ -132,6 +133,8 @@ struct Routed<'s> {
     request_done: Cell<Option<Duration>>,
     /// Rings when a try goes without a sign of life from the origin; runs from the end of the request on.
     try_idle: IdleTimer,
+    /// An interim answer was passed on.
+    interim: Cell<bool>,
     /// The head is on its way, or tried to be: copies wait for nothing but the rest of the request.
     head_left: Cell<bool>,
 }
@@ -225,6 +228,9 @@ impl<'s> Routed<'s> {
             Failed::Broken { broken, sent } => {
                 stream.facts.info.borrow_mut().upstream.transport_failure = broken.transport.clone();
                 let mut reply = LocalReply::upstream_reset(broken.reset, "", retried);
+                if self.interim.get() || stream.responder.has_begun() {
+                    reply = reply.after_response_started();
+                }
                 if !broken.transport.is_empty() {
                     let transport = broken.transport.replace(|c: char| c.is_ascii_whitespace(), "_");
                     reply.details = reply.details.replace('}', &format!("|{transport}}}")).into();
@@ -382,6 +388,7 @@ impl<'s> Routed<'s> {
                 break waiting;
             }
             if stream.manager.config.edge.proxy_100_continue && INTERIM.contains(&waiting.status) {
+                self.interim.set(true);
                 stream.responder.interim(&waiting.headers).await?;
             }
         };
@@ -439,6 +446,7 @@ impl<'s> Routed<'s> {
         }
         self.finalize(&mut list);
         let end = body.is_over();
+        let is_http1 = matches!(body, BodySource::Http1(..));
         let mut body = ReadAhead::new(body);
         let filtered = {
             let mut filtering = pin!(stream.chain.response_headers(stream, list, end));
@@ -469,7 +477,7 @@ impl<'s> Routed<'s> {
             stream.touch();
             self.try_idle.touch();
             let last = matches!(next, None | Some(Ok(Piece::Trailers(_))));
-            let piece = next.transpose().map_err(|_| cut_off())?;
+            let piece = next.transpose().map_err(|_| cut_off(is_http1))?;
             if stream.chain.sees_response_body {
                 let pieces = stream.chain.piece(stream, Direction::Response, piece, last);
                 for piece in self.alongside(sender, pieces).await?? {
@@ -747,7 +755,8 @@ fn not_switched(status: u16, list: HeaderList) -> LocalReply {
     reply
 }
 
-fn cut_off() -> Failed {
-    let reset = Reset::ConnectionTermination;
+/// An answer without its end. For Envoy's HTTP/1 codec that is no answer, whatever has become of the connection.
+fn cut_off(is_http1: bool) -> Failed {
+    let reset = if is_http1 { Reset::ProtocolError } else { Reset::ConnectionTermination };
     Failed::Broken { broken: reset.into(), sent: true }
 }
