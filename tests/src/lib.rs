@@ -3,6 +3,7 @@
 //!
 //! Nothing here links the code under test, tests included. Both gateways are programs, driven over sockets, so whatever this crate finds a user would find too.
 
+pub mod bootstrap;
 pub mod case;
 pub mod certs;
 pub mod client;

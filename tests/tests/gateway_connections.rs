@@ -23,6 +23,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
+use tests::bootstrap::{self, address, cluster, listener, manager, upstream};
 use tests::gateway::Gateway;
 use tests::host_sim::Run;
 use tests::{envoy, host_sim};
@@ -105,52 +106,25 @@ async fn echo_of_streams() -> SocketAddr {
 }
 
 fn bootstrap(plain: SocketAddr, streams: SocketAddr) -> Value {
-    let address =
-        |at: SocketAddr| json!({ "socket_address": { "address": at.ip().to_string(), "port_value": at.port() } });
-    let nowhere = || address(([127, 0, 0, 1], 0).into());
     let route = |prefix: &str, cluster: &str| json!({ "match": { "prefix": prefix }, "route": { "cluster": cluster, "timeout": "0s" } });
-    let manager = json!({
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "connections",
-        "upgrade_configs": [{ "upgrade_type": "websocket" }],
-        "http_filters": [{
-            "name": "envoy.filters.http.router",
-            "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
-        }],
-        "route_config": { "name": "r", "virtual_hosts": [
-            { "name": "secure", "domains": ["secure", "secure:80"], "require_tls": "ALL", "routes": [route("/", "kept")] },
-            { "name": "empty", "domains": ["empty", "empty:80"], "routes": [] },
-            { "name": "all", "domains": ["*"], "routes": [
+    let hosts = json!([
+        { "name": "secure", "domains": ["secure", "secure:80"], "require_tls": "ALL", "routes": [route("/", "kept")] },
+        { "name": "empty", "domains": ["empty", "empty:80"], "routes": [] },
+        { "name": "all", "domains": ["*"], "routes": [
             route("/once", "once"), route("/slow", NARROW), route("/pkg.Service", "streams"), route("/", "kept"),
-        ] }] },
-    });
-    let options = |http: Value, common: Value| {
-        json!({ "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-            "explicit_http_config": http, "common_http_protocol_options": common,
-        } })
-    };
-    let http1 = || json!({ "http_protocol_options": {} });
-    let cluster = |name: &str, at: SocketAddr, options: Value, breakers: Value| {
-        json!({ "name": name, "type": "STATIC", "typed_extension_protocol_options": options, "circuit_breakers": breakers,
-            "load_assignment": { "cluster_name": name, "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address(at) } }] }] },
-        })
-    };
-    let narrow = json!({ "thresholds": [{ "max_connections": 1, "max_pending_requests": 1 }] });
-    json!({
-        "admin": { "address": nowhere() },
-        "static_resources": {
-            "listeners": [{ "name": "l_1", "address": nowhere(), "filter_chains": [{ "filters": [
-                { "name": "envoy.filters.network.http_connection_manager", "typed_config": manager },
-            ] }] }],
-            "clusters": [
-                cluster("kept", plain, options(http1(), json!({})), json!({})),
-                cluster("once", plain, options(http1(), json!({ "max_requests_per_connection": 1 })), json!({})),
-                cluster(NARROW, plain, options(http1(), json!({})), narrow),
-                cluster("streams", streams, options(json!({ "http2_protocol_options": {} }), json!({})), json!({})),
-            ],
-        },
-    })
+        ] },
+    ]);
+    let manager = manager(&hosts, &json!({ "upgrade_configs": [{ "upgrade_type": "websocket" }] }));
+    let http1 = |common: Value| upstream(&json!({ "http_protocol_options": {} }), &common);
+    let http2 = upstream(&json!({ "http2_protocol_options": {} }), &json!({}));
+    let narrow = json!({ "circuit_breakers": { "thresholds": [{ "max_connections": 1, "max_pending_requests": 1 }] } });
+    let clusters = [
+        cluster("kept", &address(plain), &http1(json!({}))),
+        cluster("once", &address(plain), &http1(json!({ "max_requests_per_connection": 1 }))),
+        cluster(NARROW, &address(plain), &narrow),
+        cluster("streams", &address(streams), &http2),
+    ];
+    bootstrap::bootstrap(&[listener(1, &manager)], &clusters, &json!({}))
 }
 
 /// The head of the answer to one request on a connection of its own.

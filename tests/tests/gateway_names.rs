@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tests::bootstrap::{self, cluster, listener, manager};
 use tests::gateway::Gateway;
 use tests::host_sim::{self, Run};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -53,31 +54,13 @@ async fn origins() -> u16 {
 }
 
 fn bootstrap(port: u16) -> Value {
-    let nowhere = || json!({ "socket_address": { "address": "127.0.0.1", "port_value": 0 } });
-    let manager = json!({
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "names",
-        "http_filters": [{
-            "name": "envoy.filters.http.router",
-            "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
-        }],
-        "route_config": { "name": "r", "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [
-            { "match": { "prefix": "/" }, "route": { "cluster": "named" } },
-        ] }] },
-    });
+    let hosts = json!([
+        { "name": "all", "domains": ["*"], "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": "named" } }] },
+    ]);
     let origin = json!({ "socket_address": { "address": NAME, "port_value": port } });
-    json!({
-        "admin": { "address": nowhere() },
-        "static_resources": {
-            "listeners": [{ "name": "l_1", "address": nowhere(), "filter_chains": [{ "filters": [
-                { "name": "envoy.filters.network.http_connection_manager", "typed_config": manager },
-            ] }] }],
-            "clusters": [{
-                "name": "named", "type": "STRICT_DNS", "dns_refresh_rate": "1s", "dns_lookup_family": "V4_ONLY",
-                "load_assignment": { "cluster_name": "named", "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": origin } }] }] },
-            }],
-        },
-    })
+    let by_name = json!({ "type": "STRICT_DNS", "dns_refresh_rate": "1s", "dns_lookup_family": "V4_ONLY" });
+    let listener = listener(1, &manager(&hosts, &json!({})));
+    bootstrap::bootstrap(&[listener], &[cluster("named", &origin, &by_name)], &json!({}))
 }
 
 /// A script that runs a program with `hosts` for `/etc/hosts`.

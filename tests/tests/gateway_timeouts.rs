@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tests::bootstrap::{self, address, cluster, manager, merged, upstream};
 use tests::gateway::Gateway;
 use tests::host_sim::Run;
 use tests::{envoy, host_sim};
@@ -170,51 +171,20 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-fn merged(base: Value, more: &Value) -> Value {
-    let (Value::Object(mut base), Value::Object(more)) = (base, more.clone()) else { panic!("objects") };
-    base.extend(more);
-    Value::Object(base)
-}
-
 /// A listener per case, named by its number.
 fn bootstrap(cases: &[Case], origin: SocketAddr) -> Value {
-    let address =
-        |at: SocketAddr| json!({ "socket_address": { "address": at.ip().to_string(), "port_value": at.port() } });
     let listener = |(number, case): (usize, &Case)| {
         let route = merged(json!({ "cluster": "origin", "timeout": "0s" }), &case.route);
-        let manager = json!({
-            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-            "stat_prefix": "timeouts",
-            "http_filters": [{
-                "name": "envoy.filters.http.router",
-                "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
-            }],
-            "route_config": { "name": "r", "virtual_hosts": [
-                { "name": "all", "domains": ["*"], "routes": [{ "match": { "prefix": "/" }, "route": route }] },
-            ] },
-        });
-        json!({ "name": format!("l_{number}"), "address": address(([127, 0, 0, 1], 0).into()), "filter_chains": [
-            { "filters": [{ "name": "envoy.filters.network.http_connection_manager", "typed_config": merged(manager, &case.manager) }] },
-        ] })
+        let hosts =
+            json!([{ "name": "all", "domains": ["*"], "routes": [{ "match": { "prefix": "/" }, "route": route }] }]);
+        bootstrap::listener(number, &manager(&hosts, &case.manager))
     };
     let cluster = |name: &str, trailers: bool| {
-        json!({ "name": name, "type": "STATIC",
-            "typed_extension_protocol_options": { "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": { "http_protocol_options": { "enable_trailers": trailers } },
-            } },
-            "load_assignment": { "cluster_name": name, "endpoints": [
-                { "lb_endpoints": [{ "endpoint": { "address": address(origin) } }] },
-            ] },
-        })
+        let http = json!({ "http_protocol_options": { "enable_trailers": trailers } });
+        cluster(name, &address(origin), &upstream(&http, &json!({})))
     };
-    json!({
-        "admin": { "address": address(([127, 0, 0, 1], 0).into()) },
-        "static_resources": {
-            "listeners": cases.iter().enumerate().map(listener).collect::<Vec<_>>(),
-            "clusters": [cluster("origin", false), cluster("with-trailers", true)],
-        },
-    })
+    let listeners: Vec<Value> = cases.iter().enumerate().map(listener).collect();
+    bootstrap::bootstrap(&listeners, &[cluster("origin", false), cluster("with-trailers", true)], &json!({}))
 }
 
 /// Says nothing to `/silent` and half of what it has to say to `/half`; sends a body in chunks back, its trailers as they came and one more.
