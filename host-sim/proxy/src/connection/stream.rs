@@ -15,7 +15,7 @@ use vm::{Direction, LogMaps, Released};
 
 use super::body::{BodySource, Piece};
 use super::responder::{ClientGone, Responder};
-use super::timers::Timers;
+use super::timers::{Overdue, Timers};
 use super::trace::Trace;
 use super::{Facts, Remembered};
 use crate::edge::{self, ConnectionInfo, Protocol};
@@ -330,7 +330,7 @@ impl Stream {
                 info.virtual_host_metadata.clone_from(&route.virtual_host.metadata);
                 if let Some(forward) = route.forward() {
                     let elapsed = self.worker.clock().now().saturating_sub(self.began);
-                    self.timers.routed(forward.idle_timeout, forward.max_stream_duration, elapsed);
+                    self.timers.routed(forward.idle_timeout, forward.stream.of(&request).0, elapsed);
                 }
             }
             // A cluster that is not there has no name in Envoy's eyes.
@@ -444,6 +444,8 @@ impl Stream {
         let is_the_routes_own = reply.details == "direct_response";
         // The CORS filter writes its answer itself: no local reply in Envoy's eyes.
         let is_preflight = reply.details == "cors_response";
+        // The connection manager knows nothing of tries.
+        let of_tries = !Overdue::is_behind(&reply);
         {
             let mut info = self.facts.info.borrow_mut();
             reply.flags.iter().for_each(|flag| info.flags.insert(flag));
@@ -470,7 +472,7 @@ impl Stream {
             if let Some((recorder, before)) = self.worker.recorder().zip(before) {
                 recorder.finalized(&before, &reply.headers);
             }
-            if route.virtual_host.attempt_count_in_response && info.upstream.attempts > 0 {
+            if route.virtual_host.attempt_count_in_response && info.upstream.attempts > 0 && of_tries {
                 route::write_attempt_count(&mut reply.headers, info.upstream.attempts);
             }
         }

@@ -102,6 +102,11 @@ impl Overdue {
         reply
     }
 
+    /// Is this the answer of a timer?
+    pub(crate) fn is_behind(reply: &LocalReply) -> bool {
+        matches!(&*reply.details, "max_duration_timeout" | "stream_idle_timeout" | "request_overall_timeout")
+    }
+
     /// Counts it.
     pub(crate) fn count(self, stats: &HttpStats) {
         match self {

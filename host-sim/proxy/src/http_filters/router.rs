@@ -71,6 +71,9 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
         let (mut request, info) = (stream.request.borrow_mut(), stream.facts.info.borrow());
         let connection = &stream.facts.connection;
         let before = stream.manager.config.limits.hardened.then(|| headers::get(&request, ":path").cloned());
+        if let (_, Some(grpc_timeout)) = forward.stream.of(&request) {
+            headers::set_slot(&mut request, "grpc-timeout", grpc_timeout);
+        }
         let prepared = route.prepare(destination, &mut request, connection, &info, stream.manager.config.router);
         if let (Some(before), after) = (before, headers::get(&request, ":path"))
             && before.as_ref() != after
@@ -223,8 +226,12 @@ impl<'s> Routed<'s> {
         let (ended, reply) = match failed {
             Failed::Stop(stop) => return Err(stop),
             Failed::Again { pause, .. } => return Ok(pause),
-            Failed::PerTryTimeout(Patience::Whole) => (Ended::PerTryTimeout, LocalReply::per_try_timeout()),
-            Failed::PerTryTimeout(Patience::Idle) => (Ended::PerTryTimeout, LocalReply::per_try_idle_timeout()),
+            Failed::PerTryTimeout(Patience::Whole) => {
+                (Ended::PerTryTimeout, self.or_alternative(LocalReply::per_try_timeout()))
+            }
+            Failed::PerTryTimeout(Patience::Idle) => {
+                (Ended::PerTryTimeout, self.or_alternative(LocalReply::per_try_idle_timeout()))
+            }
             Failed::Broken { broken, sent } => {
                 stream.facts.info.borrow_mut().upstream.transport_failure = broken.transport.clone();
                 let mut reply = LocalReply::upstream_reset(broken.reset, "", retried);
@@ -617,7 +624,7 @@ impl<'s> Routed<'s> {
         }
         if stream.timers.route.poll(cx).is_ready() {
             self.cluster.stats.upstream_rq_timeout.inc();
-            return Err(Failed::Stop(Stop::Reply(self.timed_out())));
+            return Err(Failed::Stop(Stop::Reply(self.or_alternative(LocalReply::upstream_timeout()))));
         }
         if self.request_done.get().is_some() && self.try_idle.poll_idle(cx).is_ready() {
             self.cluster.stats.upstream_rq_per_try_idle_timeout.inc();
@@ -629,8 +636,8 @@ impl<'s> Routed<'s> {
         }
     }
 
-    fn timed_out(&self) -> LocalReply {
-        let mut reply = LocalReply::upstream_timeout();
+    /// What is said when time is up, or the 204 that the request asked for instead.
+    fn or_alternative(&self, mut reply: LocalReply) -> LocalReply {
         if self.prepared.borrow().timeouts.alternative_response {
             reply.status = 204;
             reply.body = Bytes::new();

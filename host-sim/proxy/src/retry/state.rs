@@ -93,7 +93,9 @@ impl RetryState {
         if !fits {
             on = RetryOn::NONE;
         }
-        let max = max.filter(|_| !on.is_empty()).and_then(|max| text(&max).parse().ok());
+        // Envoy reads 64 bits and keeps 32.
+        let max = max.filter(|_| !on.is_empty()).and_then(|max| text(&max).parse::<u64>().ok());
+        let max = max.and_then(|max| u32::try_from(max & u64::from(u32::MAX)).ok());
         Some(RetryState {
             on,
             remaining: max.unwrap_or(policy.num_retries),

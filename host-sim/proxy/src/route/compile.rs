@@ -18,7 +18,7 @@ use super::error::{CompileError, Errors, Path};
 use super::hosts::Hosts;
 use super::matching::{Fraction, RouteMatcher};
 use super::trail::Origin;
-use super::{RouteTable, VirtualHost, filters};
+use super::{RouteTable, StreamLimit, VirtualHost, filters};
 use crate::cluster::HashPolicy;
 use crate::header_ops::{Format, HeaderMutations, HeaderOps};
 use crate::rate_limit::RateLimits;
@@ -191,11 +191,16 @@ impl Compiler<'_> {
             path: path_rewrite(action, &route.r#match, at, errors)?,
             host: host_rewrite(action, at, errors)?,
             append_x_forwarded_host: action.append_x_forwarded_host,
-            timeout: Some(some(action.timeout).unwrap_or(DEFAULT_TIMEOUT)).filter(|timeout| !timeout.is_zero()),
+            // A route that limits its streams has no other limit.
+            timeout: Some(some(action.timeout).unwrap_or(DEFAULT_TIMEOUT))
+                .filter(|timeout| !timeout.is_zero() && limits.is_none()),
             idle_timeout: some(action.idle_timeout),
-            max_stream_duration: limits.and_then(|limits| some(limits.max_stream_duration)),
-            max_grpc_timeout: some(action.max_grpc_timeout)
-                .or_else(|| limits.and_then(|limits| some(limits.grpc_timeout_header_max))),
+            stream: limits.map_or(StreamLimit::default(), |limits| StreamLimit {
+                most: some(limits.max_stream_duration),
+                grpc_max: some(limits.grpc_timeout_header_max),
+                grpc_offset: some(limits.grpc_timeout_header_offset),
+            }),
+            max_grpc_timeout: some(action.max_grpc_timeout).filter(|_| limits.is_none()),
             grpc_timeout_offset: some(action.grpc_timeout_offset),
             retry: retry.map(|retry| Arc::new(RetryPolicy::compile(retry, &at.field("retry_policy"), errors))),
             mirrors: mirrors

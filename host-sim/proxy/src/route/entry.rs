@@ -8,10 +8,10 @@ use policy::redirect::Redirect;
 use policy::regex::{Regex, Substitution};
 use smallvec::SmallVec;
 
-use super::RouterOptions;
 use super::filters::{Level, PerFilter};
 use super::matching::{Fraction, RouteMatcher};
 use super::trail::Origin;
+use super::{RouterOptions, StreamLimit};
 use crate::cluster::HashPolicy;
 use crate::edge::ConnectionInfo;
 use crate::header_ops::{Format, HeaderMutations, HeaderOps, StreamInfo};
@@ -124,7 +124,7 @@ pub struct Forward {
     /// How long the stream may stay silent; `None` leaves it to the connection manager.
     pub idle_timeout: Option<Duration>,
     /// How long the stream may last.
-    pub max_stream_duration: Option<Duration>,
+    pub stream: StreamLimit,
     /// The most a gRPC request may ask for by `grpc-timeout`; zero for anything. `None`: `grpc-timeout` is not looked at.
     pub max_grpc_timeout: Option<Duration>,
     /// Taken off `grpc-timeout`.

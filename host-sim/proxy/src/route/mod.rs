@@ -32,7 +32,7 @@ pub use entry::{
 pub use error::CompileError;
 pub use filters::PerFilter;
 pub use matching::{Fraction, RouteMatcher, Shown};
-pub use prepare::{Prepared, RouterOptions, Timeouts, write_attempt_count};
+pub use prepare::{Prepared, RouterOptions, StreamLimit, Timeouts, write_attempt_count};
 pub use trail::{Miss, Origin, RuleStep, SplitStep, Trail, VirtualHostStep, WhyNot};
 
 /// A route configuration, compiled.

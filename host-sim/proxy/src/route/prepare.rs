@@ -46,6 +46,8 @@ pub struct Timeouts {
     pub alternative_response: bool,
     /// Write `grpc-timeout` as well.
     rewrite_grpc: bool,
+    /// The request asks for hedging: what one try may take is no promise then.
+    hedging: bool,
 }
 
 impl RouteEntry {
@@ -186,7 +188,7 @@ impl Timeouts {
         let mut per_try = forward.retry.as_ref().and_then(|retry| retry.per_try_timeout);
         let millis = |value: &Bytes| std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok());
         let some = |millis: u64| (millis > 0).then(|| Duration::from_millis(millis));
-        let mut alternative_response = false;
+        let (mut alternative_response, mut hedging) = (false, false);
         // The usual request has none of these headers.
         if request.iter().any(|(name, _)| name.starts_with(b"x-envoy-")) {
             let mut take = |name: &str| {
@@ -199,6 +201,8 @@ impl Timeouts {
             let asked = take("x-envoy-upstream-rq-timeout-ms");
             let asked_per_try = take("x-envoy-upstream-rq-per-try-timeout-ms");
             alternative_response = take("x-envoy-upstream-rq-timeout-alt-response").is_some();
+            // Nobody hedges here: a second try begins when the first is given up. The origin is told what it would be told.
+            hedging = take("x-envoy-hedge-on-per-try-timeout").is_some_and(|value| value == "true");
             let expected =
                 headers::get(request, "x-envoy-expected-rq-timeout-ms").filter(|_| options.respect_expected_rq_timeout);
             if let Some(asked) = expected.and_then(millis).or_else(|| asked.as_ref().and_then(millis)) {
@@ -209,12 +213,13 @@ impl Timeouts {
             }
         }
         let per_try = per_try.filter(|per_try| global.is_none_or(|global| *per_try < global));
-        Timeouts { global, per_try, alternative_response, rewrite_grpc: grpc_max.is_some() }
+        Timeouts { global, per_try, alternative_response, rewrite_grpc: grpc_max.is_some(), hedging }
     }
 
     /// Tells the upstream how long it has, `elapsed` after the start: whole milliseconds of it count.
     pub fn write(&self, request: &mut HeaderList, elapsed: Duration, options: RouterOptions) {
-        let Some(mut expected) = self.per_try.or(self.global) else { return };
+        let asked = if self.hedging { self.global.or(self.per_try) } else { self.per_try.or(self.global) };
+        let Some(mut expected) = asked else { return };
         let elapsed = elapsed - Duration::from_nanos(u64::from(elapsed.subsec_nanos() % 1_000_000));
         if let Some(global) = self.global {
             let left = global.checked_sub(elapsed).filter(|left| !left.is_zero());
@@ -227,6 +232,33 @@ impl Timeouts {
         if self.rewrite_grpc {
             headers::set_slot(request, "grpc-timeout", Bytes::from(grpc_text(millis)));
         }
+    }
+}
+
+/// How long streams of a route may last: its `max_stream_duration`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StreamLimit {
+    /// So long; zero for ever. `None` leaves it to the connection manager.
+    pub most: Option<Duration>,
+    /// Instead, what `grpc-timeout` asks for, up to this; zero for anything. `None`: the header is not looked at.
+    pub grpc_max: Option<Duration>,
+    /// Taken off that.
+    pub grpc_offset: Option<Duration>,
+}
+
+impl StreamLimit {
+    /// How long this request's stream may last, and a gRPC request's `grpc-timeout` from now on, where that decides.
+    pub fn of(&self, request: &[(Bytes, Bytes)]) -> (Option<Duration>, Option<Bytes>) {
+        let Some(max) = self.grpc_max else { return (self.most, None) };
+        let asked = headers::get(request, "grpc-timeout").and_then(|value| grpc_duration(value));
+        let Some(asked) = asked else { return (self.most, None) };
+        let capped = if max.is_zero() { asked } else { asked.min(max) };
+        let left =
+            self.grpc_offset.filter(|offset| *offset < capped).map_or(capped, |offset| capped.saturating_sub(offset));
+        let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        let told = crate::local_reply::is_grpc(request).then(|| Bytes::from(grpc_text(millis)));
+        // Who has no time is out of time.
+        (Some(left.max(Duration::from_nanos(1))), told)
     }
 }
 
