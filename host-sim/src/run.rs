@@ -17,6 +17,8 @@ use crate::watch::{self, Watch};
 
 /// Serves until SIGTERM or SIGINT, then drains: new connections are refused, running requests finish.
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
+    // Before anything is read: what changes while the gateway starts is a change.
+    let watch = args.watch.then(|| Watch::new(args));
     let plan = Plan::make(&args.gateway, true)?;
     plan.say_unused();
     plan.say_warnings();
@@ -24,13 +26,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::World(format!("no runtime: {error}")))?;
-    let served = runtime.block_on(serve(args, plan));
+    let served = runtime.block_on(serve(args, plan, watch));
     // A question to DNS may still be open.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(args: &RunArgs, mut plan: Plan) -> Result<(), Failure> {
+async fn serve(args: &RunArgs, mut plan: Plan, mut watch: Option<Watch>) -> Result<(), Failure> {
     let world = |error: std::io::Error| Failure::World(format!("signals: {error}"));
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate()).map_err(world)?, signal(SignalKind::interrupt()).map_err(world)?);
@@ -57,7 +59,6 @@ async fn serve(args: &RunArgs, mut plan: Plan) -> Result<(), Failure> {
     let admin = Admin { gateway: Arc::clone(&gateway), explainer: Arc::clone(&explainer), started };
     tokio::spawn(admin::serve(admin_socket, Arc::new(admin)));
     let names = tokio::spawn(follow_names(Arc::clone(&gateway)));
-    let mut watch = run_args.watch.then(|| Watch::new(run_args));
     loop {
         let changed = async {
             match &mut watch {
