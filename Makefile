@@ -125,12 +125,13 @@ fuzz-envoy: host-sim envoy ## random gateways and requests through host-sim and 
 	target/release/fuzz_envoy --seconds $(FUZZ_SECONDS) --seed $(or $(SEED),1)
 
 ISTIOD := target/tools/bin/istiod-translate
+istiod: $(ISTIOD) ## istiod's own translation as a program, for fuzz-istio; needs Go
+
 # Go takes six minutes for it, once.
-istiod: ## istiod's own translation as a program, for fuzz-istio; needs Go
-	@if [ ! -x $(ISTIOD) ] || [ tests/istiod/main.go -nt $(ISTIOD) ] || [ tests/istiod/go.mod -nt $(ISTIOD) ]; then \
-	  command -v go >/dev/null || { echo "make: building istiod's translation needs Go" >&2; exit 1; }; \
-	  cd tests/istiod && go build -o $(CURDIR)/$(ISTIOD) . && touch $(CURDIR)/$(ISTIOD); \
-	fi
+$(ISTIOD): tests/istiod/main.go tests/istiod/go.mod
+	@command -v go >/dev/null || { echo "make: building istiod's translation needs Go" >&2; exit 1; }
+	cd tests/istiod && go build -o $(CURDIR)/$@ .
+	@touch $@
 
 fuzz-istio: host-sim envoy istiod ## the same, with istiod's own translation for Envoy: both halves are judged
 	$(CARGO_BUILD) --bin fuzz_envoy

@@ -1,8 +1,31 @@
-//! Bootstraps put together from the parts that a test is about.
+//! Bootstraps put together from the parts that a test is about, and the gateways that run them.
 
 use std::net::SocketAddr;
 
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
+
+use crate::envoy;
+use crate::gateway::Gateway;
+use crate::host_sim::{self, Run};
+
+/// `host-sim` and, on a machine that has it, the real Envoy, one worker each, by name.
+///
+/// # Errors
+/// Either refuses the bootstrap; the message has its words.
+pub async fn run(bootstrap: &Value) -> Result<Vec<(&'static str, Gateway)>> {
+    let folder = tempfile::tempdir()?; // read at the start, never again
+    let file = folder.path().join("bootstrap.json");
+    std::fs::write(&file, bootstrap.to_string())?;
+    let program = host_sim::binary()?;
+    let run = Run::manifests(&program, &[]).with(["--workers", "1", "--bootstrap"]);
+    let run = run.with([file.to_str().context("a path in UTF-8")?]);
+    let mut gateways = vec![("host-sim", run.start().await?)];
+    if let Some(binary) = envoy::binary()? {
+        gateways.push(("Envoy", envoy::start(&binary, bootstrap, 1).await?));
+    }
+    Ok(gateways)
+}
 
 /// An address in Envoy's words.
 #[must_use]

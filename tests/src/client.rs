@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -20,6 +20,22 @@ use crate::{latin1, record};
 
 /// Longer than any recorded answer took.
 const PATIENCE: Duration = Duration::from_secs(12);
+
+/// A head, byte by byte: what follows it stays in the socket.
+///
+/// # Errors
+/// The connection ends within it, or it is not whole in time, or no UTF-8.
+pub async fn read_head(socket: &mut TcpStream, patience: Duration) -> Result<String> {
+    let mut bytes = Vec::new();
+    let reading = async {
+        while !bytes.ends_with(b"\r\n\r\n") {
+            bytes.push(socket.read_u8().await.context("a whole head")?);
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(patience, reading).await.context("no head in time")??;
+    Ok(String::from_utf8(bytes)?)
+}
 
 /// How one request ended, before anything is masked.
 #[derive(Debug, Clone, PartialEq)]

@@ -89,7 +89,6 @@ impl Translation {
         let clusters = self.clusters.iter().map(|c| self.cluster(c.clone())).collect::<Result<Vec<_>>>()?;
         let here = json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}});
         Ok(json!({
-            "node": {"id": "gateway", "cluster": "gateway"},
             "admin": {"address": here},
             "layered_runtime": istio_runtime(),
             "static_resources": {"listeners": listeners, "clusters": clusters},

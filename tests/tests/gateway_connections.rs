@@ -24,9 +24,8 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tests::bootstrap::{self, address, cluster, listener, manager, upstream};
+use tests::client::read_head;
 use tests::gateway::Gateway;
-use tests::host_sim::Run;
-use tests::{envoy, host_sim};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -131,18 +130,7 @@ fn bootstrap(plain: SocketAddr, streams: SocketAddr) -> Value {
 async fn head(at: SocketAddr, path: &str) -> String {
     let mut socket = TcpStream::connect(at).await.unwrap();
     socket.write_all(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await.unwrap();
-    read_head(&mut socket).await
-}
-
-async fn read_head(socket: &mut TcpStream) -> String {
-    let mut bytes = Vec::new();
-    let reading = async {
-        while !bytes.ends_with(b"\r\n\r\n") {
-            bytes.push(socket.read_u8().await.expect("a whole head"));
-        }
-    };
-    tokio::time::timeout(PATIENCE, reading).await.expect("the gateway answers");
-    String::from_utf8(bytes).unwrap()
+    read_head(&mut socket, PATIENCE).await.unwrap()
 }
 
 fn status(head: &str) -> &str {
@@ -155,7 +143,7 @@ async fn web_socket(at: SocketAddr) -> Vec<String> {
     let request =
         "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-key: x\r\n\r\n";
     socket.write_all(request.as_bytes()).await.unwrap();
-    let mut said = vec![status(&read_head(&mut socket).await).to_owned()];
+    let mut said = vec![status(&read_head(&mut socket, PATIENCE).await.unwrap()).to_owned()];
     for word in ["one", "and another"] {
         socket.write_all(word.as_bytes()).await.unwrap();
         let mut echo = vec![0; word.len()];
@@ -183,7 +171,7 @@ async fn switches(at: SocketAddr) -> Vec<String> {
     for (host, head, _) in SWITCHES {
         let mut socket = TcpStream::connect(at).await.unwrap();
         socket.write_all(format!("{head}host: {host}\r\n\r\n").as_bytes()).await.unwrap();
-        said.push(status(&read_head(&mut socket).await).to_owned());
+        said.push(status(&read_head(&mut socket, PATIENCE).await.unwrap()).to_owned());
     }
     said
 }
@@ -305,13 +293,7 @@ fn sorted(head: &str) -> Vec<&str> {
 async fn connections_are_kept_shared_refused_and_handed_over_as_envoy_does() {
     let origin = Origin::start().await;
     let bootstrap = bootstrap(origin.at, echo_of_streams().await);
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("bootstrap.json");
-    std::fs::write(&file, bootstrap.to_string()).unwrap();
-    let program = host_sim::binary().unwrap();
-    let run = Run::manifests(&program, &[]).with(["--bootstrap", file.to_str().unwrap(), "--workers", "1"]);
-    check("host-sim", &run.start().await.unwrap(), &origin).await;
-    if let Some(binary) = envoy::binary().unwrap() {
-        check("Envoy", &envoy::start(&binary, &bootstrap, 1).await.unwrap(), &origin).await;
+    for (who, gateway) in bootstrap::run(&bootstrap).await.unwrap() {
+        check(who, &gateway, &origin).await;
     }
 }

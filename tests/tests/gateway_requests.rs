@@ -13,11 +13,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::bootstrap::{bootstrap, listener, manager};
+use tests::bootstrap::{self, bootstrap, listener, manager};
+use tests::client::read_head;
 use tests::gateway::Gateway;
-use tests::host_sim::Run;
-use tests::{envoy, host_sim};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 /// A gateway that has said nothing by now says nothing.
@@ -174,14 +173,7 @@ fn virtual_hosts(shows: &str) -> Value {
 async fn ask(at: SocketAddr, sent: &str) -> (String, String, String) {
     let mut socket = TcpStream::connect(at).await.unwrap();
     socket.write_all(format!("{sent}\r\n").as_bytes()).await.unwrap();
-    let mut bytes = Vec::new();
-    let reading = async {
-        while !bytes.ends_with(b"\r\n\r\n") {
-            bytes.push(socket.read_u8().await.expect("a whole head"));
-        }
-    };
-    tokio::time::timeout(PATIENCE, reading).await.expect("the gateway answers");
-    let head = String::from_utf8(bytes).unwrap();
+    let head = read_head(&mut socket, PATIENCE).await.unwrap();
     let line = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
     (head.split(' ').nth(1).unwrap_or_default().to_owned(), line("x-shown: "), line("location: "))
 }
@@ -207,14 +199,9 @@ async fn heads_come_in_as_in_envoy() {
         .map(|(number, row)| listener(number, &manager(&virtual_hosts(row.shows), &row.manager)))
         .collect();
     let bootstrap = bootstrap(&listeners, &[], &json!({ "node": { "id": "n", "cluster": "c" } }));
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("bootstrap.json");
-    std::fs::write(&file, bootstrap.to_string()).unwrap();
-    let program = host_sim::binary().unwrap();
-    let run = Run::manifests(&program, &[]).with(["--bootstrap", file.to_str().unwrap(), "--port-map", "0=0"]);
-    let mut wrong = check("host-sim", &run.start().await.unwrap(), &rows).await;
-    if let Some(binary) = envoy::binary().unwrap() {
-        wrong.extend(check("Envoy", &envoy::start(&binary, &bootstrap, 1).await.unwrap(), &rows).await);
+    let mut wrong = Vec::new();
+    for (who, gateway) in bootstrap::run(&bootstrap).await.unwrap() {
+        wrong.extend(check(who, &gateway, &rows).await);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

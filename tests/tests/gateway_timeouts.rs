@@ -14,8 +14,6 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tests::bootstrap::{self, address, cluster, manager, merged, upstream};
 use tests::gateway::Gateway;
-use tests::host_sim::Run;
-use tests::{envoy, host_sim};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -259,14 +257,9 @@ async fn check(who: &str, gateway: &Gateway, cases: &[Case]) -> Vec<String> {
 async fn what_takes_too_long_is_answered_as_envoy_answers_it() {
     let cases = cases();
     let bootstrap = bootstrap(&cases, origin().await);
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("bootstrap.json");
-    std::fs::write(&file, bootstrap.to_string()).unwrap();
-    let program = host_sim::binary().unwrap();
-    let run = Run::manifests(&program, &[]).with(["--bootstrap", file.to_str().unwrap(), "--port-map", "0=0"]);
-    let mut wrong = check("host-sim", &run.start().await.unwrap(), &cases).await;
-    if let Some(binary) = envoy::binary().unwrap() {
-        wrong.extend(check("Envoy", &envoy::start(&binary, &bootstrap, 1).await.unwrap(), &cases).await);
+    let mut wrong = Vec::new();
+    for (who, gateway) in bootstrap::run(&bootstrap).await.unwrap() {
+        wrong.extend(check(who, &gateway, &cases).await);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

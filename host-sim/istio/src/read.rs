@@ -6,6 +6,7 @@ use crate::{
     Source,
     manifest::{
         decode::{Decode, Decoder, MISSING},
+        duration::Duration,
         node::{Node, Value},
         parse,
         suggest::nearest,
@@ -18,7 +19,7 @@ use crate::{
         object::{Metadata, Object, Origin},
     },
     translate::undone::NO_TRACES,
-    validate,
+    validate::{self, unfit_duration},
 };
 
 /// Reads manifests. The problems are all there are, in the order of the files and of the places in them; the resources are those without one.
@@ -344,7 +345,7 @@ impl Reader {
             let mut decoder = Decoder::new(&source.name, &resource, "data.mesh", &mut problems);
             self.resources.mesh = MeshConfig::decode(&node, &mut decoder);
             let connect = self.resources.mesh.connect_timeout;
-            if let Some(reason) = connect.and_then(|timeout| unfit_connect_timeout(timeout.0)) {
+            if let Some(reason) = connect.and_then(unfit_connect_timeout) {
                 let (at, field) = (node.locate("connectTimeout"), "data.mesh.connectTimeout".to_owned());
                 problems.push(Problem { at, field, ..object.problem("data.mesh", reason) });
             }
@@ -359,16 +360,10 @@ impl Reader {
     }
 }
 
-/// Why istiod does not start with a time to connect, in nanoseconds.
-fn unfit_connect_timeout(nanos: i64) -> Option<&'static str> {
-    const MILLISECOND: i64 = 1_000_000;
-    const HOUR: i64 = 3_600_000 * MILLISECOND;
-    match nanos {
-        _ if nanos < MILLISECOND => Some("duration must be greater than 1ms"),
-        _ if nanos % MILLISECOND != 0 => Some("only durations to ms precision are supported"),
-        _ if nanos > HOUR => Some("must be at most 1h"),
-        _ => None,
-    }
+/// Why istiod does not start with a time to connect.
+fn unfit_connect_timeout(timeout: Duration) -> Option<&'static str> {
+    const HOUR: Duration = Duration(3_600_000_000_000);
+    unfit_duration(timeout).or((timeout.0 > HOUR.0).then_some("must be at most 1h"))
 }
 
 impl<T> Object<T> {

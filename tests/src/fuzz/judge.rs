@@ -108,12 +108,7 @@ impl Judge {
                 return Ok(Finding::Start(format!("istiod refuses, host-sim does not: {words}")));
             }
             (Ok(bootstrap), None) => bootstrap,
-            (Ok(_), Some(Translated::Yes(translation))) => {
-                let mut bootstrap = translation.bootstrap(&self.certificates)?;
-                // host-sim has no name of its own that requests would carry on.
-                bootstrap.as_object_mut().map(|bootstrap| bootstrap.remove("node"));
-                bootstrap
-            }
+            (Ok(_), Some(Translated::Yes(translation))) => translation.bootstrap(&self.certificates)?,
             (Err(e), Some(Translated::Yes(translation))) => {
                 // What Envoy would refuse may be refused before it gets there.
                 let bootstrap = translation.bootstrap(&self.certificates)?;
@@ -133,12 +128,8 @@ impl Judge {
     }
 
     async fn compare(&self, case: &Case, envoy: &Gateway, host_sim: &Gateway) -> Result<Finding> {
-        let (mut expected, mut got) =
-            tokio::try_join!(self.ask(&case.requests, envoy), self.ask(&case.requests, host_sim))?;
         let ejects = case.resources.iter().any(|resource| resource.to_string().contains("outlierDetection"));
-        if ejects {
-            expected.iter_mut().chain(&mut got).for_each(wherever);
-        }
+        let (expected, got) = self.ask_both(&case.requests, envoy, host_sim, ejects).await?;
         let mut different = Vec::new();
         for ((send, expected), got) in case.requests.iter().zip(&expected).zip(&got) {
             if compare::difference(expected, got).is_none() {
@@ -147,13 +138,29 @@ impl Judge {
             let slow = [expected, got].iter().any(|answer| answer.ms.is_some() || answer.outcome == Outcome::Timeout);
             let times = if slow { AGAIN / 8 } else { AGAIN };
             // Twice: where origins are drawn for several tries, one sample may well lack what another has often.
-            if self.again(send, times, (envoy, host_sim), ejects).await?.is_some()
-                && let Some(words) = self.again(send, times, (envoy, host_sim), ejects).await?
+            let many = vec![send.clone(); times];
+            if self.again(&many, envoy, host_sim, ejects).await?.is_some()
+                && let Some(words) = self.again(&many, envoy, host_sim, ejects).await?
             {
                 different.push(Different { send: send.clone(), words });
             }
         }
         Ok(Finding::Asked(case.requests.len(), different))
+    }
+
+    /// Asks both, at the same time; in a world that ejects, without saying which origin it was.
+    async fn ask_both(
+        &self,
+        requests: &[Send],
+        envoy: &Gateway,
+        host_sim: &Gateway,
+        ejects: bool,
+    ) -> Result<(Vec<Answer>, Vec<Answer>)> {
+        let (mut expected, mut got) = tokio::try_join!(self.ask(requests, envoy), self.ask(requests, host_sim))?;
+        if ejects {
+            expected.iter_mut().chain(&mut got).for_each(wherever);
+        }
+        Ok((expected, got))
     }
 
     /// Asks all, one after another, and collects afterwards what the origins saw.
@@ -182,18 +189,8 @@ impl Judge {
     }
 
     /// Sends one request many times to both. Answers of Envoy that `host-sim` never gives, or the other way round, are no accident when they are common.
-    async fn again(
-        &self,
-        send: &Send,
-        times: usize,
-        (envoy, host_sim): (&Gateway, &Gateway),
-        ejects: bool,
-    ) -> Result<Option<String>> {
-        let many = vec![send.clone(); times];
-        let (mut expected, mut got) = tokio::try_join!(self.ask(&many, envoy), self.ask(&many, host_sim))?;
-        if ejects {
-            expected.iter_mut().chain(&mut got).for_each(wherever);
-        }
+    async fn again(&self, many: &[Send], envoy: &Gateway, host_sim: &Gateway, ejects: bool) -> Result<Option<String>> {
+        let (expected, got) = self.ask_both(many, envoy, host_sim, ejects).await?;
         Ok(uncommon(&expected, &got, false).or_else(|| uncommon(&got, &expected, true)))
     }
 }

@@ -229,6 +229,12 @@ impl MeshConfig {
     }
 }
 
+impl ProxyHeaders {
+    pub(crate) fn keep_http1_case(&self) -> bool {
+        self.preserve_http1_header_case == Some(true)
+    }
+}
+
 impl HeaderSwitch {
     pub(crate) fn is_disabled(&self) -> bool {
         self.disabled == Some(true)

@@ -9,7 +9,9 @@ use xds::{
 
 use super::{Context, clusters::preserve_case_format, duration, extensions};
 use crate::resource::{
-    mesh::{self, ConnectionSettings, EscapedSlashesAction, HeaderSwitch, Normalization, UnderscoresAction},
+    mesh::{
+        self, ConnectionSettings, EscapedSlashesAction, HeaderSwitch, Normalization, ProxyHeaders, UnderscoresAction,
+    },
     protocol::Protocol,
 };
 
@@ -23,7 +25,7 @@ pub(crate) fn build(context: &Context<'_>, stat_prefix: &str, port: u32, protoco
         forward_client_cert(topology.map(|topology| topology.forward_client_cert_details).unwrap_or_default());
     let sets_details =
         matches!(forward, ForwardClientCertDetails::AppendForward | ForwardClientCertDetails::SanitizeSet);
-    let preserve = headers.is_some_and(|headers| headers.preserve_http1_header_case == Some(true));
+    let preserve = headers.is_some_and(ProxyHeaders::keep_http1_case);
     let mut manager = HttpConnectionManager {
         stat_prefix: stat_prefix.to_owned(),
         http_filters: filters(context, port, protocol),

@@ -15,6 +15,16 @@ pub(crate) mod virtual_service;
 
 use crate::{manifest::duration::Duration, problem::Problem, resource::object::Object};
 
+/// The bound that Istio puts on every timeout and interval: at least 1 ms, whole milliseconds.
+pub(crate) fn unfit_duration(Duration(nanos): Duration) -> Option<&'static str> {
+    const MILLISECOND: i64 = 1_000_000;
+    match nanos {
+        _ if nanos < MILLISECOND => Some("duration must be greater than 1ms"),
+        _ if nanos % MILLISECOND != 0 => Some("only durations to ms precision are supported"),
+        _ => None,
+    }
+}
+
 /// Collects problems of one object.
 pub(crate) struct Check<'a, T> {
     pub(crate) object: &'a Object<T>,
@@ -39,15 +49,10 @@ impl<T> Check<'_, T> {
         }
     }
 
-    /// The bound that Istio puts on every timeout and interval: at least 1 ms, whole milliseconds.
+    /// See [`unfit_duration`].
     pub(crate) fn duration(&mut self, path: &str, duration: Option<Duration>) {
-        const MILLISECOND: i64 = 1_000_000;
-        match duration {
-            Some(Duration(nanos)) if nanos < MILLISECOND => self.refuse(path, "duration must be greater than 1ms"),
-            Some(Duration(nanos)) if nanos % MILLISECOND != 0 => {
-                self.refuse(path, "only durations to ms precision are supported")
-            }
-            _ => {}
+        if let Some(reason) = duration.and_then(unfit_duration) {
+            self.refuse(path, reason);
         }
     }
 

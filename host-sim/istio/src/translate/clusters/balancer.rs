@@ -33,11 +33,6 @@ pub(super) fn apply(cluster: &mut Cluster, balancer: Option<&LoadBalancer>) {
             cluster.lb_policy = LbPolicy::ClusterProvided;
             cluster.r#type = Some(DiscoveryType::OriginalDst);
             cluster.load_assignment = None;
-            // Names are not asked for: the client's own destination is taken.
-            let plain = Cluster::default();
-            cluster.typed_dns_resolver_config = plain.typed_dns_resolver_config;
-            (cluster.dns_lookup_family, cluster.dns_jitter) = (plain.dns_lookup_family, plain.dns_jitter);
-            (cluster.dns_refresh_rate, cluster.respect_dns_ttl) = (plain.dns_refresh_rate, plain.respect_dns_ttl);
         }
     }
     if let Some(hash) = balancer.and_then(|balancer| balancer.consistent_hash.as_ref()) {

@@ -10,7 +10,7 @@ use super::{Maker, policy::Policy, speak_http2};
 use crate::{
     resource::{
         destination_rule::{H2UpgradePolicy, HttpSettings, TcpKeepalive, TcpSettings},
-        mesh::MeshH2UpgradePolicy,
+        mesh::{MeshH2UpgradePolicy, ProxyHeaders},
     },
     translate::{Context, duration},
 };
@@ -57,7 +57,7 @@ pub(super) fn apply(
 fn preserve_header_case(maker: &Maker<'_, '_>, options: &mut UpstreamHttpOptions) {
     use crate::resource::protocol::Protocol;
     let headers = maker.context.proxy_headers();
-    let preserve = headers.is_some_and(|headers| headers.preserve_http1_header_case == Some(true));
+    let preserve = headers.is_some_and(ProxyHeaders::keep_http1_case);
     let protocol = maker.port.protocol;
     if preserve && !protocol.is_http2() && (protocol.is_http() || protocol == Protocol::Unsupported) {
         let http1 =

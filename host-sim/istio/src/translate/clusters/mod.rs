@@ -92,6 +92,9 @@ impl Maker<'_, '_> {
         connection::apply(self, &mut cluster, &mut options, &policy);
         outlier::apply(&mut cluster, &mut options, policy.outlier_detection);
         balancer::apply(&mut cluster, policy.load_balancer);
+        if matches!(cluster.r#type, Some(DiscoveryType::StrictDns | DiscoveryType::LogicalDns)) {
+            self.ask_for_names(&mut cluster);
+        }
         tls::apply(self, &mut cluster, &mut options, &policy, problems);
         if options != UpstreamHttpOptions::default() {
             let chosen = options.explicit_http_config.is_some() || options.use_downstream_protocol_config.is_some();
@@ -113,9 +116,9 @@ impl Maker<'_, '_> {
             Discovery::StrictDns | Discovery::DynamicDns => DiscoveryType::StrictDns,
             Discovery::LogicalDns => DiscoveryType::LogicalDns,
         });
-        if self.service.resolution == Discovery::Listed {
-            return;
-        }
+    }
+
+    fn ask_for_names(&self, cluster: &mut Cluster) {
         const CARES: &str = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig";
         let fields = [("udp_max_queries".to_owned(), 100.into())].into_iter().collect();
         cluster.dns_lookup_family = DnsLookupFamily::V4Only;

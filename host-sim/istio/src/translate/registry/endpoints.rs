@@ -162,11 +162,9 @@ pub(crate) fn left_out(resources: &Resources) -> Vec<Problem> {
     let mut warnings = Vec::new();
     for slice in &resources.endpoint_slices {
         for (n, endpoint) in slice.spec.endpoints.iter().enumerate() {
-            let target = endpoint.target_ref.as_ref();
-            let gone = |address: &String| {
-                matches!(Behind::of(resources, target, address, &slice.metadata.namespace), Behind::Gone)
-            };
-            if let Some(target) = target.filter(|_| endpoint.addresses.iter().any(gone)) {
+            let Some(target) = &endpoint.target_ref else { continue };
+            // Whose pod is named is found by its name, whatever the address.
+            if matches!(Behind::of(resources, Some(target), "", &slice.metadata.namespace), Behind::Gone) {
                 let reason =
                     format!("no Pod \"{}\" is among the manifests: Istio leaves such addresses out", target.name);
                 warnings.push(slice.problem(&format!("endpoints[{n}].targetRef"), reason));
