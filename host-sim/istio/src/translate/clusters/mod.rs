@@ -23,7 +23,10 @@ use super::{
 };
 use crate::{
     problem::Problem,
-    resource::{destination_rule::Subset, protocol::Protocol},
+    resource::{
+        destination_rule::{SimpleLoadBalancer, Subset},
+        protocol::Protocol,
+    },
 };
 
 pub(super) use connection::preserve_case_format;
@@ -63,6 +66,12 @@ struct Maker<'a, 'c> {
     rule: Option<&'c MergedRule<'a>>,
 }
 
+/// By the subset's own policy.
+fn passes_through(subset: &Subset) -> bool {
+    let balancer = subset.traffic_policy.as_ref().and_then(|policy| policy.load_balancer.as_ref());
+    balancer.is_some_and(|balancer| balancer.simple == Some(SimpleLoadBalancer::Passthrough))
+}
+
 impl Maker<'_, '_> {
     /// `None` for a cluster istiod leaves out: one found by DNS without any address.
     fn cluster(&self, subset: Option<&Subset>, problems: &mut Vec<Problem>) -> Option<Cluster> {
@@ -82,6 +91,10 @@ impl Maker<'_, '_> {
         if cluster.r#type != Some(DiscoveryType::Static) && endpoints.is_empty() {
             return None;
         }
+        // A subset that passes its requests through was never one to ask for names; a whole service that does keeps the settings.
+        if cluster.r#type != Some(DiscoveryType::Static) && !subset.is_some_and(passes_through) {
+            self.ask_for_names(&mut cluster);
+        }
         cluster.load_assignment =
             Some(ClusterLoadAssignment { cluster_name: name.clone(), endpoints, ..ClusterLoadAssignment::default() });
         cluster.name = name;
@@ -92,9 +105,6 @@ impl Maker<'_, '_> {
         connection::apply(self, &mut cluster, &mut options, &policy);
         outlier::apply(&mut cluster, &mut options, policy.outlier_detection);
         balancer::apply(&mut cluster, policy.load_balancer);
-        if matches!(cluster.r#type, Some(DiscoveryType::StrictDns | DiscoveryType::LogicalDns)) {
-            self.ask_for_names(&mut cluster);
-        }
         tls::apply(self, &mut cluster, &mut options, &policy, problems);
         if options != UpstreamHttpOptions::default() {
             let chosen = options.explicit_http_config.is_some() || options.use_downstream_protocol_config.is_some();
