@@ -45,9 +45,9 @@ impl Contestant {
     fn measure(&mut self, bench: &Bench) -> Result<()> {
         for workload in &self.targets {
             let load = Load { to: self.address, workload, connections: bench.connections, duration: bench.duration };
-            Load { duration: bench.duration / 4, ..load }.run()?;
+            Load { duration: bench.duration / 4, ..load }.run(&bench.runtime)?;
             let before = cost::cpu(self.pid)?;
-            let mut done = load.run()?;
+            let mut done = load.run(&bench.runtime)?;
             let cpu = cost::cpu(self.pid)?.saturating_sub(before);
             done.latencies.sort_unstable();
             let requests = f64::from(u32::try_from(done.latencies.len())?);

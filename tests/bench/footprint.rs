@@ -49,7 +49,7 @@ fn suite_with_two_workers(bench: &Bench) -> Result<f64> {
     let gateway = bench.runtime.block_on(setup.host_sim(&setup.flags))?;
     for workload in &WORKLOADS {
         let to = at_80(&gateway)?;
-        load::Load { to, workload, connections: bench.connections, duration: bench.duration }.run()?;
+        load::Load { to, workload, connections: bench.connections, duration: bench.duration }.run(&bench.runtime)?;
     }
     Ok(f64::from(u32::try_from(cost::resident(gateway.process.id())?)?))
 }

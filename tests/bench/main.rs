@@ -67,9 +67,10 @@ const SECTIONS: [(&str, Measure); 7] = [
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let bench = Bench {
-        runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
-        origin: origin::start()?,
+        origin: origin::start(&runtime)?,
+        runtime,
         rounds: arguments.rounds.max(1),
         connections: arguments.connections,
         duration: Duration::try_from_secs_f64(arguments.seconds)?,

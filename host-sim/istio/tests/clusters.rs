@@ -71,6 +71,33 @@ fn endpoints_come_from_slices_with_the_labels_of_their_pods() {
     );
 }
 
+#[test]
+fn an_address_whose_pod_is_not_there_is_left_out_aloud_of_slices_and_of_endpoints() {
+    let named = |name: &str| format!("targetRef: {{kind: Pod, name: {name}}}");
+    let slice = format!(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: s, namespace: default, labels: {{kubernetes.io/service-name: shop}}}}\naddressType: IPv4\nports: [{{name: http, port: 8080}}]\nendpoints: [{{addresses: [10.0.0.1], {}}}, {{addresses: [10.0.0.2], {}}}]\n",
+        named("a"),
+        named("gone")
+    );
+    let list = format!(
+        "apiVersion: v1\nkind: Endpoints\nmetadata: {{name: shop, namespace: default}}\nsubsets: [{{ports: [{{name: http, port: 8080}}], addresses: [{{ip: 10.0.0.1, {}}}], notReadyAddresses: [{{ip: 10.0.0.2, {}}}]}}]\n",
+        named("a"),
+        named("gone")
+    );
+    let pod = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: default}\nspec: {}\nstatus: {podIP: 10.0.0.1}\n";
+    let alone = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: other}\nspec: {}\n";
+    for (lists, field) in [(slice, "endpoints[1].targetRef"), (list, "subsets[0].notReadyAddresses[0].targetRef")] {
+        let found = |pod: &str| {
+            let manifests = format!("{GATEWAY}{SHOP}{lists}{pod}");
+            let warnings = gateway::translation(&manifests).warnings;
+            let fields: Vec<_> = warnings.iter().map(|warning| warning.field.clone()).collect();
+            (endpoints(&cluster(&manifests, "outbound|80||shop.default.svc.cluster.local")).len(), fields)
+        };
+        assert_eq!(found(pod), (1, vec![field.to_owned()]));
+        assert_eq!(found(alone), (2, vec![]), "of this namespace nobody meant to say which pods there are");
+    }
+}
+
 /// A ServiceEntry for `host` with one endpoint.
 fn entry(name: &str, namespace: &str, metadata: &str, host: &str, address: &str) -> String {
     format!(

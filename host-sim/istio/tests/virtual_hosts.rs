@@ -119,3 +119,17 @@ fn a_route_knows_where_it_was_written() {
     let warnings: Vec<_> = translation(&manifests).warnings.iter().map(|warning| warning.field.clone()).collect();
     assert_eq!(warnings, ["spec.http[1]"], "the rule that no root match covers is left out aloud");
 }
+
+#[test]
+fn a_gateway_that_is_named_twice_has_the_routes_twice() {
+    let routes = |gateways: &str| {
+        let service = virtual_service(
+            "a",
+            &format!(
+                "{{hosts: [a.b], gateways: [{gateways}], http: [{{match: [{{uri: {{prefix: /x}}}}], route: [{{destination: {{host: shop}}}}]}}]}}"
+            ),
+        );
+        virtual_hosts(&format!("{GATEWAY}{SHOP}{service}"))[0]["routes"].as_array().unwrap().len()
+    };
+    assert_eq!((routes("istio-system/gw"), routes("istio-system/gw, istio-system/gw")), (1, 2));
+}

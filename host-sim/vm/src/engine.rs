@@ -1,16 +1,15 @@
-//! The engine: compiles modules, keeps what it compiled, and advances the epoch that deadlines are counted in.
+//! The engine: compiles modules and keeps what it compiled.
 
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::{
     cache::{Digest, DiskCache},
-    deadline::TICK_MILLIS,
     module::{LoadError, Module},
+    ticker::Ticker,
 };
 
 /// Compiles and instantiates modules. One per process; cloning gives another handle.
@@ -21,6 +20,7 @@ pub struct Engine {
 
 struct Inner {
     wasmtime: wasmtime::Engine,
+    ticker: Arc<Ticker>,
     disk: Option<DiskCache>,
     loaded: Mutex<HashMap<Digest, Module>>,
 }
@@ -50,9 +50,8 @@ impl Engine {
         let wasmtime =
             wasmtime::Engine::new(&settings()).map_err(|error| EngineError::Unsupported(format!("{error:#}")))?;
         let disk = config.cache_dir.map(|folder| DiskCache::new(folder, &wasmtime));
-        let inner = Arc::new(Inner { wasmtime, disk, loaded: Mutex::default() });
-        start_ticker(Arc::downgrade(&inner)).map_err(EngineError::Ticker)?;
-        Ok(Engine { inner })
+        let ticker = Ticker::start(&wasmtime).map_err(EngineError::Ticker)?;
+        Ok(Engine { inner: Arc::new(Inner { wasmtime, ticker, disk, loaded: Mutex::default() }) })
     }
 
     /// Compiles a module, or finds it compiled, and refuses what Envoy would refuse.
@@ -62,7 +61,7 @@ impl Engine {
         if let Some(module) = loaded.get(&digest) {
             return Ok(module.clone());
         }
-        let module = Module::load(&self.inner.wasmtime, self.inner.disk.as_ref(), digest, wasm)?;
+        let module = Module::load(&self.inner.wasmtime, &self.inner.ticker, self.inner.disk.as_ref(), digest, wasm)?;
         loaded.insert(digest, module.clone());
         Ok(module)
     }
@@ -89,16 +88,4 @@ fn settings() -> wasmtime::Config {
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false);
     config
-}
-
-/// One thread for all VMs of the engine; it ends with the engine.
-fn start_ticker(engine: Weak<Inner>) -> std::io::Result<()> {
-    let tick = move || {
-        loop {
-            std::thread::sleep(Duration::from_millis(TICK_MILLIS));
-            let Some(engine) = engine.upgrade() else { return };
-            engine.wasmtime.increment_epoch();
-        }
-    };
-    std::thread::Builder::new().name("wasm-deadlines".to_owned()).spawn(tick).map(drop)
 }

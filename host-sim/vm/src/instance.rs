@@ -18,6 +18,7 @@ use crate::{
     shared_vm::RootPlace,
     start_error::StartError,
     state::{Bounds, FIRST_ROOT, MetricIds, Phase, State, Streams},
+    ticker::Calls,
     trace::{Record, TraceSink},
     trap::Trap,
     world::World,
@@ -38,6 +39,7 @@ pub(crate) struct Instance {
     store: Store<State>,
     exports: Exports,
     deadline: Duration,
+    calls: Calls,
     /// What the module logged while it came up.
     said: Vec<LogLine>,
 }
@@ -54,7 +56,10 @@ impl Instance {
         });
         let ticks = store.data_mut().deadline.start(limits.start_deadline);
         store.set_epoch_deadline(ticks);
+        let calls = setup.module.calls();
+        calls.begin();
         let instance = setup.module.ready(&setup.plugin).and_then(|ready| ready.instantiate(&mut store));
+        calls.end();
         let instance = match instance {
             Ok(instance) => instance,
             Err(error) => {
@@ -72,7 +77,7 @@ impl Instance {
         let memory = instance.get_memory(&mut store, setup.module.memory());
         let state = store.data_mut();
         (state.memory, state.malloc) = (memory, exports.malloc.clone());
-        let mut vm = Instance { store, exports, deadline: limits.start_deadline, said: Vec::new() };
+        let mut vm = Instance { store, exports, deadline: limits.start_deadline, calls, said: Vec::new() };
         match vm.bring_up() {
             Ok(()) => {
                 vm.said = vm.state_mut().log.end_capture();
@@ -173,7 +178,10 @@ impl Instance {
         (state.current, state.effective, state.stop_iteration) = (target, 0, false);
         let ticks = state.deadline.start(self.deadline);
         self.store.set_epoch_deadline(ticks);
-        match function.call(&mut self.store, params) {
+        self.calls.begin();
+        let called = function.call(&mut self.store, params);
+        self.calls.end();
+        match called {
             Ok(answer) => {
                 self.state().note(|| Record::Callback { name: name.to_owned(), answer: answer.number() });
                 Ok(Some(answer))

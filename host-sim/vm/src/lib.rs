@@ -61,6 +61,7 @@ mod shared_vm;
 mod signature;
 mod start_error;
 mod state;
+mod ticker;
 pub mod trace;
 mod trace_log;
 mod traced;

@@ -12,6 +12,7 @@ use crate::{
     outline::{self, Outline},
     plugin::PluginConfig,
     state::State,
+    ticker::{Calls, Ticker},
 };
 
 /// A compiled module that Envoy would accept. Cloning is cheap.
@@ -23,6 +24,7 @@ pub struct Module {
 struct Inner {
     wasmtime: wasmtime::Module,
     ready: InstancePre<State>,
+    ticker: Arc<Ticker>,
     abi: AbiVersion,
     digest: Digest,
     memory: String,
@@ -98,6 +100,7 @@ fn markers(found: &[String]) -> String {
 impl Module {
     pub(crate) fn load(
         engine: &wasmtime::Engine,
+        ticker: &Arc<Ticker>,
         disk: Option<&DiskCache>,
         digest: Digest,
         wasm: &[u8],
@@ -122,7 +125,8 @@ impl Module {
         };
         let linker = hostcalls::linker(engine, abi, None).map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
         let ready = linker.instantiate_pre(&wasmtime).map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
-        Ok(Module { inner: Arc::new(Inner { wasmtime, ready, abi, digest, memory }) })
+        let ticker = Arc::clone(ticker);
+        Ok(Module { inner: Arc::new(Inner { wasmtime, ready, ticker, abi, digest, memory }) })
     }
 
     /// The ABI the module was built for.
@@ -157,6 +161,11 @@ impl Module {
         }
         hostcalls::linker(self.inner.wasmtime.engine(), self.inner.abi, plugin.allowed_capabilities.as_ref())?
             .instantiate_pre(&self.inner.wasmtime)
+    }
+
+    /// For a new instance.
+    pub(crate) fn calls(&self) -> Calls {
+        self.inner.ticker.calls()
     }
 
     pub(crate) fn engine(&self) -> &wasmtime::Engine {

@@ -224,8 +224,10 @@ impl<'a> Context<'a> {
         gateway: &'c str,
     ) -> impl Iterator<Item = &'c BoundVirtualService<'a>> {
         let namespace = &self.node.namespace;
-        let bound = move |service: &&BoundVirtualService<'_>| {
-            service.gateways.iter().any(|name| name == gateway) && service.is_visible_in(namespace)
+        // One that names a gateway twice is bound twice, as in istiod.
+        let times = move |service: &BoundVirtualService<'_>| match service.is_visible_in(namespace) {
+            true => service.gateways.iter().filter(|name| *name == gateway).count(),
+            false => 0,
         };
         let rank = move |service: &BoundVirtualService<'_>| match (
             service.is_public(),
@@ -236,7 +238,8 @@ impl<'a> Context<'a> {
             (true, _) => 2,
         };
         (0..3).flat_map(move |wanted| {
-            self.virtual_services.iter().filter(bound).filter(move |service| rank(service) == wanted)
+            let of_rank = self.virtual_services.iter().filter(move |service| rank(service) == wanted);
+            of_rank.flat_map(move |service| std::iter::repeat_n(service, times(service)))
         })
     }
 

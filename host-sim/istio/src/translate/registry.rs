@@ -129,13 +129,14 @@ const EXPORT_TO: &str = "networking.istio.io/exportTo";
 
 fn from_kubernetes(resources: &Resources) -> Vec<Service> {
     let mesh = &resources.mesh;
+    let pods = endpoints::Pods::of(resources);
     let convert = |object: &Object<kubernetes::Service>| {
         let spec = &object.spec;
         let namespace = &object.metadata.namespace;
         let annotation = object.metadata.annotations.get(EXPORT_TO);
         let export_to: Vec<String> =
             annotation.iter().flat_map(|text| text.split(',')).map(|entry| entry.trim().to_owned()).collect();
-        let found = endpoints::of_service(resources, object);
+        let found = endpoints::of_service(resources, &pods, object);
         Service {
             host: format!("{}.{namespace}.svc.{}", object.metadata.name, mesh.domain()),
             namespace: namespace.clone(),

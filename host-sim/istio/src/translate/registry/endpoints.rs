@@ -1,7 +1,7 @@
 //! Where the endpoints of a service are, in the order of trust: EndpointSlice, Endpoints, WorkloadEntry for Kubernetes; the entry's own list,
 //! then pods and WorkloadEntries by label, then its host name for a ServiceEntry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use super::{Discovery, Service};
@@ -43,8 +43,34 @@ pub(crate) enum Health {
     NotReady,
 }
 
+/// The pods among the manifests, by namespace. Where two have one address, the first counts.
+#[derive(Default)]
+pub(super) struct Pods<'a>(HashMap<&'a str, PodsOfNamespace<'a>>);
+
+#[derive(Default)]
+struct PodsOfNamespace<'a> {
+    by_name: HashMap<&'a str, &'a Object<Pod>>,
+    by_address: HashMap<&'a str, &'a Object<Pod>>,
+}
+
+impl<'a> Pods<'a> {
+    pub(super) fn of(resources: &'a Resources) -> Self {
+        let mut all = Self::default();
+        for pod in &resources.pods {
+            let here = all.0.entry(&pod.metadata.namespace).or_default();
+            here.by_name.entry(&pod.metadata.name).or_insert(pod);
+            here.by_address.entry(&pod.spec.ip).or_insert(pod);
+        }
+        all
+    }
+}
+
 /// Endpoints of a Kubernetes service; `None` when the manifests do not say.
-pub(super) fn of_service(resources: &Resources, service: &Object<kubernetes::Service>) -> Option<Vec<Endpoint>> {
+pub(super) fn of_service(
+    resources: &Resources,
+    pods: &Pods<'_>,
+    service: &Object<kubernetes::Service>,
+) -> Option<Vec<Endpoint>> {
     let named = |name: &str| name == service.metadata.name;
     let same_namespace = |namespace: &str| namespace == service.metadata.namespace;
     let slices: Vec<_> = resources
@@ -53,7 +79,7 @@ pub(super) fn of_service(resources: &Resources, service: &Object<kubernetes::Ser
         .filter(|slice| same_namespace(&slice.metadata.namespace))
         .filter(|slice| slice.metadata.labels.get("kubernetes.io/service-name").is_some_and(|name| named(name)))
         .collect();
-    let mut found: Vec<_> = slices.iter().flat_map(|slice| of_slice(resources, slice)).collect();
+    let mut found: Vec<_> = slices.iter().flat_map(|slice| of_slice(pods, slice)).collect();
     let mut known = !slices.is_empty();
     if !known {
         let lists = || {
@@ -63,7 +89,7 @@ pub(super) fn of_service(resources: &Resources, service: &Object<kubernetes::Ser
                 .filter(|list| same_namespace(&list.metadata.namespace) && named(&list.metadata.name))
         };
         known = lists().next().is_some();
-        found = lists().flat_map(|list| of_endpoints(resources, list)).collect();
+        found = lists().flat_map(|list| of_endpoints(pods, list)).collect();
     }
     let workloads: Vec<_> =
         selected_workload_entries(resources, &service.metadata.namespace, &service.spec.selector).collect();
@@ -72,7 +98,7 @@ pub(super) fn of_service(resources: &Resources, service: &Object<kubernetes::Ser
     known.then_some(found)
 }
 
-fn of_slice(resources: &Resources, slice: &Object<kubernetes::EndpointSlice>) -> Vec<Endpoint> {
+fn of_slice(pods: &Pods<'_>, slice: &Object<kubernetes::EndpointSlice>) -> Vec<Endpoint> {
     let mut found = Vec::new();
     if slice.spec.address_type == "FQDN" {
         return found;
@@ -80,7 +106,7 @@ fn of_slice(resources: &Resources, slice: &Object<kubernetes::EndpointSlice>) ->
     for endpoint in &slice.spec.endpoints {
         let Some(health) = health(endpoint.conditions.as_ref()) else { continue };
         for address in &endpoint.addresses {
-            let pod = Behind::of(resources, endpoint.target_ref.as_ref(), address, &slice.metadata.namespace);
+            let pod = Behind::of(pods, endpoint.target_ref.as_ref(), address, &slice.metadata.namespace);
             found.extend(slice.spec.ports.iter().filter_map(|port| pod.at(address, port, health)));
         }
     }
@@ -97,13 +123,13 @@ fn health(conditions: Option<&EndpointConditions>) -> Option<Health> {
     }
 }
 
-fn of_endpoints(resources: &Resources, list: &Object<kubernetes::Endpoints>) -> Vec<Endpoint> {
+fn of_endpoints(pods: &Pods<'_>, list: &Object<kubernetes::Endpoints>) -> Vec<Endpoint> {
     let mut found = Vec::new();
     for subset in &list.spec.subsets {
         let ready = subset.addresses.iter().map(|address| (address, Health::Ready));
         let not_ready = subset.not_ready_addresses.iter().map(|address| (address, Health::NotReady));
         for (address, health) in ready.chain(not_ready) {
-            let pod = Behind::of(resources, address.target_ref.as_ref(), &address.ip, &list.metadata.namespace);
+            let pod = Behind::of(pods, address.target_ref.as_ref(), &address.ip, &list.metadata.namespace);
             found.extend(subset.ports.iter().filter_map(|port| pod.at(&address.ip, port, health)));
         }
     }
@@ -122,18 +148,17 @@ enum Behind<'a> {
 impl<'a> Behind<'a> {
     /// The pod that is named, else one of the namespace with this address. Where no pod of the namespace is among the manifests at all, nobody
     /// meant to say which there are.
-    fn of(resources: &'a Resources, target: Option<&ObjectReference>, address: &str, namespace: &str) -> Self {
+    fn of(pods: &Pods<'a>, target: Option<&ObjectReference>, address: &str, namespace: &str) -> Self {
         let named = target.filter(|target| target.kind == "Pod");
         let home = named.map(|target| target.namespace.as_str()).filter(|home| !home.is_empty()).unwrap_or(namespace);
-        let mut pods = resources.pods.iter().filter(|pod| pod.metadata.namespace == home).peekable();
-        let none = pods.peek().is_none();
+        let Some(here) = pods.0.get(home) else { return Self::Unknown };
         let found = match named {
-            Some(target) => pods.find(|pod| pod.metadata.name == target.name),
-            None => pods.find(|pod| pod.spec.ip == address),
+            Some(target) => here.by_name.get(target.name.as_str()),
+            None => here.by_address.get(address),
         };
         match found {
             Some(pod) => Self::Pod(pod),
-            None if named.is_some() && !none => Self::Gone,
+            None if named.is_some() => Self::Gone,
             None => Self::Unknown,
         }
     }
@@ -159,15 +184,30 @@ impl<'a> Behind<'a> {
 
 /// Warnings for addresses that are left out because the pod they name is not there.
 pub(crate) fn left_out(resources: &Resources) -> Vec<Problem> {
+    let pods = Pods::of(resources);
+    // Whose pod is named is found by its name, whatever the address.
+    let gone = |target: &Option<ObjectReference>, namespace: &str| {
+        let target =
+            target.as_ref().filter(|_| matches!(Behind::of(&pods, target.as_ref(), "", namespace), Behind::Gone));
+        target.map(|pod| format!("no Pod \"{}\" is among the manifests: Istio leaves such addresses out", pod.name))
+    };
     let mut warnings = Vec::new();
     for slice in &resources.endpoint_slices {
-        for (n, endpoint) in slice.spec.endpoints.iter().enumerate() {
-            let Some(target) = &endpoint.target_ref else { continue };
-            // Whose pod is named is found by its name, whatever the address.
-            if matches!(Behind::of(resources, Some(target), "", &slice.metadata.namespace), Behind::Gone) {
-                let reason =
-                    format!("no Pod \"{}\" is among the manifests: Istio leaves such addresses out", target.name);
-                warnings.push(slice.problem(&format!("endpoints[{n}].targetRef"), reason));
+        let ends = slice.spec.endpoints.iter().enumerate();
+        warnings.extend(ends.filter_map(|(n, endpoint)| {
+            let reason = gone(&endpoint.target_ref, &slice.metadata.namespace)?;
+            Some(slice.problem(&format!("endpoints[{n}].targetRef"), reason))
+        }));
+    }
+    for list in &resources.endpoints {
+        for (n, subset) in list.spec.subsets.iter().enumerate() {
+            for (field, addresses) in
+                [("addresses", &subset.addresses), ("notReadyAddresses", &subset.not_ready_addresses)]
+            {
+                warnings.extend(addresses.iter().enumerate().filter_map(|(at, address)| {
+                    let reason = gone(&address.target_ref, &list.metadata.namespace)?;
+                    Some(list.problem(&format!("subsets[{n}].{field}[{at}].targetRef"), reason))
+                }));
             }
         }
     }
@@ -277,7 +317,14 @@ pub(crate) fn is_subset(inner: &BTreeMap<String, String>, outer: &BTreeMap<Strin
 /// Services of one host and namespace share their endpoints, whichever of them ends up in the table; those of ServiceEntries come first, whatever
 /// way their own cluster would find them.
 pub(super) fn share_between_twins(services: &mut [Service]) {
-    for i in 0..services.len() {
+    let mut count: HashMap<(&str, &str), usize> = HashMap::new();
+    for service in services.iter() {
+        *count.entry((&service.host, &service.namespace)).or_default() += 1;
+    }
+    let several = |service: &Service| count.get(&(&*service.host, &*service.namespace)).is_some_and(|count| *count > 1);
+    let have_twins: Vec<usize> =
+        services.iter().enumerate().filter(|(_, service)| several(service)).map(|(at, _)| at).collect();
+    for i in have_twins {
         let Some(service) = services.get(i) else { continue };
         let listed = |other: &Service| other.resolution == Discovery::Listed && other.external_name.is_empty();
         let twin = |other: &&Service| {

@@ -9,7 +9,10 @@ mod matching;
 mod redirect;
 mod retry;
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
 
 pub(super) use matching::route_match;
 
@@ -55,6 +58,8 @@ fn table(context: &Context<'_>, name: &str, servers: &[BoundServer<'_>]) -> Rout
 #[derive(Default)]
 struct Hosts {
     hosts: Vec<Host>,
+    /// The place of each by its domain.
+    places: HashMap<String, usize>,
     /// The run of a VirtualService on a Gateway, by their names.
     known: BTreeMap<(String, String), Rc<Vec<Route>>>,
 }
@@ -111,8 +116,9 @@ impl Hosts {
     }
 
     fn host(&mut self, context: &Context<'_>, domain: &str, port: u32) -> &mut Host {
-        let index = self.hosts.iter().position(|host| host.domain == domain).unwrap_or(self.hosts.len());
+        let index = self.places.get(domain).copied().unwrap_or(self.hosts.len());
         if index == self.hosts.len() {
+            self.places.insert(domain.to_owned(), index);
             let headers = context.proxy_headers();
             let count_attempts =
                 !headers.and_then(|headers| headers.attempt_count.as_ref()).is_some_and(HeaderSwitch::is_disabled);
@@ -139,11 +145,14 @@ impl Hosts {
         }
         self.hosts.sort_by(|a, b| host::more_specific(&a.domain, &b.domain));
         let mut groups: Vec<(Host, Vec<String>)> = Vec::new();
+        let mut last_with: HashMap<Vec<*const Vec<Route>>, usize> = HashMap::new();
         for host in self.hosts {
-            let same_routes = groups.iter_mut().rev().find(|(first, _)| first.has_runs_of(&host));
+            let runs = host.runs.iter().map(Rc::as_ptr).collect();
+            let same_routes = last_with.get(&runs).and_then(|at| groups.get_mut(*at));
             match same_routes.filter(|(first, _)| first.require_tls == host.require_tls) {
                 Some((_, domains)) => domains.push(host.domain),
                 None => {
+                    last_with.insert(runs, groups.len());
                     let domains = vec![host.domain.clone()];
                     groups.push((host, domains));
                 }
@@ -162,13 +171,6 @@ impl Hosts {
         let mut finished: Vec<_> = groups.into_iter().map(virtual_host).collect();
         finished.sort_by(|a, b| a.name.cmp(&b.name));
         finished
-    }
-}
-
-impl Host {
-    fn has_runs_of(&self, other: &Self) -> bool {
-        let same = |(own, other): (&Rc<Vec<Route>>, &Rc<Vec<Route>>)| Rc::ptr_eq(own, other);
-        self.runs.len() == other.runs.len() && self.runs.iter().zip(&other.runs).all(same)
     }
 }
 
