@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -116,7 +116,8 @@ impl Stream {
         let stopped = match self.admit() {
             Ok(()) => {
                 self.begin_trace();
-                self.in_time(self.forward()).await
+                // Pinned where it is made: it is large, and would be copied on its way.
+                self.in_time(pin!(self.forward())).await
             }
             Err(reply) => {
                 // Nobody looks for the route of what is none: filters see the answer without its settings.
@@ -127,10 +128,10 @@ impl Stream {
         // A module may hold an answer of our own as well.
         if let Err(stop) = stopped
             && let Err(overdue) = self
-                .in_time(async {
+                .in_time(pin!(async {
                     self.stop(stop).await;
                     Ok(())
-                })
+                }))
                 .await
         {
             self.stop(overdue).await;
@@ -138,11 +139,10 @@ impl Stream {
     }
 
     /// Until something takes too long.
-    async fn in_time(&self, work: impl Future<Output = Result<(), Stop>>) -> Result<(), Stop> {
+    async fn in_time(&self, mut work: Pin<&mut impl Future<Output = Result<(), Stop>>>) -> Result<(), Stop> {
         if self.request_is_over() || self.upgrade.is_some() {
             self.timers.request_is_over();
         }
-        let mut work = pin!(work);
         poll_fn(|cx| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(done);

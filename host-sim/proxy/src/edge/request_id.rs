@@ -6,11 +6,14 @@ use bytes::Bytes;
 pub fn uuid(random: u128) -> Bytes {
     let bits = (random & !(0xf << 76) & !(0b11 << 62)) | (0x4 << 76) | (0b10 << 62);
     let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' - 10 + half };
-    let digits = bits.to_be_bytes().into_iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]);
-    let mut out = [b'-'; 36];
-    let places = out.iter_mut().enumerate().filter(|(at, _)| !matches!(at, 8 | 13 | 18 | 23));
-    places.zip(digits).for_each(|((_, place), digit)| *place = digit);
-    Bytes::copy_from_slice(&out)
+    let mut out = Vec::with_capacity(36);
+    for (at, byte) in bits.to_be_bytes().into_iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            out.push(b'-');
+        }
+        out.extend_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
+    }
+    Bytes::from(out)
 }
 
 #[cfg(test)]

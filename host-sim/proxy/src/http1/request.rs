@@ -137,7 +137,7 @@ pub fn parse_request(head: &Bytes, limits: HeadLimits, tls: bool) -> Result<Requ
     }
     let (line, rest) = first_line(head);
     let line = RequestLine::parse(&line)?;
-    let mut lines = HeaderList::with_capacity(24);
+    let mut lines = HeaderList::with_capacity(32);
     fields(&rest, &mut lines).map_err(|invalid| match invalid {
         InvalidField::Name => Refusal::CODEC,
         InvalidField::Value => Refusal::protocol(400, "http1.invalid_characters"),
