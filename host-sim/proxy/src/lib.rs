@@ -9,6 +9,7 @@ pub mod edge;
 pub mod explain;
 pub mod fault;
 mod gateway;
+mod grpc_web;
 pub mod header_ops;
 pub mod headers;
 pub mod http1;

@@ -336,9 +336,14 @@ impl RequestKind {
 
 /// Does Envoy take these headers for gRPC?
 pub fn is_grpc(headers: &[(Bytes, Bytes)]) -> bool {
-    let rest = headers::get(headers, "content-type").and_then(|value| value.strip_prefix(b"application/grpc"));
     // CONNECT has no path.
-    rest.is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'+')) && headers::has(headers, ":path")
+    has_grpc_content_type(headers) && headers::has(headers, ":path")
+}
+
+/// `application/grpc` or `application/grpc+…`.
+pub(crate) fn has_grpc_content_type(headers: &[(Bytes, Bytes)]) -> bool {
+    let rest = headers::get(headers, "content-type").and_then(|value| value.strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'+'))
 }
 
 /// The gRPC status Envoy makes of an HTTP status.
@@ -354,7 +359,7 @@ pub fn grpc_status_of(http: u16) -> u32 {
 }
 
 /// gRPC's encoding of `grpc-message`: everything but visible ASCII, and `%` and `~`, as `%XX`.
-fn percent_encode(text: &[u8]) -> String {
+pub(crate) fn percent_encode(text: &[u8]) -> String {
     let mut out = String::with_capacity(text.len());
     for &byte in text {
         if (b' '..b'~').contains(&byte) && byte != b'%' {

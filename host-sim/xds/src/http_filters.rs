@@ -18,6 +18,7 @@ typed!(
         LocalRateLimit(LocalRateLimit) = "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
         RateLimit(GlobalRateLimit) = "envoy.extensions.filters.http.ratelimit.v3.RateLimit",
         HeaderMutation(HeaderMutationFilter) = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+        GrpcWeb(GrpcWeb) = "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
         GrpcStats(GrpcStats) = "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
     }
 );
@@ -37,6 +38,7 @@ message!(
     FilterConfig { config: Option<crate::Any>, is_optional: bool, disabled: bool }
 );
 message!(Cors {});
+message!(GrpcWeb {});
 message!(Router {
     dynamic_stats: Option<bool>, start_child_span: bool, upstream_log: Vec<Value>, upstream_log_options: Option<Value>,
     suppress_envoy_headers: bool, strict_check_headers: Vec<String>, respect_expected_rq_timeout: bool,

@@ -25,7 +25,7 @@ fn gateway(dice: &mut Dice, name: &str, namespace: &str, second: bool) -> Value 
         servers.push(plain(dice, 80, "http-b", "HTTP"));
     }
     if dice.chance(20) {
-        let protocol = dice.pick(&["HTTP2", "HTTP", "GRPC"]);
+        let protocol = dice.pick(&["HTTP2", "HTTP", "GRPC", "GRPC-WEB"]);
         servers.push(plain(dice, 8080, "web", protocol));
     }
     if dice.chance(20) {

@@ -168,8 +168,7 @@ fn filters(context: &Context<'_>, port: u32, protocol: Protocol) -> Vec<HttpFilt
     let mut filters = vec![istio(ISTIO_ONLY[0])];
     filters.extend(extensions::http_filters(context, port));
     if protocol == Protocol::GrpcWeb {
-        let config = Any::new("envoy.extensions.filters.http.grpc_web.v3.GrpcWeb", Map::new());
-        filters.push(own("envoy.filters.http.grpc_web", HttpFilterConfig::Other(config)));
+        filters.push(own("envoy.filters.http.grpc_web", HttpFilterConfig::GrpcWeb(Box::default())));
     }
     let grpc_stats = GrpcStats { emit_filter_state: true, stats_for_all_methods: Some(false), ..GrpcStats::default() };
     filters.push(own("envoy.filters.http.grpc_stats", HttpFilterConfig::GrpcStats(Box::new(grpc_stats))));

@@ -19,6 +19,7 @@ use super::timers::{Overdue, Timers};
 use super::trace::Trace;
 use super::{Facts, Remembered};
 use crate::edge::{self, ConnectionInfo, Protocol};
+use crate::grpc_web::GrpcWeb;
 use crate::header_ops::StreamInfo;
 use crate::headers::{self, HeaderList};
 use crate::http_filters::{Chain, Stop, Upload, Word, module_reply, router};
@@ -481,6 +482,9 @@ impl Stream {
         let end = body.is_empty();
         // What takes the place of an answer that filters have seen goes past them, as in Envoy.
         if !self.chain.has_answer() {
+            if !end && self.chain.gathers(&head) {
+                GrpcWeb::gathered(&mut head, &std::mem::take(&mut body));
+            }
             match self.chain.response_headers(self, head, end).await {
                 Ok(filtered) => head = filtered,
                 Err(Stop::Reply(instead)) => (head, body) = instead.encode(&self.kind),

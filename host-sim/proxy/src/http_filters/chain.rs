@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 use vm::{Admission, Direction, StreamId};
 
@@ -11,6 +12,7 @@ use super::config::FilterKind;
 use super::mailbox::Mailbox;
 use super::{FilterConfig, Plugin};
 use crate::connection::{Facts, Stream};
+use crate::grpc_web::GrpcWeb;
 use crate::headers::HeaderList;
 use crate::local_reply::LocalReply;
 use crate::rate_limit::{Bucket, GlobalRateLimit, LocalRateLimit};
@@ -27,6 +29,7 @@ pub(crate) enum Kind {
     Wasm(Rc<Plugin>),
     Fault(Arc<crate::fault::Fault>, Arc<FaultStats>),
     Cors(Arc<CorsStats>),
+    GrpcWeb,
     LocalRateLimit(Option<Arc<LocalRateLimit>>, Arc<LocalRateLimitStats>),
     RateLimit(Arc<GlobalRateLimit>),
     HeaderMutation(crate::header_ops::HeaderMutations, bool),
@@ -39,6 +42,7 @@ impl Kind {
             Kind::Wasm(_) => "wasm",
             Kind::Fault(..) => "fault",
             Kind::Cors(_) => "cors",
+            Kind::GrpcWeb => "grpc_web",
             Kind::LocalRateLimit(..) => "local_ratelimit",
             Kind::RateLimit(_) => "ratelimit",
             Kind::HeaderMutation(..) => "header_mutation",
@@ -58,6 +62,8 @@ pub(super) enum Pass {
     WasmDead,
     /// Headers for the answer.
     Cors(HeaderList),
+    /// A call of gRPC-Web's.
+    GrpcWeb(Box<GrpcWeb>),
     /// Whose bucket the answer tells about.
     Limited(Arc<LocalRateLimit>, Arc<Bucket>),
     /// Headers a rate limit service has for the answer.
@@ -83,10 +89,8 @@ pub(crate) struct Chain {
     pub(super) mailbox: Rc<Mailbox>,
     /// An answer's head has come to the filters.
     pub(super) answered: Cell<bool>,
-    /// Some module looks at bodies or trailers of requests.
-    pub(super) sees_request_body: bool,
-    /// The same for answers.
-    pub(super) sees_response_body: bool,
+    sees_request_body: Cell<bool>,
+    sees_response_body: Cell<bool>,
 }
 
 impl Chain {
@@ -115,8 +119,8 @@ impl Chain {
             passes: RefCell::new(passes),
             mailbox: Rc::default(),
             answered: Cell::new(false),
-            sees_request_body,
-            sees_response_body,
+            sees_request_body: Cell::new(sees_request_body),
+            sees_response_body: Cell::new(sees_response_body),
         }
     }
 
@@ -127,8 +131,8 @@ impl Chain {
             passes: RefCell::new(filters.iter().map(|_| Pass::Nothing).collect()),
             mailbox: Rc::default(),
             answered: Cell::new(false),
-            sees_request_body: false,
-            sees_response_body: false,
+            sees_request_body: Cell::new(false),
+            sees_response_body: Cell::new(false),
         }
     }
 
@@ -145,14 +149,40 @@ impl Chain {
         }
     }
 
-    /// Places of modules, in the order pieces of this direction meet them.
-    pub(super) fn modules(&self, direction: Direction) -> SmallVec<[usize; 4]> {
-        let count = self.filters.len();
-        let places = (0..count).filter(|place| self.wasm(*place).is_some());
+    /// Places of modules, in the order of the chain.
+    fn modules(&self) -> SmallVec<[usize; 4]> {
+        (0..self.filters.len()).filter(|place| self.wasm(*place).is_some()).collect()
+    }
+
+    /// Places of filters that bodies go through, in the order pieces of this direction meet them.
+    pub(super) fn body_filters(&self, direction: Direction) -> SmallVec<[usize; 4]> {
+        let sees = |place: &usize| matches!(self.passes.borrow().get(*place), Some(Pass::Wasm(_) | Pass::GrpcWeb(_)));
+        let places = (0..self.filters.len()).filter(sees);
         match direction {
             Direction::Request => places.collect(),
             Direction::Response => places.rev().collect(),
         }
+    }
+
+    /// Does some filter look at bodies or trailers of this direction?
+    pub(super) fn sees_body(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::Request => self.sees_request_body.get(),
+            Direction::Response => self.sees_response_body.get(),
+        }
+    }
+
+    /// The request is a call of gRPC-Web's.
+    pub(super) fn remember_grpc_web(&self, place: usize, call: GrpcWeb) {
+        self.remember(place, Pass::GrpcWeb(Box::new(call)));
+        self.sees_request_body.set(true);
+        self.sees_response_body.set(true);
+    }
+
+    /// Does the body of this answer, which has one, belong into its head?
+    pub(crate) fn gathers(&self, head: &[(Bytes, Bytes)]) -> bool {
+        let translates = self.passes.borrow().iter().any(|pass| matches!(pass, Pass::GrpcWeb(_)));
+        translates && GrpcWeb::gathers(head)
     }
 
     pub(super) fn remember(&self, place: usize, pass: Pass) {
@@ -168,7 +198,7 @@ impl Chain {
 
     /// The stream is over: modules log it and are done with it, in the order of the chain.
     pub(crate) fn leave(&self, stream: &Stream) {
-        let modules = self.modules(Direction::Request);
+        let modules = self.modules();
         if modules.is_empty() {
             return;
         }
@@ -206,6 +236,7 @@ impl Filter {
             }),
             FilterKind::Fault(fault) => Kind::Fault(Arc::clone(fault), registry.fault(stat_prefix, worker)),
             FilterKind::Cors => Kind::Cors(registry.cors(stat_prefix, worker)),
+            FilterKind::GrpcWeb => Kind::GrpcWeb,
             FilterKind::LocalRateLimit { stat_prefix, limit } => {
                 Kind::LocalRateLimit(limit.clone(), registry.local_rate_limit(stat_prefix, worker))
             }

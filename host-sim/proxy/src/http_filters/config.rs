@@ -22,6 +22,7 @@ pub(crate) enum FilterKind {
     Wasm(Arc<WasmConfig>),
     Fault(Arc<Fault>),
     Cors,
+    GrpcWeb,
     /// Without a bucket of its own it only acts where a route has one.
     LocalRateLimit {
         stat_prefix: String,
@@ -72,6 +73,7 @@ pub(crate) fn compile(
                 FilterKind::Fault(Arc::new(Fault::compile(fault, &path, &mut errors)))
             }
             Some(xds::HttpFilterConfig::Cors(_)) => FilterKind::Cors,
+            Some(xds::HttpFilterConfig::GrpcWeb(_)) => FilterKind::GrpcWeb,
             Some(xds::HttpFilterConfig::LocalRateLimit(limit)) => FilterKind::LocalRateLimit {
                 stat_prefix: limit.stat_prefix.clone(),
                 limit: LocalRateLimit::compile(limit, false, &path, &mut errors).map(Arc::new),

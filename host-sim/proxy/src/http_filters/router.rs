@@ -17,7 +17,8 @@ use super::read_ahead::ReadAhead;
 use super::try_span::TrySpan;
 use super::{Stop, mirror, upload};
 use crate::cluster::{HashPolicy, Hashed, Outcome, PreviousPriorities};
-use crate::connection::{BodySource, ClientGone, IdleTimer, Piece, Stream};
+use crate::connection::{BodyError, BodySource, ClientGone, IdleTimer, Piece, Stream};
+use crate::grpc_web::{GrpcWeb, LONGEST_MESSAGE};
 use crate::headers::{self, HeaderList};
 use crate::http1::unsendable;
 use crate::local_reply::{Flag, LocalReply, Reset};
@@ -455,6 +456,10 @@ impl<'s> Routed<'s> {
         let end = body.is_over();
         let is_http1 = matches!(body, BodySource::Http1(..));
         let mut body = ReadAhead::new(body);
+        if !end && stream.chain.gathers(&list) {
+            let gathered = self.alongside(sender, gather(&mut body)).await?.map_err(|_| cut_off(is_http1))?;
+            GrpcWeb::gathered(&mut list, &gathered);
+        }
         let filtered = {
             let mut filtering = pin!(stream.chain.response_headers(stream, list, end));
             let held = poll_fn(|cx| {
@@ -485,7 +490,7 @@ impl<'s> Routed<'s> {
             self.try_idle.touch();
             let last = matches!(next, None | Some(Ok(Piece::Trailers(_))));
             let piece = next.transpose().map_err(|_| cut_off(is_http1))?;
-            if stream.chain.sees_response_body {
+            if stream.chain.sees_body(Direction::Response) {
                 let pieces = stream.chain.piece(stream, Direction::Response, piece, last);
                 for piece in self.alongside(sender, pieces).await?? {
                     self.deliver(piece, slow).await?;
@@ -760,6 +765,16 @@ fn not_switched(status: u16, list: HeaderList) -> LocalReply {
     let mut reply = LocalReply::new(status, "websocket_handshake_unsuccessful");
     reply.headers = list.into_iter().filter(|(name, _)| name != ":status").collect();
     reply
+}
+
+/// An answer's body, to be told in its head: to its end, of which no more than a message's length is kept.
+async fn gather(body: &mut ReadAhead) -> Result<Vec<u8>, BodyError> {
+    let mut gathered = Vec::new();
+    while let Some(Piece::Data(data)) = body.next().await.transpose()? {
+        let room = LONGEST_MESSAGE.saturating_sub(gathered.len());
+        gathered.extend_from_slice(data.get(..room).unwrap_or(&data));
+    }
+    Ok(gathered)
 }
 
 /// An answer without its end. For Envoy's HTTP/1 codec that is no answer, whatever has become of the connection.

@@ -17,6 +17,7 @@ use super::upload;
 use super::wasm::Plugin;
 use crate::connection::{BodyError, Piece, Stream};
 use crate::cors;
+use crate::grpc_web::GrpcWeb;
 use crate::headers::HeaderList;
 use crate::http1::{Refusal, reason};
 use crate::local_reply::{Flag, LocalReply};
@@ -75,6 +76,14 @@ impl Chain {
                         stats.origin_valid.inc();
                         return Err(Stop::Reply(reply));
                     }
+                }
+            }
+            Kind::GrpcWeb => {
+                // The route is chosen before the content type changes.
+                let disabled = matches!(stream.per_filter(&filter.name), Some(PerFilter::Disabled));
+                let call = if disabled { None } else { GrpcWeb::request(&mut stream.request.borrow_mut()) };
+                if let Some(call) = call {
+                    self.remember_grpc_web(place, call);
                 }
             }
             Kind::LocalRateLimit(own, stats) => self.rate_limit(stream, place, own.as_ref(), stats)?,
@@ -141,7 +150,7 @@ impl Chain {
     async fn hold_back(&self, stream: &Stream, delay: Duration) -> Result<(), Stop> {
         let mut over = pin!(tokio::time::sleep(delay));
         let mut reading =
-            (!self.sees_request_body && !stream.request_is_over()).then(|| Box::pin(upload::pump(stream)));
+            (!self.sees_body(Direction::Request) && !stream.request_is_over()).then(|| Box::pin(upload::pump(stream)));
         poll_fn(|cx| {
             if let Some(Poll::Ready(read)) = reading.as_mut().map(|reading| reading.as_mut().poll(cx)) {
                 reading = None;
@@ -338,7 +347,26 @@ impl Chain {
             None => (Bytes::new(), None),
         };
         let only_trailers = trailers.is_some();
-        for place in self.modules(direction) {
+        for place in self.body_filters(direction) {
+            if let Some(Pass::GrpcWeb(call)) = self.passes.borrow_mut().get_mut(place) {
+                match direction {
+                    Direction::Request => {
+                        data = call.request_body(data, last && trailers.is_none()).map_err(Stop::Reply)?;
+                    }
+                    Direction::Response => {
+                        data = call.response_body(data);
+                        // Filters above see that there were some.
+                        trailers = trailers.map(|list| {
+                            data = joined(std::mem::take(&mut data), call.trailers(&list));
+                            HeaderList::new()
+                        });
+                    }
+                }
+                if data.is_empty() && trailers.is_none() && !last {
+                    return Ok(Pieces::new());
+                }
+                continue;
+            }
             let Some((plugin, id)) = self.wasm(place) else { continue };
             let mut released = Released { body: data, trailers, ..Released::default() };
             let resumed = self.mailbox.resumed(place, direction);
@@ -391,6 +419,7 @@ impl Chain {
             (data, trailers) = (released.body, released.trailers);
         }
         let data = (!data.is_empty()).then_some(Piece::Data(data));
+        let trailers = trailers.filter(|list| !list.is_empty());
         Ok(data.into_iter().chain(trailers.map(Piece::Trailers)).collect())
     }
 
@@ -428,6 +457,10 @@ impl Chain {
             }
             match self.passes.borrow().get(place) {
                 Some(Pass::Cors(marks)) => cors::mark(&mut head, marks.clone()),
+                Some(Pass::GrpcWeb(call)) => {
+                    let gathered = !end && GrpcWeb::gathers(&head);
+                    call.response(&mut head, gathered);
+                }
                 Some(Pass::Told(more)) => head.extend(more.iter().cloned()),
                 Some(Pass::Limited(limit, bucket)) => limit.response(&mut head, bucket, stream.worker.clock().now()),
                 _ => {}

@@ -142,7 +142,7 @@ pub(super) async fn pump(stream: &Stream) -> Result<(), Stop> {
         let last = matches!(next, None | Some(Piece::Trailers(_))) || stream.is_http2() && stream.request_is_over();
         let piece = stream.received(next);
         let chain = &stream.chain;
-        if chain.sees_request_body {
+        if chain.sees_body(Direction::Request) {
             for piece in chain.piece(stream, Direction::Request, piece, last).await? {
                 stream.upload.push(piece);
             }
