@@ -384,3 +384,32 @@ fn an_answer_that_is_held_for_ever_ends_when_it_ends_in_envoy() {
     }
     equal(&rows);
 }
+
+#[test]
+fn the_body_of_every_answer_is_shown_to_modules_as_in_envoy() {
+    let module = envoy::build_module("gateway-filter");
+    let reload = json!({"failure_policy": "FAIL_RELOAD", "reload_config": {"backoff": {"base_interval": "0.010s"}}});
+    let filters = [filter("bodies", &module, "bodies", reload)];
+    let mut bootstrap = envoy::bootstrap(&filters, &[("origin", envoy::origin())]);
+    let manager = &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+    let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array_mut().unwrap();
+    let said = |path: &str, response: Value| json!({"match": {"path": path}, "direct_response": response});
+    routes.insert(0, said("/own", json!({"status": 404, "body": {"inline_string": "not here"}})));
+    routes.insert(1, said("/empty", json!({"status": 200})));
+    let both = Both::on("the_body_of_every_answer_is_shown_to_modules_as_in_envoy", &bootstrap);
+    let (theirs, ours) = both.addresses["bodies"];
+    let mut rows = Vec::new();
+    for how in ["each", "whole", "own", "reply", "trap"] {
+        for path in ["/plain", "/own", "/empty"] {
+            let request =
+                format!("GET {path} HTTP/1.1\r\nhost: a.example\r\nx-do: wrap {how}\r\nconnection: close\r\n\r\n");
+            // Back from a trap, the VM takes a moment.
+            let ask = |address: SocketAddr| {
+                ask_until_served(address);
+                gateways::exchange(address, &request)
+            };
+            rows.push((format!("{how} {path}"), theirs.map(ask), ask(ours)));
+        }
+    }
+    equal(&rows);
+}

@@ -165,13 +165,7 @@ impl Stream {
         match stop {
             // A client that went away has nobody to be told.
             Stop::Reply(reply) if !self.responder.has_begun() => drop(self.reply(reply).await),
-            Stop::Reply(reply) => {
-                let mut info = self.facts.info.borrow_mut();
-                reply.flags.iter().for_each(|flag| info.flags.insert(flag));
-                info.details = Some(reply.details);
-            }
-            Stop::Reset(details) => self.facts.info.borrow_mut().details = Some(details.into()),
-            Stop::Gone => {}
+            stop => self.break_off(stop),
         }
     }
 
@@ -481,23 +475,54 @@ impl Stream {
         let (mut head, mut body) = reply.encode(&kind);
         let end = body.is_empty();
         // What takes the place of an answer that filters have seen goes past them, as in Envoy.
-        if !self.chain.has_answer() {
+        let mut shown = !self.chain.has_answer();
+        if shown {
             if !end && self.chain.gathers(&head) {
                 GrpcWeb::gathered(&mut head, &std::mem::take(&mut body));
             }
             match self.chain.response_headers(self, head, end).await {
                 Ok(filtered) => head = filtered,
-                Err(Stop::Reply(instead)) => (head, body) = instead.encode(&self.kind),
+                Err(Stop::Reply(instead)) => {
+                    (head, body) = instead.encode(&self.kind);
+                    shown = false;
+                }
                 Err(_) => return Err(ClientGone),
             }
         }
         let end = body.is_empty();
         self.send_head(head, end).await?;
-        if !end {
-            self.send(Piece::Data(body)).await?;
-            self.responder.finish().await?;
+        if end {
+            return Ok(());
         }
-        Ok(())
+        if shown && self.chain.sees_body(Direction::Response) {
+            match self.chain.piece(self, Direction::Response, Some(Piece::Data(body)), true).await {
+                Ok(pieces) => {
+                    for piece in pieces {
+                        self.send(piece).await?;
+                    }
+                }
+                Err(stop) => {
+                    self.break_off(stop);
+                    return self.responder.flush().await;
+                }
+            }
+        } else {
+            self.send(Piece::Data(body)).await?;
+        }
+        self.responder.finish().await
+    }
+
+    /// Ends an answer that has begun.
+    fn break_off(&self, stop: Stop) {
+        let mut info = self.facts.info.borrow_mut();
+        match stop {
+            Stop::Reply(reply) => {
+                reply.flags.iter().for_each(|flag| info.flags.insert(flag));
+                info.details = Some(reply.details);
+            }
+            Stop::Reset(details) => info.details = Some(details.into()),
+            Stop::Gone => {}
+        }
     }
 
     /// Sends an answer's head, which has been up the chain, to the client.

@@ -165,7 +165,7 @@ impl Chain {
     }
 
     /// Does some filter look at bodies or trailers of this direction?
-    pub(super) fn sees_body(&self, direction: Direction) -> bool {
+    pub(crate) fn sees_body(&self, direction: Direction) -> bool {
         match direction {
             Direction::Request => self.sees_request_body.get(),
             Direction::Response => self.sees_response_body.get(),

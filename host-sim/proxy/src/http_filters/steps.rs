@@ -25,7 +25,7 @@ use crate::rate_limit::{LocalRateLimit, RateLimits, Subject, Verdict as Limited}
 use crate::route::PerFilter;
 
 /// Pieces of a body that a filter let go.
-pub(super) type Pieces = SmallVec<[Piece; 2]>;
+pub(crate) type Pieces = SmallVec<[Piece; 2]>;
 
 /// What a module made of a head or a piece.
 enum Passed {
@@ -334,7 +334,7 @@ impl Chain {
     }
 
     /// Takes a piece down (or up) the chain; `last` when nothing follows, `None` for a piece that is only the end.
-    pub(super) async fn piece(
+    pub(crate) async fn piece(
         &self,
         stream: &Stream,
         direction: Direction,

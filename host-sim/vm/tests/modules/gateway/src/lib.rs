@@ -11,6 +11,8 @@
 //! * `mark PATH…`: sets the properties `mark` and `text`, which is declared to be one, to the plugin's name, if nobody has before; else as `see`
 //! * `see PATH…`: what properties are (segments joined by `/`), in the headers `x-in-request` and `x-in-response` of the answer. `logged` answers with what they
 //!   were in the log of the request before
+//! * `wrap HOW`: puts each piece of the answer's body between angle brackets, the last with an exclamation mark. `own`: of an answer of its own;
+//!   `whole`: keeps the pieces and wraps them all at once; `reply`, `trap`: at its end, instead
 //! * `count`: how often this VM was asked that; `trap`, `trap-in-response`, `trap-in-log`
 #![allow(missing_docs, unsafe_code, clippy::panic, reason = "a module for tests")]
 
@@ -96,6 +98,8 @@ struct Stream {
     /// Properties to look at.
     paths: Vec<String>,
     response_is_held: bool,
+    /// What becomes of the answer's body.
+    wraps: Option<String>,
 }
 
 /// What differs from run to run is left out.
@@ -284,6 +288,14 @@ impl HttpContext for Stream {
                 self.seen = vec![properties(&self.paths)];
                 Action::Continue
             }
+            ["wrap", how] => {
+                self.wraps = Some(how.to_owned());
+                if how == "own" {
+                    self.send_http_response(299, vec![("x-own", "yes")], Some(b"own"));
+                    return Action::Pause;
+                }
+                Action::Continue
+            }
             ["logged"] => {
                 self.see(LOGGED.take());
                 self.answer();
@@ -333,9 +345,29 @@ impl HttpContext for Stream {
         if self.response_is_held {
             return Action::Pause;
         }
+        if self.wraps.is_some() {
+            self.set_http_response_header("content-length", None);
+        }
         if self.trap == "response" {
             panic!("as asked, in the response");
         }
+        Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, size: usize, end: bool) -> Action {
+        match self.wraps.as_deref() {
+            None => return Action::Continue,
+            Some("whole") if !end => return Action::Pause,
+            Some("reply") if end => {
+                self.wraps = None;
+                self.send_http_response(298, vec![], Some(b"instead"));
+                return Action::Pause;
+            }
+            Some("trap") if end => panic!("as asked, in the body"),
+            Some(_) => {}
+        }
+        let body = text(self.get_http_response_body(0, size));
+        self.set_http_response_body(0, size, format!("<{body}{}>", if end { "!" } else { "" }).as_bytes());
         Action::Continue
     }
 
