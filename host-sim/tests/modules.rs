@@ -392,6 +392,7 @@ fn the_body_of_every_answer_is_shown_to_modules_as_in_envoy() {
     let filters = [filter("bodies", &module, "bodies", reload)];
     let mut bootstrap = envoy::bootstrap(&filters, &[("origin", envoy::origin())]);
     let manager = &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+    manager["delayed_close_timeout"] = json!("0.01s");
     let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array_mut().unwrap();
     let said = |path: &str, response: Value| json!({"match": {"path": path}, "direct_response": response});
     routes.insert(0, said("/own", json!({"status": 404, "body": {"inline_string": "not here"}})));
