@@ -3,6 +3,8 @@
 //! Without Envoy, which is said, only what must hold anyway is checked.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+#[path = "support/echo_origin.rs"]
+mod echo_origin;
 #[path = "../vm/tests/support/envoy.rs"]
 mod envoy;
 #[path = "support/gateways.rs"]
@@ -412,5 +414,100 @@ fn the_body_of_every_answer_is_shown_to_modules_as_in_envoy() {
             rows.push((format!("{how} {path}"), theirs.map(ask), ask(ours)));
         }
     }
+    equal(&rows);
+}
+
+/// What a module does in its callbacks; the letters are the module's own.
+const SCRIPTS: &[&str] = &[
+    "qh=p",
+    "qh=al qb=w",
+    "qh=l qb=e",
+    "qh=l qb=p qe=w",
+    "qh=l qb=pk qe=j",
+    "qh=l qe=k",
+    "qh=m sh=m",
+    "qh=r",
+    "qh=r sh=a",
+    "qh=r sh=p",
+    "qh=r sh=r",
+    "qh=rp sh=rm",
+    "qh=x",
+    "qb=p",
+    "qb=r",
+    "qe=r",
+    "qe=p",
+    "qe=p qt=r",
+    "qt=p",
+    "qt=r sh=l se=k",
+    "sh=p",
+    "sh=r",
+    "sh=pr",
+    "sh=lm sb=w se=k",
+    "sh=l sb=p se=w",
+    "sh=l sb=e",
+    "sb=p se=p",
+    "se=p",
+];
+
+/// Without a body, with one of a length, with one in chunks and with trailers.
+const REQUESTS: [(&str, &str, &str); 3] = [
+    ("GET", "", ""),
+    ("POST", "content-length: 4\r\n", "body"),
+    ("POST", "transfer-encoding: chunked\r\n", "4\r\nbody\r\n0\r\nx-sent: 1\r\n\r\n"),
+];
+
+#[test]
+fn modules_hold_change_and_answer_at_every_step_as_in_envoy() {
+    let module = envoy::build_module("gateway-filter");
+    let filters = ["alone", "first"].map(|name| filter(name, &module, name, json!({})));
+    let mut bootstrap = envoy::bootstrap(&filters, &[("origin", echo_origin::start())]);
+    for at in 0..filters.len() {
+        let manager =
+            &mut bootstrap["static_resources"]["listeners"][at]["filter_chains"][0]["filters"][0]["typed_config"];
+        let more = json!({
+            "delayed_close_timeout": "0.01s", "stream_idle_timeout": "0.3s", "common_http_protocol_options": {"idle_timeout": "0.3s"},
+            "http_protocol_options": {"enable_trailers": true},
+        });
+        manager.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let chain = manager["http_filters"].as_array_mut().unwrap();
+        if at == 1 {
+            chain.insert(1, chain[0].clone()); // two that do the same, one behind the other
+        }
+        let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array_mut().unwrap();
+        let own =
+            json!({"match": {"path": "/own"}, "direct_response": {"status": 404, "body": {"inline_string": "own"}}});
+        routes.insert(0, own);
+    }
+    let options = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {"http_protocol_options": {"enable_trailers": true}},
+    }});
+    bootstrap["static_resources"]["clusters"][0]["typed_extension_protocol_options"] = options;
+    let both = Both::on("modules_hold_change_and_answer_at_every_step_as_in_envoy", &bootstrap);
+    let mut asked = Vec::new();
+    for listener in ["alone", "first"] {
+        for script in SCRIPTS {
+            for (path, (method, framing, body)) in
+                ["/echo", "/own"].iter().flat_map(|path| REQUESTS.map(|request| (path, request)))
+            {
+                let head = format!("{method} {path} HTTP/1.1\r\nhost: a.example\r\nx-do: script {script}\r\n");
+                let name = format!("{listener}: {script}: {method} {path} {framing:?}");
+                asked.push((name, both.addresses[listener], format!("{head}{framing}\r\n{body}")));
+            }
+        }
+    }
+    // Each takes as long as what it holds, so many are asked at once.
+    let rows: Vec<_> = asked
+        .chunks(asked.len() / 8)
+        .flat_map(|asked| {
+            std::thread::scope(|scope| {
+                let ask = |(name, (theirs, ours), request): &(String, (Option<SocketAddr>, SocketAddr), String)| {
+                    (name.clone(), theirs.map(|at| gateways::exchange(at, request)), gateways::exchange(*ours, request))
+                };
+                let running: Vec<_> = asked.iter().map(|asked| scope.spawn(move || ask(asked))).collect();
+                running.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+            })
+        })
+        .collect();
     equal(&rows);
 }

@@ -43,6 +43,8 @@ pub(crate) struct Stream {
     pub(crate) route_cleared: bool,
     /// A local reply was sent: another is ignored.
     pub(crate) replied: bool,
+    /// And was replaced while it passed the module.
+    pub(crate) replied_again: bool,
     /// The failure reply was given: nothing is called any more.
     pub(crate) failed: bool,
     /// What was declared on this stream: Envoy remembers it, and looks for it only on the plugin.
@@ -189,6 +191,7 @@ impl Stream {
             end_of_stream: false,
             route_cleared: false,
             replied: false,
+            replied_again: false,
             failed: false,
             declared: Declarations::default(),
             moved: false,

@@ -210,7 +210,10 @@ impl Vm {
         if own.close {
             return Outcome { verdict: Verdict::Reset, released: stream.let_go(direction) };
         }
-        if let Some(reply) = own.reply.take().filter(|_| !stream.replied) {
+        // The head of its own reply is the one place where a module may still take another.
+        let again = direction == Direction::Response && stage == Stage::Headers && !stream.replied_again;
+        if let Some(reply) = own.reply.take().filter(|_| !stream.replied || again) {
+            stream.replied_again = stream.replied;
             stream.replied = true;
             return Outcome { verdict: Verdict::Reply(reply), released: stream.let_go(direction) };
         }

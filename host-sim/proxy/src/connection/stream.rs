@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use vm::{Direction, LogMaps, Released};
 
 use super::body::{BodySource, Piece};
+use super::read_ahead::ReadAhead;
 use super::responder::{ClientGone, Responder};
 use super::timers::{Overdue, Timers};
 use super::trace::Trace;
@@ -37,7 +38,7 @@ pub(crate) struct Stream {
     pub(crate) manager: Rc<Manager>,
     pub(crate) facts: Rc<Facts>,
     pub(crate) responder: Responder,
-    pub(crate) body: RefCell<BodySource>,
+    pub(crate) body: RefCell<ReadAhead>,
     pub(crate) request: RefCell<HeaderList>,
     pub(crate) upload: Upload,
     pub(crate) chain: Chain,
@@ -96,7 +97,7 @@ impl Stream {
             manager,
             facts,
             responder,
-            body: RefCell::new(body),
+            body: RefCell::new(ReadAhead::new(body)),
             upload: Upload::default(),
             kind: RequestKind::of(&request),
             upgrade: edge::hop::upgrade(&request).cloned(),
@@ -217,7 +218,22 @@ impl Stream {
 
     /// Nothing more of the request will come.
     pub(crate) fn request_is_over(&self) -> bool {
-        self.body.try_borrow().is_ok_and(|body| body.is_over())
+        self.body.try_borrow().is_ok_and(|body| body.has_come())
+    }
+
+    /// Reads the request's body on while a filter holds what is before it, as far as may be buffered. Ready when the body is broken.
+    pub(crate) fn poll_read_on(&self, cx: &mut Context<'_>) -> Poll<Stop> {
+        let mut body = self.body.borrow_mut();
+        let before = body.bytes();
+        // Whoever holds the stream waits for something else.
+        let _ = body.poll_read(cx, self.buffer_limit());
+        if body.bytes() != before {
+            self.touch();
+        }
+        if body.has_come() {
+            self.timers.request_is_over();
+        }
+        body.failure().map_or(Poll::Pending, |error| Poll::Ready(error.into()))
     }
 
     /// Is it HTTP/2?
@@ -480,7 +496,7 @@ impl Stream {
             if !end && self.chain.gathers(&head) {
                 GrpcWeb::gathered(&mut head, &std::mem::take(&mut body));
             }
-            match self.chain.response_headers(self, head, end).await {
+            match self.held_answer(head, end).await {
                 Ok(filtered) => head = filtered,
                 Err(Stop::Reply(instead)) => {
                     (head, body) = instead.encode(&self.kind);
@@ -510,6 +526,20 @@ impl Stream {
             self.send(Piece::Data(body)).await?;
         }
         self.responder.finish().await
+    }
+
+    /// Takes the head of an answer of our own up the chain. Where a module holds it, the rest of the request is read.
+    async fn held_answer(&self, head: HeaderList, end: bool) -> Result<HeaderList, Stop> {
+        let mut filtering = pin!(self.chain.response_headers(self, head, end));
+        poll_fn(|cx| {
+            let filtered = filtering.as_mut().poll(cx);
+            if filtered.is_pending() {
+                // What is wrong with a request that is being answered does not matter any more.
+                let _ = self.poll_read_on(cx);
+            }
+            filtered
+        })
+        .await
     }
 
     /// Ends an answer that has begun.

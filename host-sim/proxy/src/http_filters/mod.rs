@@ -7,7 +7,6 @@ mod grpc;
 mod mailbox;
 mod mirror;
 mod ratelimit;
-mod read_ahead;
 pub(crate) mod router;
 mod steps;
 mod try_span;

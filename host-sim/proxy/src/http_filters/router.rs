@@ -13,11 +13,10 @@ use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep};
 use vm::Direction;
 
-use super::read_ahead::ReadAhead;
 use super::try_span::TrySpan;
 use super::{Stop, mirror, upload};
 use crate::cluster::{HashPolicy, Hashed, Outcome, PreviousPriorities};
-use crate::connection::{BodyError, BodySource, ClientGone, IdleTimer, Piece, Stream};
+use crate::connection::{BodyError, BodySource, ClientGone, IdleTimer, Piece, ReadAhead, Stream};
 use crate::grpc_web::{GrpcWeb, LONGEST_MESSAGE};
 use crate::headers::{self, HeaderList};
 use crate::http1::unsendable;
@@ -189,8 +188,8 @@ impl<'s> Routed<'s> {
         if self.prepared.borrow().retry.is_some() || !self.mirrors.borrow().is_empty() {
             stream.upload.keep();
         }
-        if stream.request_is_over() {
-            stream.upload.complete();
+        if stream.body.borrow().is_over() {
+            stream.upload.ends_with_head();
             self.request_is_done();
         } else {
             self.pump.replace(Some(Box::pin(upload::pump(stream))));

@@ -13,7 +13,6 @@ use vm::{Direction, Hold, Outcome, Released, StreamId, Verdict};
 
 use super::chain::{Chain, Filter, Kind, Pass, Stop};
 use super::mailbox::Word;
-use super::upload;
 use super::wasm::Plugin;
 use crate::connection::{BodyError, Piece, Stream};
 use crate::cors;
@@ -145,20 +144,12 @@ impl Chain {
         Ok(())
     }
 
-    /// Waits. What comes of the body meanwhile is read, so that a request that is complete is known to be; where filters look at
-    /// bodies it stays where it is: they have not seen the head yet.
+    /// Waits. What comes of the body meanwhile is read, so that a request that is complete is known to be.
     async fn hold_back(&self, stream: &Stream, delay: Duration) -> Result<(), Stop> {
         let mut over = pin!(tokio::time::sleep(delay));
-        let mut reading =
-            (!self.sees_body(Direction::Request) && !stream.request_is_over()).then(|| Box::pin(upload::pump(stream)));
-        poll_fn(|cx| {
-            if let Some(Poll::Ready(read)) = reading.as_mut().map(|reading| reading.as_mut().poll(cx)) {
-                reading = None;
-                if let Err(stop) = read {
-                    return Poll::Ready(Err(stop));
-                }
-            }
-            over.as_mut().poll(cx).map(Ok)
+        poll_fn(|cx| match stream.poll_read_on(cx) {
+            Poll::Ready(stop) => Poll::Ready(Err(stop)),
+            Poll::Pending => over.as_mut().poll(cx).map(Ok),
         })
         .await
     }
@@ -312,7 +303,11 @@ impl Chain {
     ) -> Result<Released, Stop> {
         plugin.introduce(id, &self.mailbox, place);
         loop {
-            match poll_fn(|cx| self.mailbox.poll_take(place, cx)).await {
+            let next = poll_fn(|cx| match self.mailbox.poll_take(place, cx) {
+                Poll::Pending if direction == Direction::Request => stream.poll_read_on(cx).map(Err),
+                word => word.map(Ok),
+            });
+            match next.await? {
                 Word::Resume(way, released) if way == direction => return Ok(released),
                 Word::Resume(..) => {}
                 other => return Err(stream.stopped(direction, other)),

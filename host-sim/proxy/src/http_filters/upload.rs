@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use vm::Direction;
 
 use super::Stop;
-use crate::connection::{BodySource, Piece, Stream};
+use crate::connection::{Piece, ReadAhead, Stream};
 
 /// One request's.
 #[derive(Default)]
@@ -21,6 +21,8 @@ pub(crate) struct Upload {
     bytes: Cell<usize>,
     unsent: Cell<usize>,
     complete: Cell<bool>,
+    /// The head was the end of the request: it is so for the origin, too. A body that filters or its sender left empty is a body.
+    bodyless: Cell<bool>,
     keep: Cell<bool>,
     changes: Cell<u64>,
 }
@@ -30,7 +32,7 @@ const AHEAD: usize = 64 * 1024;
 
 impl Upload {
     /// Filters will see no body behind the head.
-    pub(super) fn is_over_for_filters(&self, body: &RefCell<BodySource>) -> bool {
+    pub(super) fn is_over_for_filters(&self, body: &RefCell<ReadAhead>) -> bool {
         self.pieces.borrow().is_empty() && body.borrow().is_over()
     }
 
@@ -46,7 +48,13 @@ impl Upload {
 
     /// Nothing to send but the head.
     pub(super) fn is_empty(&self) -> bool {
-        self.complete.get() && self.pieces.borrow().is_empty() && self.gone.get() == 0
+        self.bodyless.get()
+    }
+
+    /// Nothing comes behind the head but what filters have put there.
+    pub(super) fn ends_with_head(&self) {
+        self.bodyless.set(self.pieces.borrow().is_empty());
+        self.complete();
     }
 
     /// No more will come.
@@ -139,7 +147,8 @@ pub(super) async fn pump(stream: &Stream) -> Result<(), Stop> {
         poll_fn(|_| if stream.upload.has_room() { Poll::Ready(()) } else { Poll::Pending }).await;
         let next = poll_fn(|cx: &mut Context<'_>| stream.body.borrow_mut().poll_next(cx)).await.transpose()?;
         stream.touch();
-        let last = matches!(next, None | Some(Piece::Trailers(_))) || stream.is_http2() && stream.request_is_over();
+        let last =
+            matches!(next, None | Some(Piece::Trailers(_))) || stream.is_http2() && stream.body.borrow().is_over();
         let piece = stream.received(next);
         let chain = &stream.chain;
         if chain.sees_body(Direction::Request) {

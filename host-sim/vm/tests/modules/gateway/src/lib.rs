@@ -13,6 +13,10 @@
 //!   were in the log of the request before
 //! * `wrap HOW`: puts each piece of the answer's body between angle brackets, the last with an exclamation mark. `own`: of an answer of its own;
 //!   `whole`: keeps the pieces and wraps them all at once; `reply`, `trap`: at its end, instead
+//! * `script CALLBACK=STEPS…`: does in each callback what its steps say, a letter each. Callbacks are two letters: `q` or `s` for the request or the
+//!   response; `h` for its head, `b` for a piece of its body, `e` for the last piece, `t` for its trailers. `p` pauses, `r` answers, `x` closes the stream,
+//!   `g` lets go of the request and `G` of the response; `a` adds a header, `l` takes the length away, `m` changes path or status; `w` wraps the
+//!   body, `e` empties it, `j` puts something before and `k` something behind it; `t` adds a trailer
 //! * `count`: how often this VM was asked that; `trap`, `trap-in-response`, `trap-in-log`
 #![allow(missing_docs, unsafe_code, clippy::panic, reason = "a module for tests")]
 
@@ -21,7 +25,7 @@ use std::{cell::Cell, time::Duration};
 use proxy_wasm::{
     hostcalls,
     traits::{Context, HttpContext, RootContext},
-    types::{Action, BufferType, ContextType, LogLevel, Status},
+    types::{Action, BufferType, ContextType, LogLevel, MapType, Status},
 };
 
 proxy_wasm::main! {{
@@ -98,6 +102,8 @@ struct Stream {
     /// Properties to look at.
     paths: Vec<String>,
     response_is_held: bool,
+    /// Steps of each callback.
+    script: Vec<(String, String)>,
     /// What becomes of the answer's body.
     wraps: Option<String>,
 }
@@ -170,6 +176,44 @@ impl Stream {
             }
             _ => panic!("no such step: {step}"),
         }
+    }
+
+    /// Takes the steps of a callback, which looks at so many bytes of a body.
+    fn perform(&mut self, callback: &str, size: usize) -> Action {
+        let Some((_, steps)) = self.script.iter().find(|(name, _)| name == callback) else { return Action::Continue };
+        let (head, trailers, body) = match callback.starts_with('q') {
+            true => (MapType::HttpRequestHeaders, MapType::HttpRequestTrailers, BufferType::HttpRequestBody),
+            false => (MapType::HttpResponseHeaders, MapType::HttpResponseTrailers, BufferType::HttpResponseBody),
+        };
+        let mut action = Action::Continue;
+        for step in steps.clone().chars() {
+            // What cannot be done now is not done.
+            let _ = match step {
+                'p' => {
+                    action = Action::Pause;
+                    Ok(())
+                }
+                'r' => hostcalls::send_http_response(298, vec![("x-by", callback)], Some(b"mine")),
+                'x' if callback.starts_with('q') => hostcalls::reset_http_request(),
+                'x' => hostcalls::reset_http_response(),
+                'g' => hostcalls::resume_http_request(),
+                'G' => hostcalls::resume_http_response(),
+                'a' => hostcalls::add_map_value(head, "x-added", callback),
+                'l' => hostcalls::remove_map_value(head, "content-length"),
+                'm' if callback.starts_with('q') => hostcalls::set_map_value(head, ":path", Some("/changed")),
+                'm' => hostcalls::set_map_value(head, ":status", Some("297")),
+                'w' => {
+                    let held = text(hostcalls::get_buffer(body, 0, size).ok().flatten());
+                    hostcalls::set_buffer(body, 0, size, format!("<{held}>").as_bytes())
+                }
+                'e' => hostcalls::set_buffer(body, 0, size, b""),
+                'j' => hostcalls::set_buffer(body, 0, 0, b"before "),
+                'k' => hostcalls::set_buffer(body, size, 0, b" behind"),
+                't' => hostcalls::add_map_value(trailers, "x-trailer", callback),
+                _ => panic!("no such step: {step}"),
+            };
+        }
+        action
     }
 
     fn begun(&mut self, begun: Result<u32, Status>) -> Action {
@@ -288,6 +332,11 @@ impl HttpContext for Stream {
                 self.seen = vec![properties(&self.paths)];
                 Action::Continue
             }
+            ["script", ref lines @ ..] => {
+                let line = |line: &&str| line.split_once('=').map(|(name, steps)| (name.to_owned(), steps.to_owned()));
+                self.script = lines.iter().filter_map(line).collect();
+                self.perform("qh", 0)
+            }
             ["wrap", how] => {
                 self.wraps = Some(how.to_owned());
                 if how == "own" {
@@ -321,6 +370,9 @@ impl HttpContext for Stream {
     }
 
     fn on_http_request_body(&mut self, size: usize, end: bool) -> Action {
+        if !self.script.is_empty() {
+            return self.perform(if end { "qe" } else { "qb" }, size);
+        }
         match &mut self.held {
             Some(held) if !end => {
                 *held = size;
@@ -332,6 +384,10 @@ impl HttpContext for Stream {
             }
             None => Action::Continue,
         }
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        self.perform("qt", 0)
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
@@ -348,6 +404,9 @@ impl HttpContext for Stream {
         if self.wraps.is_some() {
             self.set_http_response_header("content-length", None);
         }
+        if !self.script.is_empty() {
+            return self.perform("sh", 0);
+        }
         if self.trap == "response" {
             panic!("as asked, in the response");
         }
@@ -356,7 +415,7 @@ impl HttpContext for Stream {
 
     fn on_http_response_body(&mut self, size: usize, end: bool) -> Action {
         match self.wraps.as_deref() {
-            None => return Action::Continue,
+            None => return self.perform(if end { "se" } else { "sb" }, size),
             Some("whole") if !end => return Action::Pause,
             Some("reply") if end => {
                 self.wraps = None;
@@ -369,6 +428,10 @@ impl HttpContext for Stream {
         let body = text(self.get_http_response_body(0, size));
         self.set_http_response_body(0, size, format!("<{body}{}>", if end { "!" } else { "" }).as_bytes());
         Action::Continue
+    }
+
+    fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+        self.perform("st", 0)
     }
 
     fn on_log(&mut self) {
