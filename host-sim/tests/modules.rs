@@ -465,7 +465,7 @@ fn modules_hold_change_and_answer_at_every_step_as_in_envoy() {
         let manager =
             &mut bootstrap["static_resources"]["listeners"][at]["filter_chains"][0]["filters"][0]["typed_config"];
         let more = json!({
-            "delayed_close_timeout": "0.01s", "stream_idle_timeout": "0.3s", "common_http_protocol_options": {"idle_timeout": "0.3s"},
+            "delayed_close_timeout": "0.01s", "drain_timeout": "0.01s", "stream_idle_timeout": "0.3s", "common_http_protocol_options": {"idle_timeout": "0.3s"},
             "http_protocol_options": {"enable_trailers": true},
         });
         manager.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
