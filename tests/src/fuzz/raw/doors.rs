@@ -36,6 +36,11 @@ const LINE: &str = "%DOWNSTREAM_DIRECT_REMOTE_PORT%|%RESPONSE_CODE%|%RESPONSE_FL
     tries=%UPSTREAM_REQUEST_ATTEMPT_COUNT%|%BYTES_RECEIVED%|%BYTES_SENT%|%CONNECTION_TERMINATION_DETAILS%|\
     %UPSTREAM_TRANSPORT_FAILURE_REASON%|%REQ(X-FORWARDED-FOR)%|%REQ(X-REQUEST-ID)%|%RESP(LOCATION)%|%RESP(CONTENT-TYPE)%|%GRPC_STATUS%|%RESP(X-SHOWN)%\n";
 
+/// Of its fields, the one that names the route.
+pub(super) const ROUTE: usize = 8;
+/// Of its fields, those that count bytes: `BYTES_RECEIVED` and `BYTES_SENT`.
+pub(super) const BYTES: [usize; 2] = [11, 12];
+
 /// What is different about each listener.
 pub(super) struct Doors(Vec<Value>);
 
@@ -233,10 +238,8 @@ fn redirect(dice: &mut Dice) -> Value {
     let base = match dice.below(4) {
         0 => Message::default().with("path_redirect", dice.pick(&["/new", "/new?x=1", "new"])),
         1 => Message::default().with("prefix_rewrite", dice.pick(&["/new", "/", "/n/"])),
-        2 => Message::default().with(
-            "regex_rewrite",
-            json!({ "pattern": { "regex": "/(r.)/([^/]*)" }, "substitution": "/\\2/\\1" }),
-        ),
+        2 => Message::default()
+            .with("regex_rewrite", json!({ "pattern": { "regex": "/(r.)/([^/]*)" }, "substitution": "/\\2/\\1" })),
         _ => Message::default(),
     };
     let scheme = dice.below(3);
@@ -269,7 +272,10 @@ fn forward(dice: &mut Dice, prefix: &str) -> Value {
             "regex_rewrite",
             (path == 1).then(|| json!({ "pattern": { "regex": regex }, "substitution": "/x\\1" })),
         )
-        .perhaps("upgrade_configs", dice.maybe(25, |dice| json!([{ "upgrade_type": "websocket", "enabled": dice.chance(50) }])))
+        .perhaps(
+            "upgrade_configs",
+            dice.maybe(25, |dice| json!([{ "upgrade_type": "websocket", "enabled": dice.chance(50) }])),
+        )
         .into()
 }
 
@@ -294,7 +300,7 @@ fn tries(dice: &mut Dice) -> Value {
     });
     Message::default()
         .with("cluster", "once")
-        .with("timeout", dice.pick(&["0.7s", "0s", "2s"]))
+        .with("timeout", dice.pick(&["0.7s", "0s", "1s"]))
         .perhaps("idle_timeout", dice.maybe(10, |_| "0.4s"))
         .perhaps("retry_policy", policy)
         .perhaps("max_grpc_timeout", dice.maybe(25, |dice| dice.pick(&["0s", "0.3s", "5s"]).to_owned()))

@@ -8,9 +8,32 @@ type Field = (&'static str, &'static [&'static str]);
 
 /// Hosts of requests.
 pub(super) const HOSTS: &[&str] = &[
-    "a.example", "b.example", "B.Example", "b.example:80", "b.example:@PORT@", "x.c.example", "c.example", "a.example:80",
-    "a.example:443", "a.example:@PORT@", "a.example:", "a.example:x", "a.example.", "b.example.:80", "[::1]", "[::1]:80",
-    "[::1]:@PORT@", "1.2.3.4", "a.example:080", "b.example.:@PORT@", "a..", "_", "a_b", "a%41", "a.example:99999", "",
+    "a.example",
+    "b.example",
+    "B.Example",
+    "b.example:80",
+    "b.example:@PORT@",
+    "x.c.example",
+    "c.example",
+    "a.example:80",
+    "a.example:443",
+    "a.example:@PORT@",
+    "a.example:",
+    "a.example:x",
+    "a.example.",
+    "b.example.:80",
+    "[::1]",
+    "[::1]:80",
+    "[::1]:@PORT@",
+    "1.2.3.4",
+    "a.example:080",
+    "b.example.:@PORT@",
+    "a..",
+    "_",
+    "a_b",
+    "a%41",
+    "a.example:99999",
+    "",
 ];
 
 /// What a client sends.
@@ -18,16 +41,37 @@ pub(super) const REQUEST: &[Field] = &[
     (
         "x-forwarded-for",
         &[
-            "1.2.3.4", "1.2.3.4, 5.6.7.8", "10.0.0.1", "garbage", "", "1.2.3.4:80", "::1", "[::1]:80", "1.2.3.4,", "  ,  ",
-            "127.0.0.1", "1.2.3.4, 10.0.0.1, 9.9.9.9", "256.1.1.1", "1.2.3.4 , 2.2.2.2", "1.2.3.4,10.0.0.1", "unknown, 1.2.3.4",
-            "1.2.3", "10.0.0.1, x", ", 1.2.3.4", "::ffff:10.0.0.1", "fe80::1%eth0", "01.2.3.4",
+            "1.2.3.4",
+            "1.2.3.4, 5.6.7.8",
+            "10.0.0.1",
+            "garbage",
+            "",
+            "1.2.3.4:80",
+            "::1",
+            "[::1]:80",
+            "1.2.3.4,",
+            "  ,  ",
+            "127.0.0.1",
+            "1.2.3.4, 10.0.0.1, 9.9.9.9",
+            "256.1.1.1",
+            "1.2.3.4 , 2.2.2.2",
+            "1.2.3.4,10.0.0.1",
+            "unknown, 1.2.3.4",
+            "1.2.3",
+            "10.0.0.1, x",
+            ", 1.2.3.4",
+            "::ffff:10.0.0.1",
+            "01.2.3.4",
         ],
     ),
     ("x-forwarded-proto", &["http", "https", "HTTPS", "ftp", "", "http,https", "ws", "http "]),
     ("x-forwarded-host", &["evil.example", "", "a, b"]),
     ("x-forwarded-port", &["1234", "0", "x", "", "80,81"]),
     ("x-forwarded-client-cert", &["By=a;Hash=b", "", "By=a;Hash=b,By=c"]),
-    ("x-request-id", &["mine", "01234567-89ab-4def-8123-456789abcdef", "01234567-89ab-9def-8123-456789abcdef", "", "a b"]),
+    (
+        "x-request-id",
+        &["mine", "01234567-89ab-4def-8123-456789abcdef", "01234567-89ab-9def-8123-456789abcdef", "", "a b"],
+    ),
     ("x-envoy-external-address", &["9.9.9.9", "x"]),
     ("x-envoy-internal", &["true", "false", ""]),
     ("x-envoy-original-path", &["/was", ""]),
@@ -58,9 +102,31 @@ pub(super) const REQUEST: &[Field] = &[
     (
         "connection",
         &[
-            "close", "keep-alive", "Close", "close, te", "upgrade", "Upgrade", "x-a", "x-a, close", "te", "keep-alive, close", "",
-            "transfer-encoding", "host", "x-forwarded-for", "x-forwarded-proto", "content-length", "cookie", "upgrade, http2-settings",
-            "te, x-a", "close,close", "closed", ":path", "x-forwarded-host,te", "keep-alive, Upgrade", "te,x-envoy-internal",
+            "close",
+            "keep-alive",
+            "Close",
+            "close, te",
+            "upgrade",
+            "Upgrade",
+            "x-a",
+            "x-a, close",
+            "te",
+            "keep-alive, close",
+            "",
+            "transfer-encoding",
+            "host",
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "content-length",
+            "cookie",
+            "upgrade, http2-settings",
+            "te, x-a",
+            "close,close",
+            "closed",
+            ":path",
+            "x-forwarded-host,te",
+            "keep-alive, Upgrade",
+            "te,x-envoy-internal",
         ],
     ),
     ("proxy-connection", &["close", "keep-alive", "Keep-Alive"]),
@@ -72,12 +138,35 @@ pub(super) const REQUEST: &[Field] = &[
     ("expect", &["100-continue", "100-Continue", "x", "", "100-continue, x"]),
     (
         "content-type",
-        &["application/grpc", "application/grpc+proto", "application/grpc-web", "text/plain", "", "application/grpc;x", "Application/grpc"],
+        &[
+            "application/grpc",
+            "application/grpc+proto",
+            "application/grpc-web",
+            "text/plain",
+            "",
+            "application/grpc;x",
+            "Application/grpc",
+        ],
     ),
     ("grpc-timeout", &["5S", "9000m", "x", "", "99999999S", "0n", "1H", "999999999S", "5s", "-1S", "5000000u"]),
     ("user-agent", &["curl/8", ""]),
     ("cookie", &["a=b", "a=b; c=d", "", "a"]),
-    ("referer", &["http://a/", "x", "https://u:p@a/b#f", "", "http://a/#", "ftp://a/", "//a/b", "http:///x", "https://a?b", "http://a b/", "/a"]),
+    (
+        "referer",
+        &[
+            "http://a/",
+            "x",
+            "https://u:p@a/b#f",
+            "",
+            "http://a/#",
+            "ftp://a/",
+            "//a/b",
+            "http:///x",
+            "https://a?b",
+            "http://a b/",
+            "/a",
+        ],
+    ),
     ("origin", &["http://a", "null"]),
     ("via", &["1.1 somebody", ""]),
     ("server", &["x"]),
@@ -89,7 +178,21 @@ pub(super) const REQUEST: &[Field] = &[
     ("x-ot-span-context", &["x"]),
     ("x-host", &["other.example", "", "other.example:80"]),
     ("x_under", &["1", ""]),
-    ("x-a", &["\u{ff}\u{e9}", "  spaced  ", "tab\there", "", "a,b", "\u{1}", "a\u{0}b", "\u{7f}", "\u{a0}x\u{a0}", "%REQ(:PATH)%"]),
+    (
+        "x-a",
+        &[
+            "\u{ff}\u{e9}",
+            "  spaced  ",
+            "tab\there",
+            "",
+            "a,b",
+            "\u{1}",
+            "a\u{0}b",
+            "\u{7f}",
+            "\u{a0}x\u{a0}",
+            "%REQ(:PATH)%",
+        ],
+    ),
     ("x-b", &["1", "2"]),
     ("accept-encoding", &["gzip"]),
     ("accept", &["*/*", "text/html"]),
@@ -108,7 +211,22 @@ pub(super) const REQUEST: &[Field] = &[
 
 /// What an origin sends.
 pub(super) const RESPONSE: &[Field] = &[
-    ("connection", &["close", "keep-alive", "x-a", "x-a, close", "Close", "upgrade", "", "content-length", "transfer-encoding", "set-cookie, te", "location"]),
+    (
+        "connection",
+        &[
+            "close",
+            "keep-alive",
+            "x-a",
+            "x-a, close",
+            "Close",
+            "upgrade",
+            "",
+            "content-length",
+            "transfer-encoding",
+            "set-cookie, te",
+            "location",
+        ],
+    ),
     ("proxy-connection", &["close", "keep-alive"]),
     ("keep-alive", &["timeout=5"]),
     ("upgrade", &["websocket", "h2c", ""]),
@@ -184,7 +302,8 @@ pub(super) fn line(dice: &mut Dice, name: &str, value: &str) -> Vec<u8> {
 }
 
 fn capitals(name: &str) -> String {
-    let word = |word: &str| word.chars().take(1).flat_map(char::to_uppercase).chain(word.chars().skip(1)).collect::<String>();
+    let word =
+        |word: &str| word.chars().take(1).flat_map(char::to_uppercase).chain(word.chars().skip(1)).collect::<String>();
     name.split('-').map(word).collect::<Vec<_>>().join("-")
 }
 
@@ -196,10 +315,11 @@ pub(super) fn host(dice: &mut Dice) -> &'static str {
 /// A path below one of the routes.
 pub(super) fn path(dice: &mut Dice, prefixes: &[&[&'static str]]) -> String {
     const PIECES: &[&str] = &[
-        "/", "a", "b", "/a", "/b", "//", "/./", "/../", "/..", "/.", "..", ".", "%2F", "%2f", "%5C", "%5c", "\\", "%2e", "%2E%2e", "%00",
-        "%41", "%7e", "%zz", "%", "%2", "\"", "<", ">", "`", "{", "}", "|", "^", "#f", "?", "?q=1", "&", "=", "%25", "%252e",
-        "%252F", ";p=1", "*", "@", ":", "+", "%20", "a.b", "~", "!", "'", "$", "[", "]", "%3f", "%23", "..;", "...", ",", "%C3%A9", "%c0%af",
-        "\u{7f}", "\u{1}", " ", "\t", "%0a", "%2F%2F", "A", "%2f..%2f",
+        "/", "a", "b", "/a", "/b", "//", "/./", "/../", "/..", "/.", "..", ".", "%2F", "%2f", "%5C", "%5c", "\\",
+        "%2e", "%2E%2e", "%00", "%41", "%7e", "%zz", "%", "%2", "\"", "<", ">", "`", "{", "}", "|", "^", "#f", "?",
+        "?q=1", "&", "=", "%25", "%252e", "%252F", ";p=1", "*", "@", ":", "+", "%20", "a.b", "~", "!", "'", "$", "[",
+        "]", "%3f", "%23", "..;", "...", ",", "%C3%A9", "%c0%af", "\u{7f}", "\u{1}", " ", "\t", "%0a", "%2F%2F", "A",
+        "%2f..%2f",
     ];
     let table = dice.any(prefixes).copied().unwrap_or(&["/"]);
     let mut path = dice.pick(table).to_owned();

@@ -60,7 +60,8 @@ fn request(dice: &mut Dice) -> Vec<Vec<u8>> {
 }
 
 fn method(dice: &mut Dice) -> &'static str {
-    const METHODS: &[&str] = &["PUT", "OPTIONS", "DELETE", "PATCH", "TRACE", "FOO", "get", "CONNECT", "PRI", "PROPFIND", "G\u{7f}T"];
+    const METHODS: &[&str] =
+        &["PUT", "OPTIONS", "DELETE", "PATCH", "TRACE", "FOO", "get", "CONNECT", "PRI", "PROPFIND", "G\u{7f}T"];
     match dice.below(100) {
         0..50 => "GET",
         50..75 => "POST",
@@ -89,31 +90,56 @@ fn target(dice: &mut Dice, method: &str, prefixes: &[&[&'static str]]) -> String
 /// Framing, the empty line, and what follows it.
 pub(super) fn body(dice: &mut Dice) -> Vec<Vec<u8>> {
     let text = match dice.below(12) {
-        0 => "b".repeat(20_000),
-        1 => String::new(),
+        0 => String::new(),
         _ => "hello".to_owned(),
     };
     let length = |length: &str| fields::bytes(&format!("content-length: {length}\r\n"));
     let end = || b"\r\n".to_vec();
     let exact = text.len().to_string();
     match dice.below(20) {
-        0..6 => vec![length(&exact), end(), text.into_bytes()],
+        0 => vec![length("20000"), end(), "b".repeat(20_000).into_bytes()],
+        1..6 => vec![length(&exact), end(), text.into_bytes()],
         6 => vec![length(&(text.len() + 3).to_string()), end(), text.into_bytes()],
         7 => vec![length(&(text.len() / 2).to_string()), end(), text.into_bytes()],
         8 => {
-            let odd = ["x", "-1", "+5", "5,5", "5 ", "05", "", "5, 6", "99999999999999999999", "0x5", "5;x", "1e1", "4294967296"];
+            let odd = [
+                "x",
+                "-1",
+                "+5",
+                "5,5",
+                "5 ",
+                "05",
+                "",
+                "5, 6",
+                "99999999999999999999",
+                "0x5",
+                "5;x",
+                "1e1",
+                "4294967296",
+            ];
             vec![length(dice.pick(&odd)), end(), text.into_bytes()]
         }
         9 => vec![length(&exact), length(dice.pick(&[exact.as_str(), "3"])), end(), text.into_bytes()],
         10 => {
-            let mut pieces = vec![length(dice.pick(&["5", "0", "30"])), b"transfer-encoding: chunked\r\n".to_vec(), end()];
+            let mut pieces =
+                vec![length(dice.pick(&["5", "0", "30"])), b"transfer-encoding: chunked\r\n".to_vec(), end()];
             pieces.extend(chunks(dice, &text));
             pieces
         }
         11 => {
             let odd = [
-                "gzip", "identity", "gzip, chunked", "chunked, gzip", "Chunked", "chunked, chunked", "", "chunked;x", " chunked", "x",
-                "chunked,", "identity, chunked",
+                "gzip",
+                "identity",
+                "gzip, chunked",
+                "chunked, gzip",
+                "Chunked",
+                "chunked, chunked",
+                "",
+                "chunked;x",
+                " chunked",
+                "x",
+                "chunked,",
+                "identity, chunked",
             ];
             let coding = dice.pick(&odd);
             let mut pieces = vec![fields::bytes(&format!("transfer-encoding: {coding}\r\n")), end()];
@@ -145,7 +171,9 @@ pub(super) fn chunks(dice: &mut Dice, text: &str) -> Vec<Vec<u8>> {
             2 => format!("{:x};a=b", part.len()),
             3 => format!("{:x} ", part.len()),
             4 => format!("{:x};", part.len()),
-            5 => dice.pick(&["x", "", "-1", "0x5", "5\t;a", " 5", "ffffffffffffffffff", "5;\u{1}", "5;\"a\"", "5,5"]).to_owned(),
+            5 => dice
+                .pick(&["x", "", "-1", "0x5", "5\t;a", " 5", "ffffffffffffffffff", "5;\u{1}", "5;\"a\"", "5,5"])
+                .to_owned(),
             _ => format!("{:x}", part.len()),
         };
         let end = if dice.chance(97) { "\r\n" } else { dice.pick(&["\n", "", "x\r\n", "\r"]) };
@@ -160,8 +188,18 @@ pub(super) fn chunks(dice: &mut Dice, text: &str) -> Vec<Vec<u8>> {
         _ => b"0\r\n".to_vec(),
     });
     if dice.chance(25) {
-        let trailers =
-            ["x-t: 1", "content-length: 3", "x-t: a\u{1}", "x y: 1", "x_t: 1", "transfer-encoding: x", ":path: /x", "x-t", "host: b", "X-T: 2"];
+        let trailers = [
+            "x-t: 1",
+            "content-length: 3",
+            "x-t: a\u{1}",
+            "x y: 1",
+            "x_t: 1",
+            "transfer-encoding: x",
+            ":path: /x",
+            "x-t",
+            "host: b",
+            "X-T: 2",
+        ];
         pieces.push(fields::bytes(&format!("{}\r\n", dice.pick(&trailers))));
     }
     pieces.push(b"\r\n".to_vec());

@@ -107,7 +107,9 @@ fn unfinished(bytes: &[u8]) -> String {
     let mut body = Vec::new();
     while let Some(line) = rest.windows(2).position(|part| part == b"\r\n") {
         let size = rest.get(..line).map(latin1::decode).and_then(|size| usize::from_str_radix(&size, 16).ok());
-        let Some(chunk) = size.filter(|size| *size > 0).and_then(|size| rest.get(line + 2..line + 2 + size)) else { break };
+        let Some(chunk) = size.filter(|size| *size > 0).and_then(|size| rest.get(line + 2..line + 2 + size)) else {
+            break;
+        };
         body.extend(chunk);
         rest = rest.get(line + 4 + chunk.len()..).unwrap_or_default();
     }
@@ -158,7 +160,8 @@ mod tests {
 
     #[test]
     fn seams_do_not_show() {
-        let text = |chunks: &str| told(format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}").as_bytes());
+        let text =
+            |chunks: &str| told(format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}").as_bytes());
         assert_eq!(text("2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"), text("3\r\nabc\r\n0\r\n\r\n"));
         assert_eq!(text("2\r\nab\r\n1\r\nc\r\n"), text("3\r\nabc\r\n"));
         assert_ne!(text("3\r\nabc\r\n"), text("3\r\nabc\r\n0\r\n\r\n"));

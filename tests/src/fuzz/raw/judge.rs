@@ -156,7 +156,13 @@ impl Judge {
     }
 
     /// Has all talks with a gateway: most side by side, those that must be alone one after another.
-    async fn have(&self, gateway: &Gateway, talks: &[Talk], patience: Duration, at_once: usize) -> Result<Vec<Outcome>> {
+    async fn have(
+        &self,
+        gateway: &Gateway,
+        talks: &[Talk],
+        patience: Duration,
+        at_once: usize,
+    ) -> Result<Vec<Outcome>> {
         let logged = gateway.process.lines_from(0).len();
         let turns = Arc::new(Semaphore::new(at_once));
         let mut talking = JoinSet::new();
@@ -190,9 +196,15 @@ impl Judge {
                 let heard = heard?;
                 let port = self.at(gateway, talk)?.port();
                 let mask = |lines: Vec<String>| lines.iter().map(|line| heard::masked(line, port, &key)).collect();
+                // What the origin says of its own accord is said after a retry, too.
+                let told = if talk.answers.is_empty() {
+                    heard.told
+                } else {
+                    heard.told.iter().map(without_patience).collect()
+                };
                 let asked = self.script.take(&key).iter().enumerate().flat_map(requests).collect();
                 let log = logs.get(&heard.port).cloned().unwrap_or_default();
-                Ok(Outcome { end: heard.end, told: mask(heard.told), asked: mask(asked), log: mask(log) })
+                Ok(Outcome { end: heard.end, told: mask(told), asked: mask(asked), log: mask(log) })
             })
             .collect()
     }
@@ -211,18 +223,23 @@ fn nobody() -> Result<(std::net::TcpListener, SocketAddr)> {
 
 /// The lines of a request that the origin saw; a retry says what is left of its time.
 fn requests((number, text): (usize, &String)) -> Vec<String> {
-    let left = |line: &str| match line.split_once("x-envoy-expected-rq-timeout-ms: ") {
-        Some(("", _)) if number > 0 => "x-envoy-expected-rq-timeout-ms: (what is left)".to_owned(),
-        _ => line.to_owned(),
-    };
-    std::iter::once(format!("({number})")).chain(text.split("\r\n").map(left)).collect()
+    let line = |line: &str| if number > 0 { without_patience(line) } else { line.to_owned() };
+    std::iter::once(format!("({number})")).chain(text.split("\r\n").map(line)).collect()
+}
+
+/// A line without how much time is left.
+fn without_patience(line: impl AsRef<str>) -> String {
+    const LEFT: &str = "x-envoy-expected-rq-timeout-ms: ";
+    if line.as_ref().starts_with(LEFT) { format!("{LEFT}(what is left)") } else { line.as_ref().to_owned() }
 }
 
 /// The access log by the clients' ports.
 fn logs(lines: Vec<String>) -> BTreeMap<u16, Vec<String>> {
     let mut logs: BTreeMap<u16, Vec<String>> = BTreeMap::new();
     for line in lines {
-        let Some((port, line)) = line.strip_prefix(doors::LOGGED).and_then(|line| line.split_once('|')) else { continue };
+        let Some((port, line)) = line.strip_prefix(doors::LOGGED).and_then(|line| line.split_once('|')) else {
+            continue;
+        };
         if let Ok(port) = port.parse() {
             logs.entry(port).or_default().push(line.to_owned());
         }
@@ -279,7 +296,7 @@ async fn listen(to: SocketAddr, talk: &Talk, key: &str, patience: Duration) -> R
             match tokio::time::timeout(patience, reading.read_buf(&mut bytes)).await {
                 Err(_) => return End::Waits,
                 Ok(Ok(0) | Err(_)) => return End::Closed,
-                Ok(Ok(_)) if framed && http2::read(&bytes).last => return End::Open,
+                Ok(Ok(_)) if framed && http2::read(&bytes).both() => return End::Open,
                 Ok(Ok(_)) if !framed && bytes.ends_with(doors::LAST_WORD.as_bytes()) => return End::Open,
                 Ok(Ok(_)) => {}
             }

@@ -4,7 +4,7 @@ use super::judge::{Different, Judge};
 use super::talk::{Talk, Way};
 
 /// How many smaller talks are had before the present one is small enough.
-const TALKS: usize = 400;
+const TALKS: usize = 240;
 /// Pieces longer than this are cut into so many parts at most.
 const PARTS: usize = 64;
 
@@ -26,7 +26,7 @@ pub async fn shrink(judge: &Judge, different: Different) -> Different {
     let mut search = Search { judge, kind: different.kind(), found: different, left: TALKS };
     while search.round(whole).await {}
     while search.round(pieces).await {}
-    for parts in [2, 4, 8, 16, PARTS] {
+    for parts in [2, 8, PARTS] {
         while search.round(|talk| bytes(talk, parts)).await {}
     }
     while search.round(pieces).await {}
@@ -49,8 +49,12 @@ impl Search<'_> {
             return false;
         }
         let still = self.still(&talks).await;
-        let good: Vec<Cut> =
-            cuts.iter().zip(&talks).filter(|(_, talk)| still.iter().any(|one| one.talk == **talk)).map(|(cut, _)| *cut).collect();
+        let good: Vec<Cut> = cuts
+            .iter()
+            .zip(&talks)
+            .filter(|(_, talk)| still.iter().any(|one| one.talk == **talk))
+            .map(|(cut, _)| *cut)
+            .collect();
         let all = without(&self.found.talk, &good);
         let smaller = match self.still(&[all]).await.into_iter().next() {
             Some(smaller) if good.len() > 1 => Some(smaller),
@@ -90,7 +94,12 @@ fn bytes(talk: &Talk, parts: usize) -> Vec<Cut> {
         for (number, piece) in pieces.iter().enumerate() {
             let end = piece.len().saturating_sub(2);
             let size = end.div_ceil(parts).max(1);
-            cuts.extend((0..end).step_by(size).map(|at| Cut::Bytes { list, piece: number, at, size: size.min(end - at) }));
+            cuts.extend((0..end).step_by(size).map(|at| Cut::Bytes {
+                list,
+                piece: number,
+                at,
+                size: size.min(end - at),
+            }));
         }
     }
     cuts

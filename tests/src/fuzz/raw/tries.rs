@@ -28,7 +28,10 @@ pub(super) const CONDITIONS: &[&str] = &[
 /// Timeouts are short or so long that they do not matter: nothing is decided by a few milliseconds.
 const ASKED: &[(&str, &[&str])] = &[
     ("x-envoy-max-retries", &["0", "1", "2", "5", "x", "", "-1", "99999999999", " 2", "2 "]),
-    ("x-envoy-upstream-rq-timeout-ms", &["300", "0", "5000", "x", "", "-1", "300x", "0300", "99999999999999999999", "3e2"]),
+    (
+        "x-envoy-upstream-rq-timeout-ms",
+        &["300", "0", "5000", "x", "", "-1", "300x", "0300", "99999999999999999999", "3e2"],
+    ),
     ("x-envoy-upstream-rq-per-try-timeout-ms", &["150", "0", "5000", "x", "", "-1", "150x"]),
     ("x-envoy-upstream-rq-timeout-alt-response", &["1", "", "x", "0"]),
     ("x-envoy-upstream-stream-duration-ms", &["300", "x", "0"]),
@@ -67,7 +70,7 @@ pub(super) fn talk(dice: &mut Dice, listener: u16) -> Talk {
     }
     said.push(heads::key_line());
     if method == "POST" {
-        let body = if dice.chance(20) { "b".repeat(100_000) } else { "hello".to_owned() };
+        let body = if dice.chance(20) { "b".repeat(50_000) } else { "hello".to_owned() };
         said.push(format!("content-length: {}\r\n", body.len()).into_bytes());
         said.extend([b"\r\n".to_vec(), body.into_bytes()]);
     } else {
@@ -99,9 +102,22 @@ fn answer(dice: &mut Dice) -> Answer {
             let codes = [200, 200, 404, 409, 418, 429, 500, 501, 502, 503, 503, 504, 511, 599];
             let status = dice.any(&codes).copied().unwrap_or(200);
             let extra = [
-                "", "", "", "", "x-again: 1\r\n", "x-envoy-ratelimited: true\r\n", "grpc-status: 14\r\n", "grpc-status: 1\r\n", "grpc-status: 4\r\n",
-                "grpc-status: 8\r\n", "grpc-status: 13\r\n", "grpc-status: x\r\n", "x-envoy-overloaded: true\r\n", "x-envoy-upstream-canary: 1\r\n",
-                "content-type: application/grpc\r\n", "retry-after: 1\r\n",
+                "",
+                "",
+                "",
+                "",
+                "x-again: 1\r\n",
+                "x-envoy-ratelimited: true\r\n",
+                "grpc-status: 14\r\n",
+                "grpc-status: 1\r\n",
+                "grpc-status: 4\r\n",
+                "grpc-status: 8\r\n",
+                "grpc-status: 13\r\n",
+                "grpc-status: x\r\n",
+                "x-envoy-overloaded: true\r\n",
+                "x-envoy-upstream-canary: 1\r\n",
+                "content-type: application/grpc\r\n",
+                "retry-after: 1\r\n",
             ];
             let head = format!("HTTP/1.1 {status} X\r\n{}content-length: 2\r\n\r\n", dice.pick(&extra));
             answer(vec![head.as_str(), "ok"], *dice.any(&[Then::Keeps, Then::Closes]).unwrap_or(&Then::Keeps))
