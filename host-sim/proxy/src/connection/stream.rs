@@ -23,6 +23,7 @@ use crate::grpc_web::GrpcWeb;
 use crate::header_ops::StreamInfo;
 use crate::headers::{self, HeaderList};
 use crate::http_filters::{Chain, Stop, Upload, Word, module_reply, router};
+use crate::http1::Refusal;
 use crate::local_reply::{Flag, LocalReply, RequestKind};
 use crate::rate_limit::{Buckets, LocalRateLimit};
 use crate::route::{self, Decision, PerFilter};
@@ -52,6 +53,8 @@ pub(crate) struct Stream {
     remembered: Rc<Remembered>,
     pub(crate) timers: Rc<Timers>,
     close: Cell<bool>,
+    /// The port its authority named and that was dropped.
+    pub(crate) stripped_port: Cell<Option<u32>>,
     upgrade: Option<Bytes>,
 }
 
@@ -109,6 +112,7 @@ impl Stream {
             trace: RefCell::default(),
             remembered,
             close: Cell::new(close),
+            stripped_port: Cell::default(),
         }
     }
 
@@ -250,6 +254,7 @@ impl Stream {
         let mut request = self.request.borrow_mut();
         let (edge, connection) = (&self.manager.config.edge, &self.facts.connection);
         let admitted = edge::request(&mut request, connection, edge, self.worker.dice().roll_wide())?;
+        self.stripped_port.set(admitted.stripped_port);
         self.facts.info.borrow_mut().remote = Some(std::net::SocketAddr::new(admitted.client, admitted.port));
         if let Some(recorder) = self.worker.recorder() {
             recorder.admitted(&request);
@@ -358,7 +363,7 @@ impl Stream {
     }
 
     /// The protocol it wants to be spoken: CONNECT counts as one.
-    fn switches_to(&self) -> Option<Bytes> {
+    pub(crate) fn switches_to(&self) -> Option<Bytes> {
         let connects =
             || headers::get(&self.request.borrow(), ":method").filter(|method| *method == "CONNECT").cloned();
         self.upgrade.clone().or_else(connects)
@@ -440,7 +445,8 @@ impl Stream {
         // The CORS filter writes its answer itself: no local reply in Envoy's eyes.
         let is_preflight = reply.details == "cors_response";
         // The connection manager knows nothing of tries.
-        let of_tries = !Overdue::is_behind(&reply);
+        let unswitched = router::is_unswitched(&reply);
+        let of_tries = !Overdue::is_behind(&reply) && !Refusal::is_behind(&reply) && !unswitched;
         {
             let mut info = self.facts.info.borrow_mut();
             reply.flags.iter().for_each(|flag| info.flags.insert(flag));
@@ -457,6 +463,8 @@ impl Stream {
         {
             let (request, info) = (self.request.borrow(), self.facts.info.borrow());
             let before = self.worker.recorder().map(|_| reply.headers.clone());
+            // An origin that did not switch is quoted behind what the route says.
+            let quoted = if unswitched { std::mem::take(&mut reply.headers) } else { Vec::new() };
             route.finalize_response(
                 decision.destination(),
                 &mut reply.headers,
@@ -464,6 +472,7 @@ impl Stream {
                 &self.facts.connection,
                 &info,
             );
+            reply.headers.extend(quoted);
             if let Some((recorder, before)) = self.worker.recorder().zip(before) {
                 recorder.finalized(&before, &reply.headers);
             }
@@ -530,8 +539,7 @@ impl Stream {
         let date = self.worker.date.at(self.worker.clock().wall(self.worker.clock().now()));
         self.trace_answer(&mut head);
         edge::response(&mut head, Some(&self.request.borrow()), &self.manager.config.edge, &date);
-        let switched = headers::get(&head, ":status").is_some_and(|status| status == "101");
-        if !self.is_http2() && !switched {
+        if !self.is_http2() && !self.is_handed_over(&head) {
             // A request that is answered before it is over cannot be followed by another.
             let close = self.close.get() || self.worker.connections.is_draining() || !self.request_is_over();
             self.close.set(close);
@@ -549,6 +557,14 @@ impl Stream {
         let sent = self.responder.head(&head, end).await;
         self.response.replace(head);
         sent
+    }
+
+    /// From this head on the connection is another protocol's.
+    fn is_handed_over(&self, head: &[(Bytes, Bytes)]) -> bool {
+        let connect = headers::get(&self.request.borrow(), ":method").is_some_and(|method| method == "CONNECT");
+        let accepted =
+            headers::get(head, ":status").is_some_and(|status| status.len() == 3 && status.starts_with(b"2"));
+        edge::hop::upgrade(head).is_some() || connect && accepted
     }
 
     /// Sends a piece of the answer's body.

@@ -524,7 +524,9 @@ pub(crate) fn grpc_status(facts: &Facts<'_>) -> Option<i64> {
     if !crate::local_reply::is_grpc(facts.request) {
         return None;
     }
-    let in_list = |list: Option<&[(Bytes, Bytes)]>| headers::get(list?, "grpc-status").cloned();
+    let in_list = |list: Option<&[(Bytes, Bytes)]>| {
+        headers::get(list?, "grpc-status").filter(|status| !status.is_empty()).cloned()
+    };
     match in_list(facts.trailers).or_else(|| in_list(facts.response)) {
         Some(value) => std::str::from_utf8(&value).ok()?.parse().ok(),
         // Where nobody said a status, the answer's own stands for one.
