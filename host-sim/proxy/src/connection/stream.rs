@@ -55,6 +55,10 @@ pub(crate) struct Stream {
     close: Cell<bool>,
     /// The port its authority named and that was dropped.
     pub(crate) stripped_port: Cell<Option<u32>>,
+    /// The client went away before its request or its answer was complete.
+    gone: Cell<bool>,
+    /// The head said that nothing follows it.
+    pub(crate) bodiless: bool,
     upgrade: Option<Bytes>,
 }
 
@@ -84,6 +88,7 @@ impl Stream {
         if let Some(recorder) = worker.recorder() {
             recorder.arrived(&request);
         }
+        let bodiless = body.is_over();
         facts.request_header_bytes.set(byte_size(&request));
         manager.stats.downstream_rq_total.inc();
         manager.stats.downstream_rq_active.inc();
@@ -113,6 +118,8 @@ impl Stream {
             remembered,
             close: Cell::new(close),
             stripped_port: Cell::default(),
+            gone: Cell::default(),
+            bodiless,
         }
     }
 
@@ -125,8 +132,8 @@ impl Stream {
                 self.in_time(pin!(self.forward())).await
             }
             Err(reply) => {
-                // Nobody looks for the route of what is none: filters see the answer without its settings.
-                self.decision.replace(Some(Rc::new(Decision::NotFound(None))));
+                // What is none has the route of its head as it stands, if that says how the client came.
+                drop(self.decision());
                 Err(Stop::Reply(reply))
             }
         };
@@ -164,6 +171,7 @@ impl Stream {
     /// Ends the stream before its time. What the client has been sent so far reaches it.
     async fn stop(&self, stop: Stop) {
         if self.responder.has_begun() && self.responder.flush().await.is_err() {
+            self.gone.set(true);
             return;
         }
         match stop {
@@ -180,7 +188,7 @@ impl Stream {
         let status = {
             let mut info = self.facts.info.borrow_mut();
             info.complete = Some(took);
-            if gone && !complete {
+            if (gone || self.gone.get()) && !complete {
                 info.flags.insert(Flag::DownstreamConnectionTermination);
                 info.details = Some("downstream_remote_disconnect".into());
                 self.manager.stats.downstream_rq_rx_reset.inc();
@@ -530,7 +538,7 @@ impl Stream {
                 info.details = Some(reply.details);
             }
             Stop::Reset(details) => info.details = Some(details.into()),
-            Stop::Gone => {}
+            Stop::Gone => self.gone.set(true),
         }
     }
 

@@ -86,8 +86,15 @@ pub fn request(
     }
     if config.generate_request_id {
         let force = edge && !config.preserve_external_request_id;
-        if force || headers::get(headers, "x-request-id").is_none_or(Bytes::is_empty) {
-            headers::set_slot(headers, "x-request-id", request_id::uuid(random));
+        match headers::get(headers, "x-request-id").filter(|id| !force && !id.is_empty()) {
+            None => headers::set_slot(headers, "x-request-id", request_id::uuid(random)),
+            // Whether it is traced is not for a stranger to say.
+            Some(id) if edge => {
+                if let Some(id) = request_id::untraced(id) {
+                    headers::set_slot(headers, "x-request-id", id);
+                }
+            }
+            Some(_) => {}
         }
     }
     xfcc::apply(headers, config.client_cert, connection.tls.as_deref());

@@ -68,6 +68,15 @@ pub fn parse_response(head: &Bytes, method: &[u8], upgrading: bool) -> Result<Re
     Ok(ResponseHead { status, headers: list, body, close })
 }
 
+/// Is the first line there, and none of an answer? Nobody waits for the rest then.
+pub fn begins_badly(buffer: &[u8]) -> bool {
+    buffer
+        .iter()
+        .position(|&byte| byte == b'\n')
+        .and_then(|end| buffer.get(..end))
+        .is_some_and(|line| status_line(line).is_err())
+}
+
 /// Three digits as text, shared for the usual ones.
 fn status_bytes(status: u16) -> Bytes {
     match status {

@@ -395,7 +395,7 @@ impl<'s> Routed<'s> {
         span: Option<&TrySpan<'_>>,
     ) -> Result<bool, Failed> {
         let stream = self.stream;
-        let bodyless = stream.upload.is_empty();
+        let bodyless = stream.bodiless && stream.upload.is_empty();
         let unsent = |broken| Failed::Broken { broken, sent: true };
         if let Some(said) = unsendable(&stream.request.borrow()) {
             return Err(Failed::Stop(Stop::Reply(LocalReply::unsendable(said))));
@@ -431,7 +431,10 @@ impl<'s> Routed<'s> {
         if let Some(recorder) = stream.worker.recorder() {
             recorder.answered(answered.status);
         }
-        if let Verdict::Retry(pause) = self.verdict(&answered) {
+        // One that does not switch to WebSocket has answered for good.
+        if !self.is_unswitched(answered.status)
+            && let Verdict::Retry(pause) = self.verdict(&answered)
+        {
             return Err(Failed::Again { pause, whole: answered.body.is_over() });
         }
         self.pass_on(answered, &mut sender).await?;
@@ -481,11 +484,15 @@ impl<'s> Routed<'s> {
         verdict
     }
 
+    fn is_unswitched(&self, status: u16) -> bool {
+        self.websocket && status != 101 && status < 400 && !self.stream.is_http2()
+    }
+
     /// Passes an answer on to the client.
     async fn pass_on(&self, answered: Head, sender: &mut Sender<'_>) -> Result<(), Failed> {
         let stream = self.stream;
         let Head { status, headers: mut list, body } = answered;
-        if self.websocket && status != 101 && status < 400 && !stream.is_http2() {
+        if self.is_unswitched(status) {
             return Err(Failed::Stop(Stop::Reply(not_switched(status, list))));
         }
         self.finalize(&mut list);

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use crate::connection::{BodySource, Piece, Wire};
 use crate::headers::HeaderList;
 use crate::http1::{
-    BodyKind, BodyRules, Framing, HeadReader, ResponseBody, ResponseHead, encode_chunk, encode_last_chunk,
-    encode_request, parse_response,
+    BodyKind, BodyRules, Framing, HeadReader, ResponseBody, ResponseHead, begins_badly, encode_chunk,
+    encode_last_chunk, encode_request, parse_response,
 };
 
 use super::Broken;
@@ -116,7 +116,7 @@ impl Http1Exchange {
     pub(crate) async fn head(&self) -> Result<ResponseHead, Broken> {
         loop {
             // Nothing else is waited for the end of.
-            if self.wire.input().first().is_some_and(|first| *first != b'H') {
+            if self.wire.input().first().is_some_and(|first| *first != b'H') || begins_badly(&self.wire.input()) {
                 return Err(Reset::ProtocolError.into());
             }
             let taken = self.reader.borrow_mut().take(&mut self.wire.input(), LONGEST_HEAD);

@@ -8,9 +8,6 @@ pub(super) fn of(talk: &Talk, envoy: &Outcome, host_sim: &Outcome) -> Option<&'s
     if envoy.log.iter().any(|line| line.contains("Too_many_responses_queued")) {
         return Some("a third request behind two that are answered at once: Envoy takes it for a flood");
     }
-    if envoy.told == host_sim.told && envoy.end == host_sim.end && names_a_route_early(envoy, host_sim) {
-        return Some("the log of a refusal names the route that its path would have had");
-    }
     if talk.way == Way::Http2 {
         return of_frames(envoy, host_sim);
     }
@@ -32,15 +29,6 @@ fn of_frames(envoy: &Outcome, host_sim: &Outcome) -> Option<&'static str> {
     };
     let both = ended(envoy) && ended(host_sim);
     both.then_some("a malformed HTTP/2 request ends its stream or its connection, in Envoy the other")
-}
-
-fn names_a_route_early(envoy: &Outcome, host_sim: &Outcome) -> bool {
-    let without_route = |line: &String| {
-        let refusal = line.contains("|path_normalization_failed|") || line.contains("|absolute_path_rejected|");
-        let fields = line.split('|').enumerate().filter(|(at, _)| !(refusal && *at == super::doors::ROUTE));
-        fields.map(|(_, field)| field.to_owned()).collect::<Vec<_>>()
-    };
-    envoy.log.iter().map(without_route).eq(host_sim.log.iter().map(without_route))
 }
 
 /// Both say that the body broke, and nothing differs but how many of its bytes went before.

@@ -40,6 +40,8 @@ pub(super) fn talk(dice: &mut Dice, listener: u16) -> Talk {
         let again = said.clone();
         said.extend(again);
         answers.push(answer(dice));
+        // Whether an end is seen before the second request is a race.
+        answers.iter_mut().take(1).for_each(|answer| answer.then = Then::Keeps);
     }
     Talk { way: Way::Answers, listener, said, slowly: dice.chance(15), answers, alone }
 }

@@ -36,8 +36,6 @@ const LINE: &str = "%DOWNSTREAM_DIRECT_REMOTE_PORT%|%RESPONSE_CODE%|%RESPONSE_FL
     tries=%UPSTREAM_REQUEST_ATTEMPT_COUNT%|%BYTES_RECEIVED%|%BYTES_SENT%|%CONNECTION_TERMINATION_DETAILS%|\
     %UPSTREAM_TRANSPORT_FAILURE_REASON%|%REQ(X-FORWARDED-FOR)%|%REQ(X-REQUEST-ID)%|%RESP(LOCATION)%|%RESP(CONTENT-TYPE)%|%GRPC_STATUS%|%RESP(X-SHOWN)%\n";
 
-/// Of its fields, the one that names the route.
-pub(super) const ROUTE: usize = 8;
 /// Of its fields, those that count bytes: `BYTES_RECEIVED` and `BYTES_SENT`.
 pub(super) const BYTES: [usize; 2] = [11, 12];
 

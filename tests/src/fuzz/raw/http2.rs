@@ -27,7 +27,8 @@ pub(super) fn talk(dice: &mut Dice, listener: u16) -> Talk {
     let carried = |path: String| path.replace(['<', '>', '`', '#', '\u{7f}', '\u{1}', ' ', '\t'], "-");
     let path = match carried(fields::path(dice, prefixes)) {
         _ if dice.chance(4) => String::new(),
-        path => path,
+        path if path.starts_with('/') => path,
+        path => format!("/{path}"),
     };
     let scheme = dice.pick(&["http", "http", "http", "http", "https", "HTTP", "ftp"]);
     let mut named = vec![(":method", method.to_owned()), (":scheme", scheme.to_owned()), (":path", path)];
@@ -55,7 +56,10 @@ pub(super) fn talk(dice: &mut Dice, listener: u16) -> Talk {
             continue;
         }
         let name = if dice.chance(2) { name.to_uppercase() } else { name };
-        said.push(piece(&name, &value));
+        // `http` keeps the copies of a field together.
+        if !said.iter().any(|said| said.starts_with(format!("{name}\n").as_bytes())) {
+            said.push(piece(&name, &value));
+        }
     }
     if dice.chance(2) {
         said.rotate_left(1);
