@@ -132,8 +132,13 @@ impl Stream {
                 self.in_time(pin!(self.forward())).await
             }
             Err(reply) => {
-                // What is none has the route of its head as it stands, if that says how the client came.
-                drop(self.decision());
+                // What is none has the route of its head as it stands, if somebody who is believed has said how the client came.
+                let edge = &self.manager.config.edge;
+                if edge.use_remote_address && edge.xff_num_trusted_hops == 0 {
+                    self.decision.replace(Some(Rc::new(Decision::NotFound(None))));
+                } else {
+                    drop(self.decision());
+                }
                 Err(Stop::Reply(reply))
             }
         };

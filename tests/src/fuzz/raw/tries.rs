@@ -34,7 +34,8 @@ const ASKED: &[(&str, &[&str])] = &[
     ),
     ("x-envoy-upstream-rq-per-try-timeout-ms", &["150", "0", "5000", "x", "", "-1", "150x"]),
     ("x-envoy-upstream-rq-timeout-alt-response", &["1", "", "x", "0"]),
-    ("x-envoy-upstream-stream-duration-ms", &["300", "x", "0"]),
+    // How long a stream may last is not asked in headers here: nothing short.
+    ("x-envoy-upstream-stream-duration-ms", &["5000", "x"]),
     ("x-envoy-retriable-status-codes", &["404", "418,404", "x", "404, 418", "", "503"]),
     ("x-envoy-retriable-header-names", &["x-again", "X-Again", "x-other, x-again", ""]),
     ("x-envoy-expected-rq-timeout-ms", &["300", "x"]),
