@@ -132,9 +132,8 @@ impl Stream {
                 self.in_time(pin!(self.forward())).await
             }
             Err(reply) => {
-                // What is none has the route of its head as it stands, if somebody who is believed has said how the client came.
-                let edge = &self.manager.config.edge;
-                if edge.use_remote_address && edge.xff_num_trusted_hops == 0 {
+                // What is none has the route of its head as it stands, if that says how the client came and an edge has not to say so first.
+                if self.manager.config.edge.use_remote_address {
                     self.decision.replace(Some(Rc::new(Decision::NotFound(None))));
                 } else {
                     drop(self.decision());
@@ -459,6 +458,7 @@ impl Stream {
         let is_preflight = reply.details == "cors_response";
         // The connection manager knows nothing of tries.
         let unswitched = router::is_unswitched(&reply);
+        let is_path_redirect = reply.details == "path_normalization_failed";
         let of_tries = !Overdue::is_behind(&reply) && !Refusal::is_behind(&reply) && !unswitched;
         {
             let mut info = self.facts.info.borrow_mut();
@@ -476,8 +476,8 @@ impl Stream {
         {
             let (request, info) = (self.request.borrow(), self.facts.info.borrow());
             let before = self.worker.recorder().map(|_| reply.headers.clone());
-            // An origin that did not switch is quoted behind what the route says.
-            let quoted = if unswitched { std::mem::take(&mut reply.headers) } else { Vec::new() };
+            // An origin that did not switch is quoted behind what the route says, and where to go with another path stands there, too.
+            let quoted = if unswitched || is_path_redirect { std::mem::take(&mut reply.headers) } else { Vec::new() };
             route.finalize_response(
                 decision.destination(),
                 &mut reply.headers,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::fields::{fields, first_line};
-use super::request::{has_token, parse_length};
+use super::request::{has_controls, has_token, parse_length};
 use super::{BodyDecoder, BodyKind, BodyRules};
 use crate::edge;
 use crate::headers::{self, HeaderList, Side};
@@ -70,11 +70,9 @@ pub fn parse_response(head: &Bytes, method: &[u8], upgrading: bool) -> Result<Re
 
 /// Is the first line there, and none of an answer? Nobody waits for the rest then.
 pub fn begins_badly(buffer: &[u8]) -> bool {
-    buffer
-        .iter()
-        .position(|&byte| byte == b'\n')
-        .and_then(|end| buffer.get(..end))
-        .is_some_and(|line| status_line(line).is_err())
+    let line = buffer.iter().position(|&byte| byte == b'\n').and_then(|end| buffer.get(..end));
+    // Controls are found when the whole head is looked at.
+    line.is_some_and(|line| !has_controls(line) && status_line(line).is_err())
 }
 
 /// Three digits as text, shared for the usual ones.
