@@ -23,7 +23,7 @@ CARGO_TEST := cargo test --release $(NATIVE)
 # With an example among what is asked for, cargo chooses the features it chooses for tests: what one builds the other need not build again.
 CARGO_BUILD := cargo build --release $(NATIVE) --example bare_proxy --example cost
 
-.PHONY: help run test native-tests test-wasm wasm-bindgen ratelimit registry fuzz build filters host-sim static sbom certificates envoy setup corpus fuzz-envoy istiod fuzz-istio manifests bench lint clean
+.PHONY: help run test native-tests test-wasm wasm-bindgen ratelimit registry fuzz build filters host-sim static sbom certificates envoy setup corpus fuzz-envoy fuzz-raw istiod fuzz-istio manifests bench lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{sub(/\$$\(ENVOY_VERSION\)/, "$(ENVOY_VERSION)", $$2); printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -123,6 +123,10 @@ corpus: build ## replay the recorded answers of Istio and Envoy; AREA=match for 
 fuzz-envoy: host-sim envoy ## random gateways and requests through host-sim and Envoy; SECONDS=60 SEED=1
 	$(CARGO_BUILD) --bin fuzz_envoy
 	target/release/fuzz_envoy --seconds $(FUZZ_SECONDS) --seed $(or $(SEED),1)
+
+fuzz-raw: host-sim envoy ## random bytes of clients and origins through host-sim and Envoy; SECONDS=60 SEED=1
+	$(CARGO_BUILD) --bin fuzz_raw
+	target/release/fuzz_raw --seconds $(FUZZ_SECONDS) --seed $(or $(SEED),1)
 
 ISTIOD := target/tools/bin/istiod-translate
 istiod: $(ISTIOD) ## istiod's own translation as a program, for fuzz-istio; needs Go

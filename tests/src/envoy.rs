@@ -56,6 +56,7 @@ pub async fn start(binary: &Path, bootstrap: &Value, workers: u16) -> Result<Gat
     let address = folder.path().join("admin-address");
     command.arg("--admin-address-path").arg(&address);
     command.args(["--log-level", "error", "--component-log-level", "main:info,wasm:warning", "--drain-time-s", "1"]);
+    command.args(["--file-flush-interval-msec", "20"]); // access logs that are waited for
     let process = Process::start(&mut command)?;
     let started =
         |lines: &[String]| lines.iter().any(|line| line.contains("starting main dispatch loop")).then_some(());

@@ -61,6 +61,13 @@ impl Process {
         self.log.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
+    /// The lines written so far, without the first ones.
+    #[must_use]
+    pub fn lines_from(&self, first: usize) -> Vec<String> {
+        let lines = self.log.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.get(first..).unwrap_or_default().to_vec()
+    }
+
     /// Waits until `find` makes something of the lines written so far.
     ///
     /// # Errors

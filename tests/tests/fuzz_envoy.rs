@@ -1,9 +1,10 @@
-//! A few random worlds, always the same ones, through host-sim and the real Envoy; `make fuzz-envoy` goes on from there.
+//! A few random worlds and talks, always the same ones, through host-sim and the real Envoy; `make fuzz-envoy` and `make fuzz-raw` go on from there.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use tests::fuzz::case::{Case, one_line};
 use tests::fuzz::judge::{Finding, Judge};
+use tests::fuzz::raw;
 
 const WORLDS: std::ops::RangeInclusive<u64> = 1..=8;
 const REQUESTS: usize = 60;
@@ -40,4 +41,21 @@ async fn random_worlds_answer_as_in_envoy() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(exchanges >= REQUESTS * 4, "most worlds are refused: only {exchanges} exchanges");
+}
+
+/// Bootstraps of the byte fuzzer, and talks on each.
+const BOOTSTRAPS: std::ops::RangeInclusive<u64> = 1..=2;
+const TALKS: usize = 250;
+
+#[tokio::test]
+async fn random_bytes_are_taken_as_in_envoy() {
+    let mut wrong = Vec::new();
+    for seed in BOOTSTRAPS {
+        let Some(judge) = raw::judge::Judge::start(seed).await.unwrap() else { return };
+        let talks = raw::talk::Talk::of_seed(seed, TALKS, None);
+        let different = judge.judge(&talks).await.unwrap();
+        let known = different.into_iter().filter(|one| one.allowance().is_none());
+        wrong.extend(known.map(|one| format!("seed {seed}: {}\n{}{}", one.kind(), one.talk, one.words())));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -34,6 +34,8 @@ struct Case {
 }
 
 const SILENT: &str = "GET /silent HTTP/1.1\r\nhost: a.example\r\n\r\n";
+const SILENT_SWITCH: &str =
+    "GET /silent HTTP/1.1\r\nhost: a.example\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nfirst words";
 const HALF_AN_ANSWER: &str = "GET /half HTTP/1.1\r\nhost: a.example\r\n\r\n";
 const HALF_A_HEAD: &str = "GET /silent HTTP/1.1\r\nhost: a.example\r\n";
 const HALF_A_BODY: &str = "POST /silent HTTP/1.1\r\nhost: a.example\r\ncontent-length: 5\r\n\r\nab";
@@ -121,6 +123,13 @@ fn cases() -> Vec<Case> {
             none(),
             json!({ "timeout": SHORT }),
             SILENT,
+            timeout_504("upstream request timeout"),
+        ),
+        case(
+            "the route's timeout, while the rest of the request waits for a switch of protocols",
+            json!({ "upgrade_configs": [{ "upgrade_type": "websocket" }] }),
+            json!({ "timeout": SHORT }),
+            SILENT_SWITCH,
             timeout_504("upstream request timeout"),
         ),
         case(

@@ -33,7 +33,7 @@ const COMMON: [&str; 11] = [
 ];
 
 /// Slots of a request. Sorted.
-const REQUEST: [&str; 52] = [
+const REQUEST: [&str; 53] = [
     "accept",
     "accept-encoding",
     "access-control-request-headers",
@@ -64,6 +64,7 @@ const REQUEST: [&str; 52] = [
     "x-envoy-hedge-on-per-try-timeout",
     "x-envoy-internal",
     "x-envoy-ip-tags",
+    "x-envoy-is-timeout-retry",
     "x-envoy-max-retries",
     "x-envoy-original-host",
     "x-envoy-original-path",

@@ -83,32 +83,41 @@ impl Flag {
     }
 }
 
-/// A set of flags, printed in Envoy's order.
+/// A set of flags, printed in the order in which they came, as in Envoy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Flags(u32);
+pub struct Flags {
+    set: [Option<Flag>; MOST_FLAGS],
+}
+
+/// More than one request can gather.
+const MOST_FLAGS: usize = 8;
 
 impl Flags {
     /// No flag: `-`.
-    pub const NONE: Flags = Flags(0);
+    pub const NONE: Flags = Flags { set: [None; MOST_FLAGS] };
 
     /// Adds one.
     pub fn insert(&mut self, flag: Flag) {
-        self.0 |= 1u32.wrapping_shl(flag.bit());
+        if !self.contains(flag)
+            && let Some(free) = self.set.iter_mut().find(|place| place.is_none())
+        {
+            *free = Some(flag);
+        }
     }
 
     /// Is this one in it?
     pub fn contains(self, flag: Flag) -> bool {
-        self.0 & 1u32.wrapping_shl(flag.bit()) != 0
+        self.set.contains(&Some(flag))
     }
 
     /// No flag at all.
     pub fn is_empty(self) -> bool {
-        self.0 == 0
+        self.iter().next().is_none()
     }
 
-    /// The flags in Envoy's order.
+    /// The flags in the order in which they came.
     pub fn iter(self) -> impl Iterator<Item = Flag> {
-        Flag::ALL.iter().map(|(flag, ..)| *flag).filter(move |flag| self.contains(*flag))
+        self.set.into_iter().flatten()
     }
 
     /// `DI,FI`, or nothing.
@@ -493,8 +502,9 @@ mod tests {
     }
 
     #[test]
-    fn flags_print_in_envoys_order() {
-        let mut flags = Flags::from(Flag::FaultInjected);
+    fn flags_print_in_the_order_in_which_they_came() {
+        let mut flags = Flags::from(Flag::DelayInjected);
+        flags.insert(Flag::FaultInjected);
         flags.insert(Flag::DelayInjected);
         assert_eq!(flags.short(), "DI,FI");
         assert_eq!(flags.long(), "DelayInjected,FaultInjected");

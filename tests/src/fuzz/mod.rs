@@ -10,6 +10,7 @@ mod envoy_filters;
 mod gateways;
 pub mod judge;
 mod mesh;
+pub mod raw;
 mod requests;
 pub mod shrink;
 mod virtual_services;

@@ -525,6 +525,12 @@ const TRAILERS: &[&[u8]] = &[
 
 /// Rows that are like no other.
 const WHOLE: &[&[u8]] = &[
+    b"DELETE /\r\n",
+    b"GET s://\r\n\r\n",
+    b"GET s://b/ HTTP/1.1\r\nhost: a.example\r\nconnection: :path\r\n\r\n",
+    b"CONNECT a:80 HTTP/1.1\r\nhost: a.example\r\ncontent-length: 0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"CONNECT a:80 HTTP/1.1\r\nhost: a.example\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"GET http:// HTTP/1.1\r\nhost: a.example\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
     b"GET /moved HTTP/1.1\r\nhost: a.example\r\nx-forwarded-proto: https\r\n\r\n",
     b"GET http://b.example/moved HTTP/1.1\r\nhost: a.example\r\nx-forwarded-proto: https\r\n\r\n",
     b"GET https://b.example/moved HTTP/1.1\r\nhost: a.example\r\n\r\n",

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use thiserror::Error;
@@ -30,6 +30,9 @@ pub(crate) enum BodyError {
     /// The bytes are not framed as the head said.
     #[error("malformed body")]
     Malformed,
+    /// What follows the bytes has controls in it.
+    #[error("invalid characters in trailers")]
+    Characters,
     /// What follows the bytes is longer than a head may be.
     #[error("trailers too large")]
     TrailersTooLarge,
@@ -88,22 +91,60 @@ impl BodySource {
     }
 }
 
+/// What was read at once is one piece, however many chunks it came in; and nothing, if what follows in it is none.
 fn poll_http1(wire: &Wire, decoder: &mut BodyDecoder, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
+    let mut held = Held::default();
     loop {
         let decoded = decoder.decode(&mut wire.input());
         match decoded {
-            Ok(Decoded::Data(data)) if data.is_empty() => {}
-            Ok(Decoded::Data(data)) => return Poll::Ready(Some(Ok(Piece::Data(data)))),
-            Ok(Decoded::Trailers(list)) => return Poll::Ready(Some(Ok(Piece::Trailers(list)))),
+            Ok(Decoded::Data(data)) => held.add(data),
+            Ok(Decoded::Trailers(list)) if held.is_empty() => return Poll::Ready(Some(Ok(Piece::Trailers(list)))),
+            Ok(Decoded::Trailers(list)) => {
+                decoder.put_back(list);
+                return Poll::Ready(held.piece());
+            }
+            Ok(Decoded::End | Decoded::NeedMore) if !held.is_empty() => return Poll::Ready(held.piece()),
             Ok(Decoded::End) => return Poll::Ready(None),
             Err(InvalidBody::Malformed) => return Poll::Ready(Some(Err(BodyError::Malformed))),
+            Err(InvalidBody::Characters) => return Poll::Ready(Some(Err(BodyError::Characters))),
             Err(InvalidBody::TrailersTooLarge) => return Poll::Ready(Some(Err(BodyError::TrailersTooLarge))),
             Ok(Decoded::NeedMore) => match ready!(wire.poll_fill(cx)) {
                 Ok(0) if decoder.ends_with_connection() => return Poll::Ready(None),
+                // An origin that goes by a reset has gone.
+                Err(_) if decoder.ends_an_answer() => return Poll::Ready(None),
                 Ok(0) | Err(_) => return Poll::Ready(Some(Err(BodyError::Gone))),
                 Ok(_) => {}
             },
         }
+    }
+}
+
+/// Data that was decoded and not handed on.
+#[derive(Default)]
+struct Held {
+    first: Bytes,
+    more: BytesMut,
+}
+
+impl Held {
+    fn add(&mut self, data: Bytes) {
+        if self.first.is_empty() {
+            self.first = data;
+        } else if !data.is_empty() {
+            if self.more.is_empty() {
+                self.more.extend_from_slice(&self.first);
+            }
+            self.more.extend_from_slice(&data);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+
+    fn piece(self) -> Option<Result<Piece, BodyError>> {
+        let data = if self.more.is_empty() { self.first } else { self.more.freeze() };
+        (!data.is_empty()).then_some(Ok(Piece::Data(data)))
     }
 }
 

@@ -231,7 +231,8 @@ impl Connection {
     }
 
     async fn exchange(&self, manager: Rc<Manager>, mut head: RequestHead) -> Next {
-        if head.expects && !manager.config.edge.proxy_100_continue {
+        let bidden = head.expects && !manager.config.edge.proxy_100_continue;
+        if bidden {
             headers::remove(&mut head.headers, b"expect");
             if self.bid_continue(&manager).await.is_err() {
                 return Next::End;
@@ -255,6 +256,9 @@ impl Connection {
                 timers: Rc::clone(&self.timers),
             },
         );
+        if bidden {
+            stream.facts.info.borrow_mut().response_code = Some(100);
+        }
         let gone = {
             let mut running = pin!(stream.run());
             poll_fn(|cx| {

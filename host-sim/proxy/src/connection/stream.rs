@@ -24,6 +24,7 @@ use crate::grpc_web::GrpcWeb;
 use crate::header_ops::StreamInfo;
 use crate::headers::{self, HeaderList};
 use crate::http_filters::{Chain, Stop, Upload, Word, module_reply, router};
+use crate::http1::Refusal;
 use crate::local_reply::{Flag, LocalReply, RequestKind};
 use crate::rate_limit::{Buckets, LocalRateLimit};
 use crate::route::{self, Decision, PerFilter};
@@ -53,6 +54,12 @@ pub(crate) struct Stream {
     remembered: Rc<Remembered>,
     pub(crate) timers: Rc<Timers>,
     close: Cell<bool>,
+    /// The port its authority named and that was dropped.
+    pub(crate) stripped_port: Cell<Option<u32>>,
+    /// The client went away before its request or its answer was complete.
+    gone: Cell<bool>,
+    /// The head said that nothing follows it.
+    pub(crate) bodiless: bool,
     upgrade: Option<Bytes>,
 }
 
@@ -82,6 +89,7 @@ impl Stream {
         if let Some(recorder) = worker.recorder() {
             recorder.arrived(&request);
         }
+        let bodiless = body.is_over();
         facts.request_header_bytes.set(byte_size(&request));
         manager.stats.downstream_rq_total.inc();
         manager.stats.downstream_rq_active.inc();
@@ -110,6 +118,9 @@ impl Stream {
             trace: RefCell::default(),
             remembered,
             close: Cell::new(close),
+            stripped_port: Cell::default(),
+            gone: Cell::default(),
+            bodiless,
         }
     }
 
@@ -122,8 +133,12 @@ impl Stream {
                 self.in_time(pin!(self.forward())).await
             }
             Err(reply) => {
-                // Nobody looks for the route of what is none: filters see the answer without its settings.
-                self.decision.replace(Some(Rc::new(Decision::NotFound(None))));
+                // What is none has the route of its head as it stands, if that says how the client came and an edge has not to say so first.
+                if self.manager.config.edge.use_remote_address {
+                    self.decision.replace(Some(Rc::new(Decision::NotFound(None))));
+                } else {
+                    drop(self.decision());
+                }
                 Err(Stop::Reply(reply))
             }
         };
@@ -161,6 +176,7 @@ impl Stream {
     /// Ends the stream before its time. What the client has been sent so far reaches it.
     async fn stop(&self, stop: Stop) {
         if self.responder.has_begun() && self.responder.flush().await.is_err() {
+            self.gone.set(true);
             return;
         }
         match stop {
@@ -177,7 +193,7 @@ impl Stream {
         let status = {
             let mut info = self.facts.info.borrow_mut();
             info.complete = Some(took);
-            if gone && !complete {
+            if (gone || self.gone.get()) && !complete {
                 info.flags.insert(Flag::DownstreamConnectionTermination);
                 info.details = Some("downstream_remote_disconnect".into());
                 self.manager.stats.downstream_rq_rx_reset.inc();
@@ -266,6 +282,7 @@ impl Stream {
         let mut request = self.request.borrow_mut();
         let (edge, connection) = (&self.manager.config.edge, &self.facts.connection);
         let admitted = edge::request(&mut request, connection, edge, self.worker.dice().roll_wide())?;
+        self.stripped_port.set(admitted.stripped_port);
         self.facts.info.borrow_mut().remote = Some(std::net::SocketAddr::new(admitted.client, admitted.port));
         if let Some(recorder) = self.worker.recorder() {
             recorder.admitted(&request);
@@ -374,7 +391,7 @@ impl Stream {
     }
 
     /// The protocol it wants to be spoken: CONNECT counts as one.
-    fn switches_to(&self) -> Option<Bytes> {
+    pub(crate) fn switches_to(&self) -> Option<Bytes> {
         let connects =
             || headers::get(&self.request.borrow(), ":method").filter(|method| *method == "CONNECT").cloned();
         self.upgrade.clone().or_else(connects)
@@ -456,7 +473,9 @@ impl Stream {
         // The CORS filter writes its answer itself: no local reply in Envoy's eyes.
         let is_preflight = reply.details == "cors_response";
         // The connection manager knows nothing of tries.
-        let of_tries = !Overdue::is_behind(&reply);
+        let unswitched = router::is_unswitched(&reply);
+        let is_path_redirect = reply.details == "path_normalization_failed";
+        let of_tries = !Overdue::is_behind(&reply) && !Refusal::is_behind(&reply) && !unswitched;
         {
             let mut info = self.facts.info.borrow_mut();
             reply.flags.iter().for_each(|flag| info.flags.insert(flag));
@@ -473,6 +492,8 @@ impl Stream {
         {
             let (request, info) = (self.request.borrow(), self.facts.info.borrow());
             let before = self.worker.recorder().map(|_| reply.headers.clone());
+            // An origin that did not switch is quoted behind what the route says, and where to go with another path stands there, too.
+            let quoted = if unswitched || is_path_redirect { std::mem::take(&mut reply.headers) } else { Vec::new() };
             route.finalize_response(
                 decision.destination(),
                 &mut reply.headers,
@@ -480,6 +501,7 @@ impl Stream {
                 &self.facts.connection,
                 &info,
             );
+            reply.headers.extend(quoted);
             if let Some((recorder, before)) = self.worker.recorder().zip(before) {
                 recorder.finalized(&before, &reply.headers);
             }
@@ -551,7 +573,7 @@ impl Stream {
                 info.details = Some(reply.details);
             }
             Stop::Reset(details) => info.details = Some(details.into()),
-            Stop::Gone => {}
+            Stop::Gone => self.gone.set(true),
         }
     }
 
@@ -560,8 +582,7 @@ impl Stream {
         let date = self.worker.date.at(self.worker.clock().wall(self.worker.clock().now()));
         self.trace_answer(&mut head);
         edge::response(&mut head, Some(&self.request.borrow()), &self.manager.config.edge, &date);
-        let switched = headers::get(&head, ":status").is_some_and(|status| status == "101");
-        if !self.is_http2() && !switched {
+        if !self.is_http2() && !self.is_handed_over(&head) {
             // A request that is answered before it is over cannot be followed by another.
             let close = self.close.get() || self.worker.connections.is_draining() || !self.request_is_over();
             self.close.set(close);
@@ -579,6 +600,14 @@ impl Stream {
         let sent = self.responder.head(&head, end).await;
         self.response.replace(head);
         sent
+    }
+
+    /// From this head on the connection is another protocol's.
+    fn is_handed_over(&self, head: &[(Bytes, Bytes)]) -> bool {
+        let connect = headers::get(&self.request.borrow(), ":method").is_some_and(|method| method == "CONNECT");
+        let accepted =
+            headers::get(head, ":status").is_some_and(|status| status.len() == 3 && status.starts_with(b"2"));
+        edge::hop::upgrade(head).is_some() || connect && accepted
     }
 
     /// Sends a piece of the answer's body.

@@ -18,6 +18,6 @@ mod xfcc;
 pub use config::{CertDetails, ClientCert, EdgeConfig, InvalidEdge, OwnName, ServerHeader, StripPort};
 pub use connection::{ConnectionInfo, PeerCertificate, Protocol, TlsInfo};
 pub use path::{EscapedSlashes, PathRules, PathVerdict};
-pub use request::{Admitted, request};
+pub use request::{Admitted, port_for_origins, request, scheme_for_origins};
 pub use request_id::uuid;
-pub use response::{from_upstream, response};
+pub use response::{from_upstream, interim, response};

@@ -42,8 +42,8 @@ pub enum PathVerdict {
     Changed(Bytes),
     /// The client is sent to this target.
     Redirect(Bytes),
-    /// 400
-    Reject,
+    /// 400; the target as far as it was brought into its form.
+    Reject(Bytes),
 }
 
 impl PathRules {
@@ -52,7 +52,7 @@ impl PathRules {
         let whole = target;
         let fragment = target.iter().position(|&b| b == b'#');
         if fragment.is_some() && !self.cut_fragment {
-            return PathVerdict::Reject;
+            return PathVerdict::Reject(Bytes::copy_from_slice(whole));
         }
         let target = fragment.and_then(|at| target.get(..at)).unwrap_or(target);
         let end = target.iter().position(|&b| b == b'?').unwrap_or(target.len());
@@ -64,7 +64,7 @@ impl PathRules {
         let mut redirect = false;
         if self.escaped_slashes != EscapedSlashes::Keep && unescape_slashes(&mut path) {
             match self.escaped_slashes {
-                EscapedSlashes::Reject => return PathVerdict::Reject,
+                EscapedSlashes::Reject => return PathVerdict::Reject(with_query(path, query)),
                 EscapedSlashes::Redirect => redirect = true,
                 EscapedSlashes::Forward | EscapedSlashes::Keep => {}
             }
@@ -72,19 +72,19 @@ impl PathRules {
         if self.normalize {
             match canonical(&path) {
                 Some(canonical) => path = canonical,
-                None => return PathVerdict::Reject,
+                None => return PathVerdict::Reject(with_query(path, query)),
             }
         }
         if self.merge_slashes {
             path = merged(&path);
         }
-        path.extend_from_slice(query);
+        let target = with_query(path, query);
         if redirect {
-            PathVerdict::Redirect(Bytes::from(path))
-        } else if path == whole {
+            PathVerdict::Redirect(target)
+        } else if target == whole {
             PathVerdict::Unchanged
         } else {
-            PathVerdict::Changed(Bytes::from(path))
+            PathVerdict::Changed(target)
         }
     }
 
@@ -98,6 +98,11 @@ impl PathRules {
                 !(dot || double && self.merge_slashes) && byte != b'%' && fate(byte) == Fate::Pass
             })
     }
+}
+
+fn with_query(mut path: Vec<u8>, query: &[u8]) -> Bytes {
+    path.extend_from_slice(query);
+    Bytes::from(path)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -308,7 +313,7 @@ mod tests {
                 PathVerdict::Unchanged => (*target).to_owned(),
                 PathVerdict::Changed(to) => String::from_utf8_lossy(&to).into_owned(),
                 PathVerdict::Redirect(to) => format!("307 {}", String::from_utf8_lossy(&to)),
-                PathVerdict::Reject => "400".to_owned(),
+                PathVerdict::Reject(_) => "400".to_owned(),
             };
             assert_eq!(got, *want, "{target}");
         }

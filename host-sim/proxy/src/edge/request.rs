@@ -21,6 +21,8 @@ pub struct Admitted {
     pub client: IpAddr,
     /// Its port: the peer's, or 0 where `x-forwarded-for` said who it is.
     pub port: u16,
+    /// The port that its authority named and that was dropped.
+    pub stripped_port: Option<u32>,
     /// It came from an internal address, so its `x-envoy-*` headers were believed.
     pub internal: bool,
 }
@@ -67,9 +69,9 @@ pub fn request(
         return Err(LocalReply::new(400, "missing_host_header"));
     }
     path(headers, config)?;
-    authority(headers, connection, config);
+    let stripped_port = authority(headers, connection, config);
     hop_by_hop(headers);
-    let admitted = forwarded_for(headers, connection, config);
+    let admitted = Admitted { stripped_port, ..forwarded_for(headers, connection, config) };
     scheme(headers, connection);
     internal_headers(headers, config, admitted.internal);
     let edge = !admitted.internal && config.use_remote_address;
@@ -84,8 +86,15 @@ pub fn request(
     }
     if config.generate_request_id {
         let force = edge && !config.preserve_external_request_id;
-        if force || headers::get(headers, "x-request-id").is_none_or(Bytes::is_empty) {
-            headers::set_slot(headers, "x-request-id", request_id::uuid(random));
+        match headers::get(headers, "x-request-id").filter(|id| !force && !id.is_empty()) {
+            None => headers::set_slot(headers, "x-request-id", request_id::uuid(random)),
+            // Whether it is traced is not for a stranger to say.
+            Some(id) if edge => {
+                if let Some(id) = request_id::untraced(id) {
+                    headers::set_slot(headers, "x-request-id", id);
+                }
+            }
+            Some(_) => {}
         }
     }
     xfcc::apply(headers, config.client_cert, connection.tls.as_deref());
@@ -119,17 +128,22 @@ fn path(headers: &mut HeaderList, config: &EdgeConfig) -> Result<(), LocalReply>
             Ok(())
         }
         PathVerdict::Redirect(target) if !crate::local_reply::is_grpc(headers) => {
-            Err(LocalReply::new(307, "path_normalization_redirect").header("location", target))
+            headers::set_slot(headers, ":path", target.clone());
+            Err(LocalReply::new(307, "path_normalization_failed").header("location", target))
         }
-        PathVerdict::Redirect(_) | PathVerdict::Reject => Err(LocalReply::path_normalization_failed()),
+        PathVerdict::Redirect(target) | PathVerdict::Reject(target) => {
+            headers::set_slot(headers, ":path", target);
+            Err(LocalReply::path_normalization_failed())
+        }
     }
 }
 
-fn authority(headers: &mut HeaderList, connection: &ConnectionInfo, config: &EdgeConfig) {
+/// Says which port was dropped.
+fn authority(headers: &mut HeaderList, connection: &ConnectionInfo, config: &EdgeConfig) -> Option<u32> {
     if config.strip_port == StripPort::Never && !config.strip_trailing_host_dot {
-        return;
+        return None;
     }
-    let Some(authority) = headers::get(headers, ":authority").cloned() else { return };
+    let authority = headers::get(headers, ":authority").cloned()?;
     let (mut host, mut port) = split_port(&authority);
     if config.strip_trailing_host_dot {
         host = host.strip_suffix(b".").unwrap_or(host);
@@ -149,6 +163,17 @@ fn authority(headers: &mut HeaderList, connection: &ConnectionInfo, config: &Edg
         new.extend_from_slice(port);
     }
     headers::set_slot(headers, ":authority", Bytes::from(new));
+    number.filter(|_| strip)
+}
+
+/// An origin that is to connect is told the port, too, unless a filter or the route has named another.
+pub fn port_for_origins(headers: &mut HeaderList, stripped: Option<u32>) {
+    let connect = headers::get(headers, ":method").is_some_and(|method| method == "CONNECT");
+    let Some(port) = stripped.filter(|_| connect) else { return };
+    if let Some(authority) = headers::get(headers, ":authority").filter(|authority| split_port(authority).1.is_none()) {
+        let authority = Bytes::from([authority.as_ref(), b":", port.to_string().as_bytes()].concat());
+        headers::set_slot(headers, ":authority", authority);
+    }
 }
 
 /// A port as Envoy reads numbers: zeros in front do not matter, nor does its size. What is none stays where it is.
@@ -190,7 +215,10 @@ fn forwarded_for(headers: &mut HeaderList, connection: &ConnectionInfo, config: 
         if !headers::has(headers, "x-forwarded-proto") {
             forwarded_proto(headers, connection);
         }
-        return Admitted { client, port, internal: single && is_internal(client) };
+        if config.append_x_forwarded_port && !headers::has(headers, "x-forwarded-port") {
+            forwarded_port(headers, connection);
+        }
+        return Admitted { client, port, stripped_port: None, internal: single && is_internal(client) };
     }
     let first_hop = !headers::has(headers, "x-forwarded-for");
     let behind = config.xff_num_trusted_hops.checked_sub(1);
@@ -209,13 +237,17 @@ fn forwarded_for(headers: &mut HeaderList, connection: &ConnectionInfo, config: 
     if config.append_x_forwarded_port
         && (config.xff_num_trusted_hops == 0 || !headers::has(headers, "x-forwarded-port"))
     {
-        headers::set_slot(headers, "x-forwarded-port", Bytes::from(connection.local.port().to_string()));
+        forwarded_port(headers, connection);
     }
-    Admitted { client, port, internal: first_hop && is_internal(client) }
+    Admitted { client, port, stripped_port: None, internal: first_hop && is_internal(client) }
 }
 
 fn forwarded_proto(headers: &mut HeaderList, connection: &ConnectionInfo) {
     headers::set_slot(headers, "x-forwarded-proto", Bytes::from_static(own_scheme(connection)));
+}
+
+fn forwarded_port(headers: &mut HeaderList, connection: &ConnectionInfo) {
+    headers::set_slot(headers, "x-forwarded-port", Bytes::from(connection.local.port().to_string()));
 }
 
 fn own_scheme(connection: &ConnectionInfo) -> &'static [u8] {
@@ -230,15 +262,30 @@ fn from_the_right(headers: &[(Bytes, Bytes)], hops: usize) -> Option<(IpAddr, bo
     Some((text.parse().ok()?, !value.contains(&b',')))
 }
 
-/// Kept if the client sent one; else what `x-forwarded-proto` says, if that is a scheme; else the connection's own.
+/// Kept in lower case if the client sent one; else what `x-forwarded-proto` says, if that is a scheme; else the connection's own.
 fn scheme(headers: &mut HeaderList, connection: &ConnectionInfo) {
-    if headers::has(headers, ":scheme") {
+    if let Some(sent) = headers::get(headers, ":scheme") {
+        if sent.iter().any(u8::is_ascii_uppercase) {
+            let lower = Bytes::from(sent.to_ascii_lowercase());
+            headers::set_slot(headers, ":scheme", lower);
+        }
         return;
     }
+    headers::put(headers, Bytes::from_static(b":scheme"), Bytes::from_static(forwarded_scheme(headers, connection)));
+}
+
+/// An origin is sent a scheme it may know, whatever the client said.
+pub fn scheme_for_origins(headers: &mut HeaderList, connection: &ConnectionInfo) {
+    if headers::get(headers, ":scheme").is_none_or(|sent| sent != "http" && sent != "https") {
+        let scheme = Bytes::from_static(forwarded_scheme(headers, connection));
+        headers::set_slot(headers, ":scheme", scheme);
+    }
+}
+
+fn forwarded_scheme(headers: &[(Bytes, Bytes)], connection: &ConnectionInfo) -> &'static [u8] {
     let said = headers::get(headers, "x-forwarded-proto").map(AsRef::as_ref).unwrap_or_default();
     let known = [&b"http"[..], b"https"].into_iter().find(|known| known.eq_ignore_ascii_case(said));
-    let scheme = Bytes::from_static(known.unwrap_or_else(|| own_scheme(connection)));
-    headers::put(headers, Bytes::from_static(b":scheme"), scheme);
+    known.unwrap_or_else(|| own_scheme(connection))
 }
 
 fn internal_headers(headers: &mut HeaderList, config: &EdgeConfig, internal: bool) {
@@ -261,4 +308,29 @@ pub(super) fn append_via(headers: &mut HeaderList, config: &EdgeConfig) {
         None => config.via.clone(),
     };
     headers::set_slot(headers, "via", value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(pairs: &[(&str, &str)]) -> HeaderList {
+        let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+        pairs.iter().map(|(name, value)| (bytes(name), bytes(value))).collect()
+    }
+
+    #[test]
+    fn a_port_that_was_dropped_is_told_to_who_is_to_connect() {
+        for (method, authority, stripped, told) in [
+            ("CONNECT", "a", Some(80), "a:80"),
+            ("CONNECT", "[::1]", Some(80), "[::1]:80"),
+            ("CONNECT", "b:1", Some(80), "b:1"),
+            ("CONNECT", "a", None, "a"),
+            ("GET", "a", Some(80), "a"),
+        ] {
+            let mut headers = list(&[(":authority", authority), (":method", method)]);
+            port_for_origins(&mut headers, stripped);
+            assert_eq!(headers::get(&headers, ":authority").unwrap(), told, "{method} {authority}");
+        }
+    }
 }

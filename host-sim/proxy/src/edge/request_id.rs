@@ -16,6 +16,18 @@ pub fn uuid(random: u128) -> Bytes {
     Bytes::from(out)
 }
 
+/// Where a UUID says why it is traced; `4` is not at all.
+const REASON: usize = 14;
+
+/// The id without its reason to be traced; `None` where it gives none.
+pub(super) fn untraced(id: &Bytes) -> Option<Bytes> {
+    if id.len() != 36 || id.get(REASON) == Some(&b'4') {
+        return None;
+    }
+    let (before, behind) = (id.get(..REASON)?, id.get(REASON + 1..)?);
+    Some(Bytes::from([before, b"4", behind].concat()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -24,5 +36,16 @@ mod tests {
     fn a_request_id_is_a_version_4_uuid() {
         assert_eq!(uuid(0), "00000000-0000-4000-8000-000000000000");
         assert_eq!(uuid(u128::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+    }
+
+    #[test]
+    fn a_reason_to_be_traced_is_taken_away() {
+        for (id, without) in [
+            ("01234567-89ab-9def-8123-456789abcdef", Some("01234567-89ab-4def-8123-456789abcdef")),
+            ("01234567-89ab-4def-8123-456789abcdef", None),
+            ("mine", None),
+        ] {
+            assert_eq!(untraced(&Bytes::from_static(id.as_bytes())).as_deref(), without.map(str::as_bytes), "{id}");
+        }
     }
 }

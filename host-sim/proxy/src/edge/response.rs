@@ -37,17 +37,49 @@ pub fn response(response: &mut HeaderList, request: Option<&[(Bytes, Bytes)]>, c
             headers::set_slot(response, "content-length", Bytes::from_static(b"0"));
         }
     }
+    hop_by_hop(response, upgraded);
+    if let Some(request) = request {
+        request_id(response, request, config);
+    }
+    if !config.via.is_empty() {
+        append_via(response, config);
+    }
+}
+
+/// Finishes the head of an interim answer (100, 103), which says nothing of this gateway.
+pub fn interim(response: &mut HeaderList, request: &[(Bytes, Bytes)], config: &EdgeConfig) {
+    hop_by_hop(response, hop::upgrade(request).is_some() && hop::upgrade(response).is_some());
+    request_id(response, request, config);
+}
+
+fn hop_by_hop(response: &mut HeaderList, upgraded: bool) {
     response.retain(|(name, _)| match name.as_ref() {
         b"transfer-encoding" | b"keep-alive" | b"proxy-connection" => false,
         b"connection" | b"upgrade" => upgraded,
         _ => true,
     });
-    let id = request
-        .filter(|request| config.always_set_request_id_in_response || headers::has(request, "x-envoy-force-trace"));
-    if let Some(id) = id.and_then(|request| headers::get(request, "x-request-id")) {
+}
+
+fn request_id(response: &mut HeaderList, request: &[(Bytes, Bytes)], config: &EdgeConfig) {
+    let asked = config.always_set_request_id_in_response || headers::has(request, "x-envoy-force-trace");
+    if let Some(id) = headers::get(request, "x-request-id").filter(|_| asked) {
         headers::set_slot(response, "x-request-id", id.clone());
     }
-    if !config.via.is_empty() {
-        append_via(response, config);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interim_answer_says_nothing_of_its_connection() {
+        let bytes = Bytes::from_static;
+        let mut head = vec![
+            (bytes(b":status"), bytes(b"103")),
+            (bytes(b"connection"), bytes(b"close")),
+            (bytes(b"link"), bytes(b"</a>")),
+        ];
+        interim(&mut head, &[(bytes(b"x-request-id"), bytes(b"1"))], &EdgeConfig::default());
+        assert_eq!(head, [(bytes(b":status"), bytes(b"103")), (bytes(b"link"), bytes(b"</a>"))]);
     }
 }

@@ -524,13 +524,18 @@ pub(crate) fn grpc_status(facts: &Facts<'_>) -> Option<i64> {
     if !crate::local_reply::is_grpc(facts.request) {
         return None;
     }
-    let in_list = |list: Option<&[(Bytes, Bytes)]>| headers::get(list?, "grpc-status").cloned();
+    let in_list = |list: Option<&[(Bytes, Bytes)]>| {
+        headers::get(list?, "grpc-status").filter(|status| !status.is_empty()).cloned()
+    };
     match in_list(facts.trailers).or_else(|| in_list(facts.response)) {
-        Some(value) => std::str::from_utf8(&value).ok()?.parse().ok(),
+        Some(value) => Some(std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok()).unwrap_or(NO_STATUS)),
         // Where nobody said a status, the answer's own stands for one.
         None => facts.stream.response_code.map(of_http_status),
     }
 }
+
+/// What stands for a status that is no number.
+const NO_STATUS: i64 = -1;
 
 /// gRPC's mapping of HTTP statuses.
 fn of_http_status(status: u16) -> i64 {

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::fields::{HeadReader, fields};
 use super::hardened::{self, LONGEST_EXTENSION};
-use super::request::BodyKind;
+use super::request::{BodyKind, has_controls};
 use crate::headers::HeaderList;
 
 /// What a decoder made of the buffer.
@@ -28,6 +28,9 @@ pub enum InvalidBody {
     /// A size, a line's end or a trailer that is none.
     #[error("the body is not framed as its head says")]
     Malformed,
+    /// Trailers with controls in them.
+    #[error("the trailers have invalid characters")]
+    Characters,
     /// What follows the last chunk is longer than a head may be.
     #[error("the trailers are longer than the limit")]
     TrailersTooLarge,
@@ -55,6 +58,10 @@ impl Default for BodyRules {
 pub struct BodyDecoder {
     state: State,
     rules: BodyRules,
+    /// Trailers that are still to be handed out.
+    held: Option<HeaderList>,
+    /// The bytes are another protocol's.
+    tunnel: bool,
     /// Finds the end of the trailers.
     reader: HeadReader,
 }
@@ -85,12 +92,12 @@ impl BodyDecoder {
             BodyKind::Chunked => State::ChunkSize,
             BodyKind::Tunnel => State::UntilEnd,
         };
-        BodyDecoder { state, rules, reader: HeadReader::of_responses() }
+        BodyDecoder { state, rules, held: None, tunnel: kind == BodyKind::Tunnel, reader: HeadReader::of_responses() }
     }
 
     /// A body that ends with its connection.
     pub fn until_end() -> BodyDecoder {
-        BodyDecoder::new(BodyKind::Tunnel, BodyRules::default())
+        BodyDecoder { tunnel: false, ..BodyDecoder::new(BodyKind::Tunnel, BodyRules::default()) }
     }
 
     /// Nothing more will come.
@@ -103,11 +110,26 @@ impl BodyDecoder {
         self.state == State::UntilEnd
     }
 
+    /// Is this an answer that ends with its connection?
+    pub fn ends_an_answer(&self) -> bool {
+        self.state == State::UntilEnd && !self.tunnel
+    }
+
+    /// Hands these trailers out once more, before the end.
+    pub fn put_back(&mut self, trailers: HeaderList) {
+        self.state = State::Trailers;
+        self.held = Some(trailers);
+    }
+
     /// Takes what it can off the front of `buffer`.
     ///
     /// # Errors
     /// A chunk size, line end or trailer that Envoy refuses.
     pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Decoded, InvalidBody> {
+        if let Some(trailers) = self.held.take() {
+            self.state = State::Done;
+            return Ok(Decoded::Trailers(trailers));
+        }
         loop {
             match self.state {
                 State::Done => return Ok(Decoded::End),
@@ -170,7 +192,9 @@ impl BodyDecoder {
         let block = self.reader.take(buffer, self.rules.trailer_bytes).map_err(|_| InvalidBody::TrailersTooLarge)?;
         let Some(block) = block else { return Ok(None) };
         let mut list = HeaderList::new();
-        fields(&block, &mut list).map_err(|_| InvalidBody::Malformed)?;
+        let controls = has_controls(&block);
+        fields(&block, &mut list)
+            .map_err(|_| if controls { InvalidBody::Characters } else { InvalidBody::Malformed })?;
         let refused = self.rules.hardened && !hardened::accepts_fields(&block);
         let many = self.rules.trailers && list.len() > MOST_TRAILERS;
         if refused || many { Err(InvalidBody::Malformed) } else { Ok(Some(list)) }
@@ -268,11 +292,12 @@ mod tests {
             b"3\r\nabc\r\n0\r\nt v\r\n\r\n",
             b"3\r\nabc\r\n0\r\nt w: v\r\n\r\n",
             b"3\r\nabc\r\n0\r\n: v\r\n\r\n",
-            b"3\r\nabc\r\n0\r\nt: \x01\r\n\r\n",
             b"3\r\nabc\r\n0\r\n t: v\r\n\r\n",
         ] {
             assert_eq!(decode(BodyKind::Chunked, bytes, bytes.len()), Err(InvalidBody::Malformed), "{bytes:?}");
         }
+        let controls = b"3\r\nabc\r\n0\r\nt: \x01\r\n\r\n";
+        assert_eq!(decode(BodyKind::Chunked, controls, controls.len()), Err(InvalidBody::Characters));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::headers;
 /// How the body behind a head is to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// There is none, whatever its source yields: HEAD, 204, 304.
+    /// There is none, whatever its source yields: HEAD.
     Forbidden,
     /// As it comes: its length is in the head, or it is another protocol's.
     Raw,
@@ -29,9 +29,10 @@ pub fn encode_response(list: &[(Bytes, Bytes)], end: bool, head_request: bool, o
     let framing = if code == 101 {
         Framing::Raw
     } else if has_length {
-        if head_request || code == 304 { Framing::Forbidden } else { Framing::Raw }
+        if head_request { Framing::Forbidden } else { Framing::Raw }
     } else if bodiless {
-        Framing::Forbidden
+        // Whoever answers with a body where there is none has it written behind the head, as it is.
+        if head_request || (100..200).contains(&code) { Framing::Forbidden } else { Framing::Raw }
     } else if end && !head_request {
         out.extend_from_slice(b"content-length: 0\r\n");
         Framing::Forbidden

@@ -20,6 +20,8 @@ pub struct HeadLimits {
     pub hardened: bool,
     /// What becomes of names with underscores.
     pub underscores: Underscores,
+    /// `allow_absolute_url`
+    pub absolute_targets: bool,
 }
 
 /// `headers_with_underscores_action`.
@@ -51,7 +53,13 @@ impl Underscores {
 
 impl Default for HeadLimits {
     fn default() -> HeadLimits {
-        HeadLimits { bytes: 60 * 1024, count: 100, hardened: false, underscores: Underscores::Allow }
+        HeadLimits {
+            bytes: 60 * 1024,
+            count: 100,
+            hardened: false,
+            underscores: Underscores::Allow,
+            absolute_targets: true,
+        }
     }
 }
 

@@ -82,6 +82,14 @@ impl Refusal {
     /// The parser could make no sense of the bytes.
     pub const CODEC: Refusal = Refusal::protocol(400, "http1.codec_error");
 
+    /// A head or trailers with controls in them.
+    pub const CHARACTERS: Refusal = Refusal::protocol(400, "http1.invalid_characters");
+
+    /// Is this the parser's answer?
+    pub fn is_behind(reply: &crate::local_reply::LocalReply) -> bool {
+        reply.details.starts_with("http1.")
+    }
+
     /// Is the connection closed behind the answer?
     pub fn closes(&self) -> bool {
         !matches!(self.kind, RefusalKind::Manager { close: false, .. })
@@ -135,17 +143,30 @@ pub fn parse_request(head: &Bytes, limits: HeadLimits, tls: bool) -> Result<Requ
     if limits.hardened && !hardened::accepts(head) {
         return Err(Refusal::CODEC);
     }
+    // A control anywhere is what is spoken of, whatever else is wrong.
+    read(head, limits, tls).map_err(|refusal| if has_controls(head) { Refusal::CHARACTERS } else { refusal })
+}
+
+/// Are there bytes in it that no head may have?
+pub(super) fn has_controls(head: &[u8]) -> bool {
+    head.iter().any(|byte| byte.is_ascii_control() && !matches!(byte, b'\t' | b'\r' | b'\n'))
+}
+
+fn read(head: &Bytes, limits: HeadLimits, tls: bool) -> Result<RequestHead, Refusal> {
     let (line, rest) = first_line(head);
-    let line = RequestLine::parse(&line)?;
+    let line = ParsedLine::parse(&line)?;
+    // Without a version the first line is all.
+    let rest = if line.has_version { rest } else { Bytes::new() };
     let mut lines = HeaderList::with_capacity(32);
     fields(&rest, &mut lines).map_err(|invalid| match invalid {
         InvalidField::Name => Refusal::CODEC,
-        InvalidField::Value => Refusal::protocol(400, "http1.invalid_characters"),
+        InvalidField::Value => Refusal::CHARACTERS,
     })?;
     if !limits.underscores.pass(&mut lines) {
         return Err(Refusal::protocol(400, "http1.unexpected_underscore"));
     }
     let framing = framing(&lines, line.method.as_ref() == b"CONNECT")?;
+    let line = line.resolved(limits.absolute_targets);
     let mut list = with_pseudo_headers(lines, &line, tls)?;
     headers::join_slots(&mut list, Side::Request);
     let count = list.iter().filter(|(name, _)| !matches!(name.as_ref(), b":path" | b":method" | b":scheme")).count();
@@ -157,22 +178,33 @@ pub fn parse_request(head: &Bytes, limits: HeadLimits, tls: bool) -> Result<Requ
 
 /// What Envoy says to a head that is not complete: bytes no request begins with, and a first line that is none, are answered at once.
 pub fn early_refusal(buffer: &[u8]) -> Option<Refusal> {
-    if buffer.first().is_some_and(|first| *first <= b' ') {
+    let begins_method = |first: &u8| METHODS.iter().any(|method| method.as_bytes().first() == Some(first));
+    if buffer.first().is_some_and(|first| !begins_method(first)) {
         return Some(Refusal::CODEC);
     }
     let line = buffer.get(..buffer.iter().position(|&byte| byte == b'\n')?)?;
-    RequestLine::parse(&Bytes::copy_from_slice(line)).err()
+    ParsedLine::parse(&Bytes::copy_from_slice(line)).err()
+}
+
+/// A first line that the parser accepts. What its target means is asked once the head's framing is known.
+struct ParsedLine {
+    method: Bytes,
+    target: Bytes,
+    has_version: bool,
+    is_1_1: bool,
 }
 
 struct RequestLine {
     method: Bytes,
+    /// A path that stands for what it is if it is `refused`, which is found when the fields have been looked at.
     target: Target,
+    refused: Option<Refusal>,
     /// HTTP/1.1, and not another number.
     is_1_1: bool,
 }
 
-impl RequestLine {
-    fn parse(line: &Bytes) -> Result<RequestLine, Refusal> {
+impl ParsedLine {
+    fn parse(line: &Bytes) -> Result<ParsedLine, Refusal> {
         let white = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
         // What a line begins with is a word, if an empty one; white space at its end is none.
         let mut words = line.split(white).enumerate().filter(|(at, word)| *at == 0 || !word.is_empty());
@@ -189,30 +221,36 @@ impl RequestLine {
             }
             _ => return Err(Refusal::CODEC),
         };
-        let target = target::parse(&target, &method).ok_or_else(|| match method.as_ref() {
-            b"CONNECT" if !target.is_empty() => Refusal::CODEC,
-            _ => invalid_target(&target),
-        })?;
-        // Two words, of which the second is no path: it was to be the version.
-        let lacks_target = version.is_empty()
-            && method.as_ref() == b"CONNECT"
-            && matches!(&target, Target::Path(path) if !path.starts_with(b"/") && !path.starts_with(b"*"));
-        if lacks_target {
-            return Err(Refusal::protocol(400, "http1.invalid_url"));
+        if !target::is_parsed(&target, &method) {
+            return Err(Refusal::CODEC);
         }
-        Ok(RequestLine { method, target, is_1_1 })
+        Ok(ParsedLine { method, target, has_version: !version.is_empty(), is_1_1 })
+    }
+
+    /// `absolute`: targets with a scheme and a host are taken apart; else they are paths, of which no route knows any.
+    fn resolved(self, absolute: bool) -> RequestLine {
+        let ParsedLine { method, target, has_version, is_1_1 } = self;
+        let connect = method.as_ref() == b"CONNECT";
+        let parsed =
+            if absolute || connect { target::parse(&target, &method) } else { Some(Target::Path(target.clone())) };
+        // Two words, of which the second is no path: it was to be the version.
+        let lacks_target = !has_version
+            && connect
+            && matches!(&parsed, Some(Target::Path(path)) if !path.starts_with(b"/") && !path.starts_with(b"*"));
+        let refused = match &parsed {
+            None => Some(invalid_target(&target)),
+            Some(Target::Path(_)) if connect => Some(Refusal::protocol(400, "http1.invalid_url")),
+            Some(_) if lacks_target => Some(Refusal::protocol(400, "http1.invalid_url")),
+            Some(_) => None,
+        };
+        RequestLine { method, target: parsed.unwrap_or(Target::Path(target)), refused, is_1_1 }
     }
 }
 
-/// A target is refused by the parser, or, when its scheme is one the gateway does not speak, a step later.
-fn invalid_target(target: &[u8]) -> Refusal {
-    let scheme = target.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
-    match target.get(scheme..) {
-        Some(rest) if scheme > 0 && rest.starts_with(b"://") && bytes_allowed::TARGET.all(target) => {
-            Refusal::protocol(400, "http1.invalid_scheme")
-        }
-        _ => Refusal::protocol(400, "http1.invalid_url"),
-    }
+/// The parser takes any scheme and any host; that the gateway does not is found a step later.
+fn invalid_target(target: &Bytes) -> Refusal {
+    let unspoken = target::names_a_host_by_another_scheme(target);
+    Refusal::protocol(400, if unspoken { "http1.invalid_scheme" } else { "http1.invalid_url" })
 }
 
 /// What `content-length` and `transfer-encoding` say, as they came: a second copy is never the same as one.
@@ -228,11 +266,12 @@ fn framing(lines: &[(Bytes, Bytes)], connect: bool) -> Result<BodyKind, Refusal>
         }
     }
     match (encoding, length) {
+        (_, Some(length)) if length > 0 && connect => Err(Refusal::protocol(400, "http1.body_disallowed")),
+        // No length of nothing is a length.
+        (Some(_), _) if connect => Err(Refusal::protocol(501, "http1.invalid_transfer_encoding")),
         (Some(_), Some(_)) => Err(Refusal::protocol(400, "http1.content_length_and_chunked_not_allowed")),
         (Some(false), None) => Err(Refusal::protocol(501, "http1.invalid_transfer_encoding")),
-        (Some(true), None) if connect => Err(Refusal::protocol(501, "http1.invalid_transfer_encoding")),
         (Some(true), None) => Ok(BodyKind::Chunked),
-        (None, Some(length)) if length > 0 && connect => Err(Refusal::protocol(400, "http1.body_disallowed")),
         (None, Some(length)) if length > 0 => Ok(BodyKind::Length(length)),
         (None, _) => Ok(BodyKind::None),
     }
@@ -248,9 +287,6 @@ pub(super) fn parse_length(value: &Bytes) -> Option<u64> {
 /// `host` becomes `:authority`; path and method follow it.
 fn with_pseudo_headers(lines: HeaderList, line: &RequestLine, tls: bool) -> Result<HeaderList, Refusal> {
     let is_host = |name: &[u8]| name == b"host";
-    if line.method.as_ref() == b"CONNECT" && matches!(line.target, Target::Path(_)) {
-        return Err(Refusal::protocol(400, "http1.invalid_url"));
-    }
     if let Target::Path(path) = &line.target
         && let Some(place) = only(&lines, is_host)
     {
@@ -312,6 +348,9 @@ fn finish(mut list: HeaderList, mut body: BodyKind, line: &RequestLine) -> Resul
     if body != BodyKind::Tunnel && !nominated::remove(&mut list) {
         return Err(Refusal::protocol(400, "http1.connection_header_rejected"));
     }
+    if let Some(refused) = line.refused {
+        return Err(refused);
+    }
     if !line.is_1_1 {
         return Err(Refusal::protocol(426, "low_version"));
     }
@@ -322,9 +361,6 @@ fn finish(mut list: HeaderList, mut body: BodyKind, line: &RequestLine) -> Resul
     }
     if line.method.as_ref() == b"QUERY" && !headers::has(&list, "content-type") {
         return Err(Refusal::manager(400, "query_missing_content_type", true, expects));
-    }
-    if !connect && headers::get(&list, ":path").is_none_or(|path| path.first() != Some(&b'/')) {
-        return Err(Refusal::manager(404, "absolute_path_rejected", close || body != BodyKind::None, expects));
     }
     Ok(RequestHead { headers: list, body, close, expects })
 }

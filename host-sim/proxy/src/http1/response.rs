@@ -4,14 +4,15 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::fields::{fields, first_line};
-use super::request::{has_token, parse_length};
+use super::request::{has_controls, has_token, parse_length};
 use super::{BodyDecoder, BodyKind, BodyRules};
+use crate::edge;
 use crate::headers::{self, HeaderList, Side};
 
 /// What an upstream answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResponseHead {
-    /// The status, 100 to 9999.
+    /// The status: any number, of which Envoy keeps sixteen bits.
     pub status: u16,
     /// `:status` first.
     pub headers: HeaderList,
@@ -58,13 +59,20 @@ pub fn parse_response(head: &Bytes, method: &[u8], upgrading: bool) -> Result<Re
     let mut list = HeaderList::with_capacity(12);
     list.push((Bytes::from_static(b":status"), status_bytes(status)));
     fields(&rest, &mut list).map_err(|_| InvalidResponse)?;
-    let framing = framing(&list)?;
+    let framing = framing(&list, status)?;
     headers::join_slots(&mut list, Side::Response);
     let body = body(status, framing, &mut list, method, upgrading)?;
     let connection = headers::get(&list, "connection");
     let asked = |token| connection.is_some_and(|value| has_token(value, token));
     let close = asked(b"close") || !is_1_1 && !asked(b"keep-alive") || body == ResponseBody::UntilEnd;
     Ok(ResponseHead { status, headers: list, body, close })
+}
+
+/// Is the first line there, and none of an answer? Nobody waits for the rest then.
+pub fn begins_badly(buffer: &[u8]) -> bool {
+    let line = buffer.iter().position(|&byte| byte == b'\n').and_then(|end| buffer.get(..end));
+    // Controls are found when the whole head is looked at.
+    line.is_some_and(|line| !has_controls(line) && status_line(line).is_err())
 }
 
 /// Three digits as text, shared for the usual ones.
@@ -92,23 +100,23 @@ fn status_line(line: &[u8]) -> Result<(u16, bool), InvalidResponse> {
         _ => return Err(InvalidResponse),
     };
     match words.next() {
-        // Envoy takes a fourth digit, too.
-        Some(
-            digits @ ([b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9']),
-        ) => {
-            let status = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
+        Some(digits) if digits.iter().all(u8::is_ascii_digit) => {
+            let number: Option<u64> = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
+            let status = number.and_then(|number| u16::try_from(number % (1 << 16)).ok());
             status.map(|status| (status, is_1_1)).ok_or(InvalidResponse)
         }
         _ => Err(InvalidResponse),
     }
 }
 
-fn framing(lines: &[(Bytes, Bytes)]) -> Result<Option<BodyKind>, InvalidResponse> {
+fn framing(lines: &[(Bytes, Bytes)], status: u16) -> Result<Option<BodyKind>, InvalidResponse> {
     let mut length: Option<u64> = None;
     let mut chunked = None;
     for (name, value) in lines {
         match name.as_ref() {
             b"content-length" if length.is_some() => return Err(InvalidResponse),
+            // Nobody reads the length of what has no body.
+            b"content-length" if status == 304 => length = parse_length(value),
             b"content-length" => length = Some(parse_length(value).ok_or(InvalidResponse)?),
             b"transfer-encoding" => chunked = Some(chunked.is_none() && value.eq_ignore_ascii_case(b"chunked")),
             _ => {}
@@ -129,24 +137,22 @@ fn body(
     method: &[u8],
     upgrading: bool,
 ) -> Result<ResponseBody, InvalidResponse> {
-    if status == 101 && upgrading {
+    if status == 101 && upgrading && edge::hop::upgrade(list).is_some() {
         return Ok(ResponseBody::Framed(BodyKind::Tunnel));
-    }
-    if status == 101 {
-        // Nobody asked: an answer like any other without a body.
-        let empty = framing.is_none_or(|framing| framing == BodyKind::Length(0));
-        return if empty { Ok(ResponseBody::None) } else { Err(InvalidResponse) };
     }
     if method == b"CONNECT" && (200..300).contains(&status) {
         return Ok(ResponseBody::Framed(BodyKind::Tunnel));
     }
     if status < 200 || status == 204 {
-        match framing {
-            Some(BodyKind::Length(0)) => drop(headers::remove(list, b"content-length")),
-            Some(_) => return Err(InvalidResponse),
-            None => {}
-        }
-        return Ok(ResponseBody::None);
+        return match framing {
+            Some(BodyKind::Length(0)) => {
+                headers::remove(list, b"content-length");
+                Ok(ResponseBody::None)
+            }
+            Some(_) => Err(InvalidResponse),
+            None if status < 100 && method != b"HEAD" => Ok(ResponseBody::UntilEnd),
+            None => Ok(ResponseBody::None),
+        };
     }
     if method == b"HEAD" || status == 304 {
         return Ok(ResponseBody::None);
@@ -196,7 +202,12 @@ mod tests {
             ("HTTP/1.1  200\tOK\r\ncontent-length: 0\r\n\r\n", "GET", Some((200, ResponseBody::None, false))),
             ("HTTP/2.0 200 X\r\ncontent-length: 0\r\n\r\n", "GET", Some((200, ResponseBody::None, true))),
             ("HTTP/1.1 1000 X\r\ncontent-length: 0\r\n\r\n", "GET", Some((1000, ResponseBody::None, false))),
-            ("HTTP/1.1 20 X\r\n\r\n", "GET", None),
+            ("HTTP/1.1 20 X\r\n\r\n", "GET", Some((20, ResponseBody::UntilEnd, true))),
+            ("HTTP/1.1 099 X\r\n\r\n", "GET", Some((99, ResponseBody::UntilEnd, true))),
+            ("HTTP/1.1 65736 X\r\ncontent-length: 0\r\n\r\n", "GET", Some((200, ResponseBody::None, false))),
+            ("HTTP/1.1 2x0 X\r\n\r\n", "GET", None),
+            ("HTTP/1.1 -1 X\r\n\r\n", "GET", None),
+            ("HTTP/1.1 99999999999999999999 X\r\n\r\n", "GET", None),
             ("http/1.1 200 X\r\n\r\n", "GET", None),
             ("hello\r\n\r\n", "GET", None),
         ] {

@@ -15,6 +15,29 @@ pub(super) enum Target {
     Authority(Bytes),
 }
 
+/// Does Envoy's parser take it? It looks at bytes, not at sense.
+///
+/// Source: `isUrlValid` in Envoy's `http/http1/balsa_parser.cc`.
+pub(super) fn is_parsed(target: &[u8], method: &[u8]) -> bool {
+    match target.first() {
+        None => false,
+        Some(b'/' | b'*') => TARGET.all(target),
+        Some(_) if method == b"CONNECT" => is_host_and_path(target),
+        Some(_) => {
+            let scheme = target.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+            let rest = target.get(scheme..).and_then(|rest| rest.strip_prefix(b"://"));
+            scheme > 0 && rest.is_some_and(is_host_and_path)
+        }
+    }
+}
+
+fn is_host_and_path(text: &[u8]) -> bool {
+    let end = text.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(text.len());
+    let (host, path) = text.split_at_checked(end).unwrap_or_default();
+    let no_twin = !host.windows(2).any(|pair| pair == b"@@");
+    no_twin && host.iter().all(|byte| USER.has(*byte) || matches!(byte, b'@' | b'[' | b']')) && TARGET.all(path)
+}
+
 /// Reads a target; `None` where Envoy answers 400.
 pub(super) fn parse(target: &Bytes, method: &[u8]) -> Option<Target> {
     if !TARGET.all(target) {
@@ -32,21 +55,34 @@ pub(super) fn parse(target: &Bytes, method: &[u8]) -> Option<Target> {
 }
 
 fn absolute(target: &Bytes) -> Option<Target> {
-    let colon = target.iter().position(|&byte| byte == b':')?;
-    let scheme = target.slice(..colon);
+    let (scheme, authority, rest) = apart(target)?;
     let https = scheme.eq_ignore_ascii_case(b"https");
-    if !https && !scheme.eq_ignore_ascii_case(b"http") || !target.slice(colon..).starts_with(b"://") {
+    if !https && !scheme.eq_ignore_ascii_case(b"http") {
+        return None;
+    }
+    let path = match rest.first() {
+        None => Bytes::from_static(b"/"),
+        Some(b'#') => return None,
+        Some(_) => rest,
+    };
+    Some(Target::Absolute { https, authority, path })
+}
+
+/// Scheme, authority and what follows, if the authority is one.
+fn apart(target: &Bytes) -> Option<(Bytes, Bytes, Bytes)> {
+    let colon = target.iter().position(|&byte| byte == b':')?;
+    if !target.slice(colon..).starts_with(b"://") {
         return None;
     }
     let rest = target.slice(colon + 3..);
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
-    let authority = authority(&rest.slice(..end))?;
-    let path = match rest.get(end) {
-        None => Bytes::from_static(b"/"),
-        Some(b'#') => return None,
-        Some(_) => rest.slice(end..),
-    };
-    Some(Target::Absolute { https, authority, path })
+    Some((target.slice(..colon), authority(&rest.slice(..end))?, rest.slice(end..)))
+}
+
+/// A target that would be one if its scheme were spoken here.
+pub(super) fn names_a_host_by_another_scheme(target: &Bytes) -> bool {
+    apart(target)
+        .is_some_and(|(scheme, ..)| !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https"))
 }
 
 /// `host` or `host:port`, behind any user information.
@@ -85,6 +121,24 @@ mod tests {
 
     fn absolute_of(authority: &'static str, path: &'static str) -> Option<Target> {
         Some(Target::Absolute { https: false, authority: authority.into(), path: path.into() })
+    }
+
+    #[test]
+    fn the_parser_looks_at_bytes_and_not_at_sense() {
+        for (method, target, parsed) in [
+            ("GET", "/a?b#c", true),
+            ("GET", "/caf\u{e9}", false),
+            ("GET", "a", false),
+            ("GET", "s://", true),
+            ("GET", "http://a@b/", true),
+            ("GET", "http://a@@b/", false),
+            ("GET", "://b", false),
+            ("GET", "", false),
+            ("CONNECT", "a:80", true),
+            ("CONNECT", "a<b", false),
+        ] {
+            assert_eq!(is_parsed(target.as_bytes(), method.as_bytes()), parsed, "{method} {target}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::try_span::TrySpan;
 use super::{Stop, mirror, upload};
 use crate::cluster::{HashPolicy, Hashed, Outcome, PreviousPriorities};
 use crate::connection::{BodyError, BodySource, ClientGone, IdleTimer, Piece, ReadAhead, Stream};
+use crate::edge;
 use crate::grpc_web::{GrpcWeb, LONGEST_MESSAGE};
 use crate::headers::{self, HeaderList};
 use crate::http1::unsendable;
@@ -45,8 +46,11 @@ impl Sender<'_> {
     }
 }
 
-/// Interim answers that are passed on; the others are dropped.
+/// Interim answers that may be passed on; the others are dropped.
 const INTERIM: [u16; 4] = [100, 102, 103, 104];
+
+/// What the access log says of an origin that did not switch to WebSocket.
+const NOT_SWITCHED: &str = "websocket_handshake_unsuccessful";
 
 /// How many turns of its loop a worker gives copies to leave ahead of their request.
 const TURNS_FOR_COPIES: u8 = 8;
@@ -74,7 +78,9 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
         if let (_, Some(grpc_timeout)) = forward.stream.of(&request) {
             headers::set_slot(&mut request, "grpc-timeout", grpc_timeout);
         }
+        edge::scheme_for_origins(&mut request, connection);
         let prepared = route.prepare(destination, &mut request, connection, &info, stream.manager.config.router);
+        edge::port_for_origins(&mut request, stream.stripped_port.get());
         if let (Some(before), after) = (before, headers::get(&request, ":path"))
             && before.as_ref() != after
             && after.is_some_and(|after| !route::hardened::accepts(after))
@@ -109,7 +115,9 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
         request_done: Cell::default(),
         try_idle: IdleTimer::default(),
         head_left: Cell::default(),
+        websocket: stream.upgrade().is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket")),
         interim: Cell::default(),
+        switched: Cell::default(),
     };
     routed.run().await
 }
@@ -136,8 +144,12 @@ struct Routed<'s> {
     request_done: Cell<Option<Duration>>,
     /// Rings when a try goes without a sign of life from the origin; runs from the end of the request on.
     try_idle: IdleTimer,
-    /// An interim answer was passed on.
+    /// It asks to switch to WebSocket: time runs from the beginning, for the rest of the request waits for the answer.
+    websocket: bool,
+    /// An interim answer came.
     interim: Cell<bool>,
+    /// The origin speaks the protocol that the request asked for: what follows the head may go to it.
+    switched: Cell<bool>,
     /// The head is on its way, or tried to be: copies wait for nothing but the rest of the request.
     head_left: Cell<bool>,
 }
@@ -189,10 +201,13 @@ impl<'s> Routed<'s> {
             stream.upload.keep();
         }
         if stream.body.borrow().is_over() {
-            stream.upload.ends_with_head();
+            stream.upload.complete();
             self.request_is_done();
         } else {
             self.pump.replace(Some(Box::pin(upload::pump(stream))));
+            if self.websocket {
+                stream.timers.route.set(self.prepared.borrow().timeouts.global);
+            }
         }
         let mut attempts = 1u32;
         loop {
@@ -252,7 +267,8 @@ impl<'s> Routed<'s> {
             Verdict::Retry(pause) => Ok(pause),
             Verdict::LimitExceeded => {
                 self.cluster.stats.upstream_rq_retry_limit_exceeded.inc();
-                Err(Stop::Reply(reply.flag(Flag::UpstreamRetryLimitExceeded)))
+                stream.facts.info.borrow_mut().flags.insert(Flag::UpstreamRetryLimitExceeded);
+                Err(Stop::Reply(reply))
             }
             Verdict::Overflow => {
                 self.cluster.stats.upstream_rq_retry_overflow.inc();
@@ -378,7 +394,7 @@ impl<'s> Routed<'s> {
         span: Option<&TrySpan<'_>>,
     ) -> Result<bool, Failed> {
         let stream = self.stream;
-        let bodyless = stream.upload.is_empty();
+        let bodyless = stream.bodiless && stream.upload.is_empty();
         let unsent = |broken| Failed::Broken { broken, sent: true };
         if let Some(said) = unsendable(&stream.request.borrow()) {
             return Err(Failed::Stop(Stop::Reply(LocalReply::unsendable(said))));
@@ -391,14 +407,21 @@ impl<'s> Routed<'s> {
         self.try_idle.restart(self.forward.retry.as_ref().and_then(|retry| retry.per_try_idle_timeout));
         let answered = loop {
             let waiting = self.alongside_try(&mut sender, &mut per_try, attempt.head()).await?.map_err(unsent)?;
-            if waiting.status >= 200 || waiting.status == 101 {
+            let final_for_websocket = self.websocket && !INTERIM.contains(&waiting.status);
+            if !(100..200).contains(&waiting.status) || waiting.status == 101 || final_for_websocket {
                 break waiting;
             }
-            if stream.manager.config.edge.proxy_100_continue && INTERIM.contains(&waiting.status) {
-                self.interim.set(true);
-                stream.responder.interim(&waiting.headers).await?;
+            if INTERIM.contains(&waiting.status) {
+                self.interim(waiting.headers).await?;
             }
         };
+        let connect = headers::get(&stream.request.borrow(), ":method").is_some_and(|method| method == "CONNECT");
+        if switches(connect, answered.status) {
+            self.switched.set(true);
+            if self.websocket {
+                stream.timers.route.unset();
+            }
+        }
         self.try_idle.touch();
         self.report(endpoint, Outcome::Status(answered.status));
         span.into_iter().for_each(|span| span.answered(&answered));
@@ -407,13 +430,29 @@ impl<'s> Routed<'s> {
         if let Some(recorder) = stream.worker.recorder() {
             recorder.answered(answered.status);
         }
-        if let Verdict::Retry(pause) = self.verdict(&answered) {
+        // One that does not switch to WebSocket has answered for good.
+        if !self.is_unswitched(answered.status)
+            && let Verdict::Retry(pause) = self.verdict(&answered)
+        {
             return Err(Failed::Again { pause, whole: answered.body.is_over() });
         }
         self.pass_on(answered, &mut sender).await?;
         let took = stream.worker.clock().now().saturating_sub(sent);
         self.cluster.stats.charge_time(u64::try_from(took.as_millis()).unwrap_or(u64::MAX), false);
         Ok(sender.is_done() && self.pump.borrow().is_none())
+    }
+
+    /// The first of them is passed on, where that is wanted. Wanted or not, the answer counts as begun: no other origin is tried.
+    async fn interim(&self, mut head: HeaderList) -> Result<(), Failed> {
+        let stream = self.stream;
+        self.prepared.borrow_mut().retry = None;
+        let first = !self.interim.replace(true);
+        if first && stream.manager.config.edge.proxy_100_continue {
+            edge::interim(&mut head, &stream.request.borrow(), &stream.manager.config.edge);
+            stream.facts.info.borrow_mut().response_code = status_of(&head);
+            stream.responder.interim(&head).await?;
+        }
+        Ok(())
     }
 
     fn answered(&self, status: u16, now: Duration) {
@@ -444,11 +483,15 @@ impl<'s> Routed<'s> {
         verdict
     }
 
+    fn is_unswitched(&self, status: u16) -> bool {
+        self.websocket && status != 101 && status < 400 && !self.stream.is_http2()
+    }
+
     /// Passes an answer on to the client.
     async fn pass_on(&self, answered: Head, sender: &mut Sender<'_>) -> Result<(), Failed> {
         let stream = self.stream;
         let Head { status, headers: mut list, body } = answered;
-        if stream.upgrade().is_some() && status != 101 && status < 400 && !stream.is_http2() {
+        if self.is_unswitched(status) {
             return Err(Failed::Stop(Stop::Reply(not_switched(status, list))));
         }
         self.finalize(&mut list);
@@ -526,8 +569,7 @@ impl<'s> Routed<'s> {
         let mut info = stream.facts.info.borrow_mut();
         info.details = Some("via_upstream".into());
         // The route's operations know an origin's status, but not yet that of an answer of our own.
-        info.response_code =
-            headers::get(list, ":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+        info.response_code = status_of(list);
         let attempts = info.upstream.attempts;
         drop(info);
         // Envoy hashes anew for each try, and mints the same cookie again.
@@ -549,6 +591,11 @@ impl<'s> Routed<'s> {
     async fn send(&self, attempt: &Attempt) -> Result<(), Stop> {
         let upload = &self.stream.upload;
         let mut next = 0;
+        if self.stream.switches_to().is_some() {
+            attempt.flush().await.unwrap_or_default();
+            // Whoever reads the answer is polled by the same task.
+            poll_fn(|_| if self.switched.get() { Poll::Ready(()) } else { Poll::Pending }).await;
+        }
         if !upload.has_piece(next) {
             // The head does not wait for a body that may be long in coming.
             attempt.flush().await.unwrap_or_default();
@@ -564,6 +611,11 @@ impl<'s> Routed<'s> {
         }
         attempt.finish().await.unwrap_or_default();
         Ok(())
+    }
+
+    /// What a try may take is counted.
+    fn is_timed(&self) -> bool {
+        self.request_done.get().is_some() || self.websocket && !self.switched.get()
     }
 
     fn request_is_done(&self) {
@@ -598,7 +650,8 @@ impl<'s> Routed<'s> {
             if let Err(failed) = self.poll_background(sender, cx) {
                 return Poll::Ready(Err(failed));
             }
-            if self.request_done.get().is_some() && per_try.poll_over(cx) {
+            // An answer that has begun, if only with an interim one, is given its time.
+            if self.is_timed() && !self.interim.get() && per_try.poll_over(cx) {
                 self.cluster.stats.upstream_rq_per_try_timeout.inc();
                 return Poll::Ready(Err(Failed::PerTryTimeout(Patience::Whole)));
             }
@@ -630,7 +683,7 @@ impl<'s> Routed<'s> {
             self.cluster.stats.upstream_rq_timeout.inc();
             return Err(Failed::Stop(Stop::Reply(self.or_alternative(LocalReply::upstream_timeout()))));
         }
-        if self.request_done.get().is_some() && self.try_idle.poll_idle(cx).is_ready() {
+        if self.is_timed() && self.try_idle.poll_idle(cx).is_ready() {
             self.cluster.stats.upstream_rq_per_try_idle_timeout.inc();
             return Err(Failed::PerTryTimeout(Patience::Idle));
         }
@@ -759,9 +812,23 @@ fn outcome_of(reset: Reset) -> Outcome {
     }
 }
 
+fn status_of(head: &[(Bytes, Bytes)]) -> Option<u16> {
+    headers::get(head, ":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok())
+}
+
+/// Does an answer of this status mean that the origin speaks the protocol it was asked for?
+fn switches(connect: bool, status: u16) -> bool {
+    status == 101 || connect && (200..300).contains(&status)
+}
+
+/// Is this the answer of an origin that did not switch?
+pub(crate) fn is_unswitched(reply: &LocalReply) -> bool {
+    reply.details == NOT_SWITCHED
+}
+
 /// An origin that did not switch protocols: its answer goes on without its body.
 fn not_switched(status: u16, list: HeaderList) -> LocalReply {
-    let mut reply = LocalReply::new(status, "websocket_handshake_unsuccessful");
+    let mut reply = LocalReply::new(status, NOT_SWITCHED);
     reply.headers = list.into_iter().filter(|(name, _)| name != ":status").collect();
     reply
 }

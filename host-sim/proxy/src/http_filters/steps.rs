@@ -484,6 +484,7 @@ impl From<BodyError> for Stop {
         match error {
             BodyError::Gone => Stop::Gone,
             BodyError::Malformed => malformed(Refusal::CODEC),
+            BodyError::Characters => malformed(Refusal::CHARACTERS),
             BodyError::TrailersTooLarge => malformed(Refusal::TOO_LARGE),
         }
     }

@@ -21,8 +21,6 @@ pub(crate) struct Upload {
     bytes: Cell<usize>,
     unsent: Cell<usize>,
     complete: Cell<bool>,
-    /// The head was the end of the request: it is so for the origin, too. A body that filters or its sender left empty is a body.
-    bodyless: Cell<bool>,
     keep: Cell<bool>,
     changes: Cell<u64>,
 }
@@ -48,13 +46,7 @@ impl Upload {
 
     /// Nothing to send but the head.
     pub(super) fn is_empty(&self) -> bool {
-        self.bodyless.get()
-    }
-
-    /// Nothing comes behind the head but what filters have put there.
-    pub(super) fn ends_with_head(&self) {
-        self.bodyless.set(self.pieces.borrow().is_empty());
-        self.complete();
+        self.complete.get() && self.pieces.borrow().is_empty() && self.gone.get() == 0
     }
 
     /// No more will come.

@@ -24,6 +24,12 @@ const NAMES: [(&str, RetryOn); 17] = [
     ("", RetryOn::NONE),
 ];
 
+const ALL_GRPC: RetryOn = RetryOn::GRPC_CANCELLED
+    .or(RetryOn::GRPC_DEADLINE_EXCEEDED)
+    .or(RetryOn::GRPC_INTERNAL)
+    .or(RetryOn::GRPC_RESOURCE_EXHAUSTED)
+    .or(RetryOn::GRPC_UNAVAILABLE);
+
 impl RetryOn {
     /// The conditions under Envoy's names.
     pub fn names(self) -> Vec<&'static str> {
@@ -72,8 +78,18 @@ impl RetryOn {
             .fold(RetryOn::NONE, |all, (_, on)| all.or(*on))
     }
 
+    /// Those that a gRPC status meets.
+    pub(super) fn of_grpc(self) -> RetryOn {
+        RetryOn(self.0 & ALL_GRPC.0)
+    }
+
+    /// The others.
+    pub(super) fn of_http(self) -> RetryOn {
+        RetryOn(self.0 & !ALL_GRPC.0)
+    }
+
     /// Both sets.
-    pub fn or(self, other: RetryOn) -> RetryOn {
+    pub const fn or(self, other: RetryOn) -> RetryOn {
         RetryOn(self.0 | other.0)
     }
 
@@ -97,5 +113,17 @@ impl RetryOn {
             14 => RetryOn::GRPC_UNAVAILABLE,
             _ => RetryOn::NONE,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_of_http_or_of_grpc() {
+        let all = RetryOn::parse("5xx, retriable-4xx,unavailable");
+        assert_eq!(all.of_http().names(), ["5xx", "retriable-4xx"]);
+        assert_eq!(all.of_grpc().names(), ["unavailable"]);
     }
 }

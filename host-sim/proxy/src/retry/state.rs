@@ -87,7 +87,8 @@ impl RetryState {
         let policy = policy.cloned().unwrap_or_else(|| Arc::new(RetryPolicy::none()));
         let parse =
             |value: &Option<Bytes>| value.as_deref().map_or(RetryOn::NONE, |value| RetryOn::parse(&text(value)));
-        let mut on = policy.on.or(parse(&on)).or(parse(&grpc_on));
+        // A policy names conditions of both kinds; each header those of its own.
+        let mut on = policy.on.or(parse(&on).of_http()).or(parse(&grpc_on).of_grpc());
         let fits =
             policy.request_headers.is_empty() || policy.request_headers.iter().any(|header| header.matches(request));
         if !fits {

@@ -201,6 +201,8 @@ impl Timeouts {
             let asked = take("x-envoy-upstream-rq-timeout-ms");
             let asked_per_try = take("x-envoy-upstream-rq-per-try-timeout-ms");
             alternative_response = take("x-envoy-upstream-rq-timeout-alt-response").is_some();
+            // How long a stream may last is the route's word alone here; the origin is not told what was asked.
+            take("x-envoy-upstream-stream-duration-ms");
             // Nobody hedges here: a second try begins when the first is given up. The origin is told what it would be told.
             hedging = take("x-envoy-hedge-on-per-try-timeout").is_some_and(|value| value == "true");
             let expected =

@@ -88,6 +88,10 @@ impl ManagerConfig {
                 .and_then(|count| usize::try_from(count).ok())
                 .unwrap_or(100),
             hardened: loader.hardened,
+            absolute_targets: hcm
+                .http_protocol_options
+                .as_ref()
+                .is_none_or(|options| options.allow_absolute_url != Some(false)),
             underscores: match common.map(|common| common.headers_with_underscores_action) {
                 None | Some(xds::HeadersWithUnderscoresAction::Allow) => Underscores::Allow,
                 Some(xds::HeadersWithUnderscoresAction::RejectRequest) => Underscores::Reject,

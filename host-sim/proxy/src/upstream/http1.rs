@@ -9,7 +9,8 @@ use bytes::Bytes;
 use crate::connection::{BodySource, Piece, Wire};
 use crate::headers::HeaderList;
 use crate::http1::{
-    BodyRules, Framing, HeadReader, ResponseHead, encode_chunk, encode_last_chunk, encode_request, parse_response,
+    BodyKind, BodyRules, Framing, HeadReader, ResponseBody, ResponseHead, begins_badly, encode_chunk,
+    encode_last_chunk, encode_request, parse_response,
 };
 
 use super::Broken;
@@ -114,6 +115,10 @@ impl Http1Exchange {
     /// The next head: an interim one (1xx but 101), or the response's.
     pub(crate) async fn head(&self) -> Result<ResponseHead, Broken> {
         loop {
+            // Nothing else is waited for the end of.
+            if self.wire.input().first().is_some_and(|first| *first != b'H') || begins_badly(&self.wire.input()) {
+                return Err(Reset::ProtocolError.into());
+            }
             let taken = self.reader.borrow_mut().take(&mut self.wire.input(), LONGEST_HEAD);
             match taken {
                 Ok(Some(head)) => {
@@ -122,7 +127,7 @@ impl Http1Exchange {
                     if head.headers.len() > MOST_HEADERS + 1 {
                         return Err(Reset::ProtocolError.into());
                     }
-                    self.reusable.set(!head.close && head.status != 101);
+                    self.reusable.set(!head.close && head.body != ResponseBody::Framed(BodyKind::Tunnel));
                     return Ok(head);
                 }
                 Ok(None) => {}
@@ -130,7 +135,8 @@ impl Http1Exchange {
             }
             let begun = !self.wire.input().is_empty();
             match self.wire.fill().await {
-                Ok(0) if begun => return Err(Reset::ProtocolError.into()),
+                // A reset is an end like any other.
+                Ok(0) | Err(_) if begun => return Err(Reset::ProtocolError.into()),
                 Ok(0) | Err(_) => return Err(Reset::ConnectionTermination.into()),
                 Ok(_) => {}
             }
