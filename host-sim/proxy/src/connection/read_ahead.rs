@@ -22,7 +22,7 @@ impl ReadAhead {
 
     /// Nothing is left to be had.
     pub(crate) fn is_over(&self) -> bool {
-        self.read.is_empty() && self.body.is_over()
+        self.read.is_empty() && self.has_come()
     }
 
     /// All of it has come, if not to anybody who asked for it. Of HTTP/1 a piece is handed out before its end is looked at, as in Envoy.

@@ -238,6 +238,10 @@ impl Chain {
         let end = stream.upload.is_over_for_filters(&stream.body);
         let outcome = plugin.enter(|vm| vm.on_request_headers(id, head, end));
         let mut passed = self.judge(stream, place, plugin, id, Direction::Request, outcome).await?;
+        if end && matches!(passed, Passed::Held(Hold::HeadersOnly)) {
+            // Nothing will come that could be shown to the module.
+            passed = Passed::On(self.wait(stream, place, plugin, id, Direction::Request).await?);
+        }
         while let Passed::Held(Hold::HeadersOnly) = passed {
             // The head waits for what the module makes of the body.
             let next = poll_fn(|cx| stream.body.borrow_mut().poll_next(cx)).await;
