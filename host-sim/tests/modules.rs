@@ -392,18 +392,20 @@ fn the_body_of_every_answer_is_shown_to_modules_as_in_envoy() {
     let module = envoy::build_module("gateway-filter");
     let reload = json!({"failure_policy": "FAIL_RELOAD", "reload_config": {"backoff": {"base_interval": "0.010s"}}});
     let filters = [filter("bodies", &module, "bodies", reload)];
-    let mut bootstrap = envoy::bootstrap(&filters, &[("origin", envoy::origin())]);
+    let http2 = grpc_origin::start();
+    let mut bootstrap = envoy::bootstrap(&filters, &[("origin", envoy::origin()), ("origin2", http2.address)]);
     let manager = &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
     manager["delayed_close_timeout"] = json!("0.01s");
     let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array_mut().unwrap();
     let said = |path: &str, response: Value| json!({"match": {"path": path}, "direct_response": response});
     routes.insert(0, said("/own", json!({"status": 404, "body": {"inline_string": "not here"}})));
     routes.insert(1, said("/empty", json!({"status": 200})));
+    routes.insert(2, json!({"match": {"prefix": "/test.Echo"}, "route": {"cluster": "origin2"}}));
     let both = Both::on("the_body_of_every_answer_is_shown_to_modules_as_in_envoy", &bootstrap);
     let (theirs, ours) = both.addresses["bodies"];
     let mut rows = Vec::new();
     for how in ["each", "whole", "own", "reply", "trap"] {
-        for path in ["/plain", "/own", "/empty"] {
+        for path in ["/plain", "/own", "/empty", "/test.Echo/"] {
             let request =
                 format!("GET {path} HTTP/1.1\r\nhost: a.example\r\nx-do: wrap {how}\r\nconnection: close\r\n\r\n");
             // Back from a trap, the VM takes a moment.

@@ -530,7 +530,8 @@ impl<'s> Routed<'s> {
             let Poll::Ready(next) = next else { continue };
             stream.touch();
             self.try_idle.touch();
-            let last = matches!(next, None | Some(Ok(Piece::Trailers(_))));
+            // HTTP/2 says with its last bytes that they are the last; the end of an HTTP/1 body is a piece of its own.
+            let last = matches!(next, None | Some(Ok(Piece::Trailers(_)))) || !is_http1 && body.is_over();
             let piece = next.transpose().map_err(|_| cut_off(is_http1))?;
             if stream.chain.sees_body(Direction::Response) {
                 let pieces = stream.chain.piece(stream, Direction::Response, piece, last);
