@@ -17,6 +17,9 @@ use crate::http1::{Framing, encode_chunk, encode_last_chunk, encode_response};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ClientGone;
 
+/// How many turns of its loop a worker gives an HTTP/2 connection to write what an answer had before it broke off.
+const TURNS_BEFORE_RESET: u8 = 8;
+
 /// Answers one request.
 pub(crate) enum Responder {
     /// On an HTTP/1 connection.
@@ -79,6 +82,10 @@ impl Responder {
         if let Responder::Http2(responder) = self
             && let Some(outlet) = responder.outlet.take()
         {
+            // A reset overtakes what waits to be written, so that has its time first.
+            for _ in 0..TURNS_BEFORE_RESET {
+                tokio::task::yield_now().await;
+            }
             // Should the client be gone already, there is nobody to tell.
             let _ = outlet.send(Err(Reset)).await;
         }
