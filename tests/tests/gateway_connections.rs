@@ -74,6 +74,10 @@ async fn serve(mut socket: TcpStream, asked: Arc<AtomicUsize>, mut released: wat
             tokio::io::copy(&mut reading, &mut writing).await.unwrap_or_default();
             return;
         }
+        if head.starts_with("GET /half") {
+            socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await.unwrap();
+            return;
+        }
         if head.starts_with("GET /slow") {
             released.wait_for(|released| *released).await.unwrap();
         }
@@ -240,6 +244,30 @@ async fn call(at: SocketAddr) -> Vec<String> {
     tokio::time::timeout(PATIENCE, talking).await.expect("both sides say their words")
 }
 
+/// What an HTTP/2 client has of an answer that breaks off: status, bytes, and how it ends.
+async fn half(at: SocketAddr) -> (u16, String, Option<String>) {
+    let socket = TcpStream::connect(at).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::get(format!("http://{at}/half")).body(http_body_util::Empty::<Bytes>::new()).unwrap();
+    let reading = async {
+        let response = sender.send_request(request).await.expect("a head");
+        let (status, mut body, mut bytes) = (response.status().as_u16(), response.into_body(), Vec::new());
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
+                Err(error) => {
+                    let why = std::error::Error::source(&error).map(ToString::to_string);
+                    return (status, String::from_utf8(bytes).unwrap(), why);
+                }
+            }
+        }
+        (status, String::from_utf8(bytes).unwrap(), None)
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect("an end")
+}
+
 /// A body that is said as it goes.
 struct Words(mpsc::Receiver<Frame<Bytes>>);
 
@@ -279,6 +307,11 @@ async fn check(who: &str, gateway: &Gateway, origin: &Origin) {
     assert_eq!(sorted(&refused), sorted(expected), "{who}");
     assert_eq!(others, ["200", "200"], "{who}");
     assert_eq!(call(at).await, ["200", "first", "second", "grpc-status 0"], "{who}");
+    assert_eq!(
+        half(at).await,
+        (200, "half".to_owned(), Some("stream error received: unexpected internal error encountered".to_owned())),
+        "{who}"
+    );
     let names = ["cluster kept", "cluster narrow", "cluster once", "cluster streams", "listener l_1", "route_config r"];
     assert_eq!(configured(gateway).await, names.map(str::to_owned).into(), "{who}");
 }
