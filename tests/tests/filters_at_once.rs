@@ -125,6 +125,43 @@ fn two_thousand_delayed_requests_do_not_hold_up_the_others() {
     });
 }
 
+/// All are due at the same moment, for the proxy sleeps through it.
+async fn slept_through(who: &str, gateway: &tests::gateway::Gateway) {
+    const HELD: usize = 1000;
+    let to = address(gateway);
+    let mut waiting = Vec::new();
+    for _ in 0..HELD {
+        let mut connection = Connection::to(to).await;
+        waiting.push(tokio::spawn(async move { connection.get("/slow", "").await }));
+    }
+    let signal = |name: &str| {
+        let kill = std::process::Command::new("kill").args([name, &gateway.process.id().to_string()]).status();
+        assert!(kill.unwrap().success(), "{who}: {name}");
+    };
+    tokio::time::sleep(Duration::from_millis(500)).await; // until all are held
+    signal("-STOP");
+    tokio::time::sleep(Duration::from_secs(2)).await; // what is held is held for as long
+    signal("-CONT");
+    let mut statuses = std::collections::BTreeMap::new();
+    for task in waiting {
+        *statuses.entry(task.await.unwrap().status).or_insert(0) += 1;
+    }
+    assert_eq!(statuses, [(200, HELD)].into(), "{who}");
+}
+
+#[test]
+fn a_thousand_that_are_due_at_once_are_let_go_without_harm() {
+    let rule = json!({"match": [{"uri": {"exact": "/slow"}}], "delay": {"fixedDelay": "2s"}, "maxActive": 1000});
+    let (_folder, setup) = setup(&[plugin("fault-inject", &json!({"rules": [rule]}))], 1);
+    block(async {
+        let pair = setup.start().await.unwrap();
+        within(&pair.host_sim, slept_through("host-sim", &pair.host_sim)).await;
+        if let Some(envoy) = &pair.envoy {
+            within(envoy, slept_through("Envoy", envoy)).await;
+        }
+    });
+}
+
 /// One may be held at a time. While one is, others pass at once; when its client goes, its place is free for the next.
 async fn left(who: &str, to: SocketAddr) {
     const HELD: Duration = Duration::from_secs(2);

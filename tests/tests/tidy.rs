@@ -252,6 +252,27 @@ fn with_word(sources: &[(PathBuf, String)], words: &[&str]) -> Vec<String> {
     places
 }
 
+/// What stands at the top; what begins with a dot, and `target`, is not looked at.
+const TOP: [&str; 9] = [
+    "Cargo.lock",
+    "Cargo.toml",
+    "Makefile",
+    "README.md",
+    "clippy.toml",
+    "filters",
+    "host-sim",
+    "manifests",
+    "rustfmt.toml",
+];
+
+#[test]
+fn nothing_lies_about_at_the_top() {
+    let names = std::fs::read_dir(repository()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let known =
+        |name: &String| name.starts_with('.') || ["target", "tests"].contains(&&**name) || TOP.contains(&&**name);
+    none("not at the top", names.filter(|name| !known(name)));
+}
+
 #[test]
 fn every_file_says_in_its_first_line_what_it_is_for() {
     let silent = sources().into_iter().filter_map(|(path, text)| {
