@@ -143,11 +143,11 @@ fn authority(headers: &mut HeaderList, connection: &ConnectionInfo, config: &Edg
     if config.strip_port == StripPort::Never && !config.strip_trailing_host_dot {
         return None;
     }
-    let authority = headers::get(headers, ":authority").cloned()?;
-    let (mut host, mut port) = split_port(&authority);
+    let mut authority = headers::get(headers, ":authority").cloned()?;
     if config.strip_trailing_host_dot {
-        host = host.strip_suffix(b".").unwrap_or(host);
+        authority = without_last_dot(&authority);
     }
+    let (host, mut port) = split_port(&authority);
     let number = port.and_then(port_number);
     let strip = match config.strip_port {
         StripPort::Never => false,
@@ -164,6 +164,18 @@ fn authority(headers: &mut HeaderList, connection: &ConnectionInfo, config: &Edg
     }
     headers::set_slot(headers, ":authority", Bytes::from(new));
     number.filter(|_| strip)
+}
+
+/// Without its last dot, if nothing or a colon stands behind that.
+fn without_last_dot(authority: &Bytes) -> Bytes {
+    let dot = authority.iter().rposition(|&byte| byte == b'.');
+    let halves = dot.and_then(|dot| Some((authority.get(..dot)?, authority.get(dot + 1..)?)));
+    match halves {
+        Some((before, behind)) if behind.is_empty() || behind.first() == Some(&b':') => {
+            [before, behind].concat().into()
+        }
+        _ => authority.clone(),
+    }
 }
 
 /// An origin that is to connect is told the port, too, unless a filter or the route has named another.
@@ -317,6 +329,22 @@ mod tests {
     fn list(pairs: &[(&str, &str)]) -> HeaderList {
         let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
         pairs.iter().map(|(name, value)| (bytes(name), bytes(value))).collect()
+    }
+
+    #[test]
+    fn the_last_dot_goes_if_it_ends_the_host() {
+        for (authority, without) in [
+            ("a.", "a"),
+            ("a.:80", "a:80"),
+            ("a..", "a."),
+            ("a.b", "a.b"),
+            ("a", "a"),
+            (".:,a.example", ".:,a.example"),
+            ("a.:1:2", "a:1:2"),
+            ("", ""),
+        ] {
+            assert_eq!(without_last_dot(&Bytes::from_static(authority.as_bytes())), without, "{authority}");
+        }
     }
 
     #[test]
