@@ -33,6 +33,8 @@ pub(crate) struct GrpcWeb {
     undecoded: Vec<u8>,
     /// A frame that is not whole yet.
     unframed: Vec<u8>,
+    /// The answer's body is in its head.
+    gathered: bool,
 }
 
 impl GrpcWeb {
@@ -75,7 +77,7 @@ impl GrpcWeb {
 
     /// Is this answer with a body none of gRPC's, so that its body becomes `grpc-message`?
     pub(crate) fn gathers(head: &[(Bytes, Bytes)]) -> bool {
-        let ok = headers::get(head, ":status").is_some_and(|status| status == "200");
+        let ok = headers::status(head) == Some(200);
         let value = headers::get(head, "content-type").map(AsRef::as_ref).unwrap_or_default();
         let media_type = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii_end();
         let is_web = BINARY.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(media_type));
@@ -83,16 +85,17 @@ impl GrpcWeb {
     }
 
     /// Says the body of such an answer in its head.
-    pub(crate) fn gathered(head: &mut HeaderList, body: &[u8]) {
-        let status = headers::get(head, ":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+    pub(crate) fn gathered(&mut self, head: &mut HeaderList, body: &[u8]) {
+        self.gathered = true;
+        let status = headers::status(head);
         headers::set_slot(head, "grpc-message", Bytes::from(percent_encode(body)));
         headers::set_slot(head, "grpc-status", Bytes::from(grpc_status_of(status.unwrap_or_default()).to_string()));
         headers::set_slot(head, "content-length", Bytes::from_static(b"0"));
     }
 
-    /// Turns an answer's head into gRPC-Web's. `gathered`: its body is in the head, and its length known.
-    pub(crate) fn response(&self, head: &mut HeaderList, gathered: bool) {
-        if !gathered {
+    /// Turns an answer's head into gRPC-Web's. The length of a body that is in the head is known.
+    pub(crate) fn response(&self, head: &mut HeaderList) {
+        if !self.gathered {
             headers::remove(head, b"content-length");
         }
         let [_, content_type] = if self.text_response { TEXT } else { BINARY };
@@ -224,8 +227,9 @@ mod tests {
             assert_eq!(GrpcWeb::gathers(&head), gathers, "{status} {content_type}");
         }
         let mut head = list(&[(":status", "503"), ("content-length", "7"), ("content-type", "text/plain")]);
-        GrpcWeb::gathered(&mut head, b"no\tway%");
-        call("application/grpc-web", "").unwrap().response(&mut head, true);
+        let mut call = call("application/grpc-web", "").unwrap();
+        call.gathered(&mut head, b"no\tway%");
+        call.response(&mut head);
         let expected = [
             (":status", "503"),
             ("content-length", "0"),

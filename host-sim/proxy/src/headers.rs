@@ -136,6 +136,16 @@ pub fn get<'h>(headers: &'h [(Bytes, Bytes)], name: &str) -> Option<&'h Bytes> {
     headers.iter().find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
+/// Is it a request to be connected to somebody?
+pub fn is_connect(headers: &[(Bytes, Bytes)]) -> bool {
+    get(headers, ":method").is_some_and(|method| method == "CONNECT")
+}
+
+/// An answer's status, if it is one.
+pub fn status(headers: &[(Bytes, Bytes)]) -> Option<u16> {
+    std::str::from_utf8(get(headers, ":status")?).ok()?.parse().ok()
+}
+
 /// Is there any copy?
 pub fn has(headers: &[(Bytes, Bytes)], name: &str) -> bool {
     get(headers, name).is_some()

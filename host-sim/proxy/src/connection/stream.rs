@@ -20,7 +20,6 @@ use super::timers::{Overdue, Timers};
 use super::trace::Trace;
 use super::{Facts, Remembered};
 use crate::edge::{self, ConnectionInfo, Protocol};
-use crate::grpc_web::GrpcWeb;
 use crate::header_ops::StreamInfo;
 use crate::headers::{self, HeaderList};
 use crate::http_filters::{Chain, Stop, Upload, Word, module_reply, router};
@@ -516,7 +515,7 @@ impl Stream {
         let mut shown = !self.chain.has_answer();
         if shown {
             if !end && self.chain.gathers(&head) {
-                GrpcWeb::gathered(&mut head, &std::mem::take(&mut body));
+                self.chain.gathered(&mut head, &std::mem::take(&mut body));
             }
             match self.held_answer(head, end).await {
                 Ok(filtered) => head = filtered,
@@ -590,7 +589,7 @@ impl Stream {
                 headers::set_slot(&mut head, "connection", Bytes::from_static(b"close"));
             }
         }
-        let status = headers::get(&head, ":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+        let status = headers::status(&head);
         self.facts.info.borrow_mut().response_code = status;
         if let Some(recorder) = self.worker.recorder() {
             recorder.sent(status, &head);
@@ -604,7 +603,7 @@ impl Stream {
 
     /// From this head on the connection is another protocol's.
     fn is_handed_over(&self, head: &[(Bytes, Bytes)]) -> bool {
-        let connect = headers::get(&self.request.borrow(), ":method").is_some_and(|method| method == "CONNECT");
+        let connect = headers::is_connect(&self.request.borrow());
         let accepted =
             headers::get(head, ":status").is_some_and(|status| status.len() == 3 && status.starts_with(b"2"));
         edge::hop::upgrade(head).is_some() || connect && accepted

@@ -114,7 +114,7 @@ fn introduce(headers: &mut HeaderList, own: &OwnName) {
 }
 
 fn path(headers: &mut HeaderList, config: &EdgeConfig) -> Result<(), LocalReply> {
-    let connect = headers::get(headers, ":method").is_some_and(|method| method == "CONNECT");
+    let connect = headers::is_connect(headers);
     let Some(target) = headers::get(headers, ":path").filter(|target| !target.is_empty()).cloned() else {
         return if connect { Ok(()) } else { Err(LocalReply::new(404, "missing_path_rejected")) };
     };
@@ -180,7 +180,7 @@ fn without_last_dot(authority: &Bytes) -> Bytes {
 
 /// An origin that is to connect is told the port, too, unless a filter or the route has named another.
 pub fn port_for_origins(headers: &mut HeaderList, stripped: Option<u32>) {
-    let connect = headers::get(headers, ":method").is_some_and(|method| method == "CONNECT");
+    let connect = headers::is_connect(headers);
     let Some(port) = stripped.filter(|_| connect) else { return };
     if let Some(authority) = headers::get(headers, ":authority").filter(|authority| split_port(authority).1.is_none()) {
         let authority = Bytes::from([authority.as_ref(), b":", port.to_string().as_bytes()].concat());

@@ -18,7 +18,7 @@ pub enum Framing {
 /// Writes a response's head. `end`: no body follows. `head_request`: the request's method was HEAD.
 pub fn encode_response(list: &[(Bytes, Bytes)], end: bool, head_request: bool, out: &mut Vec<u8>) -> Framing {
     let status = headers::get(list, ":status").map_or(&b"200"[..], |status| status.as_ref());
-    let code: u16 = std::str::from_utf8(status).ok().and_then(|text| text.parse().ok()).unwrap_or(200);
+    let code = headers::status(list).unwrap_or(200);
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status);
     out.push(b' ');

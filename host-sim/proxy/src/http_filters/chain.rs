@@ -185,6 +185,15 @@ impl Chain {
         translates && GrpcWeb::gathers(head)
     }
 
+    /// Puts it there.
+    pub(crate) fn gathered(&self, head: &mut HeaderList, body: &[u8]) {
+        for pass in self.passes.borrow_mut().iter_mut() {
+            if let Pass::GrpcWeb(call) = pass {
+                call.gathered(head, body);
+            }
+        }
+    }
+
     pub(super) fn remember(&self, place: usize, pass: Pass) {
         if let Some(slot) = self.passes.borrow_mut().get_mut(place) {
             *slot = pass;

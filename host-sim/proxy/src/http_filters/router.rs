@@ -18,7 +18,7 @@ use super::{Stop, mirror, upload};
 use crate::cluster::{HashPolicy, Hashed, Outcome, PreviousPriorities};
 use crate::connection::{BodyError, BodySource, ClientGone, IdleTimer, Piece, ReadAhead, Stream};
 use crate::edge;
-use crate::grpc_web::{GrpcWeb, LONGEST_MESSAGE};
+use crate::grpc_web::LONGEST_MESSAGE;
 use crate::headers::{self, HeaderList};
 use crate::http1::unsendable;
 use crate::local_reply::{Flag, LocalReply, Reset};
@@ -415,7 +415,7 @@ impl<'s> Routed<'s> {
                 self.interim(waiting.headers).await?;
             }
         };
-        let connect = headers::get(&stream.request.borrow(), ":method").is_some_and(|method| method == "CONNECT");
+        let connect = headers::is_connect(&stream.request.borrow());
         if switches(connect, answered.status) {
             self.switched.set(true);
             if self.websocket {
@@ -449,7 +449,7 @@ impl<'s> Routed<'s> {
         let first = !self.interim.replace(true);
         if first && stream.manager.config.edge.proxy_100_continue {
             edge::interim(&mut head, &stream.request.borrow(), &stream.manager.config.edge);
-            stream.facts.info.borrow_mut().response_code = status_of(&head);
+            stream.facts.info.borrow_mut().response_code = headers::status(&head);
             stream.responder.interim(&head).await?;
         }
         Ok(())
@@ -500,7 +500,7 @@ impl<'s> Routed<'s> {
         let mut body = ReadAhead::new(body);
         if !end && stream.chain.gathers(&list) {
             let gathered = self.alongside(sender, gather(&mut body)).await?.map_err(|_| cut_off(is_http1))?;
-            GrpcWeb::gathered(&mut list, &gathered);
+            stream.chain.gathered(&mut list, &gathered);
         }
         let filtered = {
             let mut filtering = pin!(stream.chain.response_headers(stream, list, end));
@@ -570,7 +570,7 @@ impl<'s> Routed<'s> {
         let mut info = stream.facts.info.borrow_mut();
         info.details = Some("via_upstream".into());
         // The route's operations know an origin's status, but not yet that of an answer of our own.
-        info.response_code = status_of(list);
+        info.response_code = headers::status(list);
         let attempts = info.upstream.attempts;
         drop(info);
         // Envoy hashes anew for each try, and mints the same cookie again.
@@ -811,10 +811,6 @@ fn outcome_of(reset: Reset) -> Outcome {
             Outcome::ConnectFailed
         }
     }
-}
-
-fn status_of(head: &[(Bytes, Bytes)]) -> Option<u16> {
-    headers::get(head, ":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok())
 }
 
 /// Does an answer of this status mean that the origin speaks the protocol it was asked for?

@@ -456,10 +456,7 @@ impl Chain {
             }
             match self.passes.borrow().get(place) {
                 Some(Pass::Cors(marks)) => cors::mark(&mut head, marks.clone()),
-                Some(Pass::GrpcWeb(call)) => {
-                    let gathered = !end && GrpcWeb::gathers(&head);
-                    call.response(&mut head, gathered);
-                }
+                Some(Pass::GrpcWeb(call)) => call.response(&mut head),
                 Some(Pass::Told(more)) => head.extend(more.iter().cloned()),
                 Some(Pass::Limited(limit, bucket)) => limit.response(&mut head, bucket, stream.worker.clock().now()),
                 _ => {}

@@ -146,8 +146,7 @@ impl RetryState {
         if headers::has(response, "x-envoy-ratelimited") {
             return self.on.any(RetryOn::RATE_LIMITED);
         }
-        let status =
-            headers::get(response, ":status").and_then(|status| text(status).parse::<u16>().ok()).unwrap_or_default();
+        let status = headers::status(response).unwrap_or_default();
         let listed = || self.policy.status_codes.contains(&status) || self.more_status_codes.contains(&status);
         (self.on.any(RetryOn::SERVER_ERROR) && (500..600).contains(&status))
             || (self.on.any(RetryOn::GATEWAY_ERROR) && (502..=504).contains(&status))

@@ -88,7 +88,7 @@ impl RouteMatcher {
         if let Some(fraction) = self.fraction.filter(|fraction| !fraction.takes(shown.random)) {
             return Some(OwnMiss::Fraction(fraction));
         }
-        let is_connect = || headers::get(shown.request.headers, ":method").is_some_and(|method| method == "CONNECT");
+        let is_connect = || headers::is_connect(shown.request.headers);
         if self.connect && !is_connect() {
             return Some(OwnMiss::Connect);
         }
