@@ -350,11 +350,6 @@ impl Reader {
                 problems.push(Problem { at, field, ..object.problem("data.mesh", reason) });
             }
         }
-        let topology = self.resources.mesh.default_config.as_ref().and_then(|config| config.gateway_topology.as_ref());
-        if topology.is_some_and(|topology| topology.proxy_protocol.is_some()) {
-            let reason = "gatewayTopology.proxyProtocol: the PROXY protocol is not read here, and Envoy would ask it of every connection";
-            self.problems.push(object.problem("data.mesh", reason));
-        }
         problems.iter_mut().for_each(|problem| problem.at.line += first);
         self.problems.extend(problems);
     }

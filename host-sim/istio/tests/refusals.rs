@@ -192,18 +192,6 @@ fn a_security_policy_on_the_gateway_is_refused_unless_allowed() {
 }
 
 #[test]
-fn a_mesh_that_speaks_the_proxy_protocol_to_its_gateways_is_refused() {
-    let mesh = |topology: &str| {
-        format!(
-            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata:\n  mesh: |\n    defaultConfig: {{gatewayTopology: {topology}}}\n"
-        )
-    };
-    assert_eq!(problems(&mesh("{numTrustedProxies: 1}")), Vec::<String>::new());
-    let found = problems(&mesh("{proxyProtocol: {}}"));
-    assert!(found[0].contains("PROXY protocol"), "{found:?}");
-}
-
-#[test]
 fn contradicting_selectors_name_both_gateways() {
     let other = "---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: other, namespace: default}\nspec: {selector: {istio: egressgateway}, servers: [{port: {number: 81, name: http, protocol: HTTP}, hosts: ['*']}]}\n";
     let found = words(attempt(&format!("{GATEWAY}{other}"), &Options::default()));

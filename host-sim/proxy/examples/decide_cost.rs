@@ -67,6 +67,7 @@ fn nanoseconds(count: usize) -> f64 {
     let connection = ConnectionInfo {
         id: 1,
         remote: "127.0.0.1:50000".parse().expect("an address"),
+        relay: None,
         local: "127.0.0.1:80".parse().expect("an address"),
         node_address: "127.0.0.1".parse().expect("an address"),
         protocol: Protocol::Http11,

@@ -5,6 +5,7 @@ pub mod cluster;
 mod config_dump;
 mod connection;
 pub mod cors;
+mod data_source;
 pub mod edge;
 pub mod explain;
 pub mod fault;

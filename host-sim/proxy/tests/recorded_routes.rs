@@ -8,7 +8,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use proxy::edge::{self, ConnectionInfo, EdgeConfig, Protocol};
-use proxy::header_ops::StreamInfo;
+use proxy::header_ops::{Facts, StreamInfo};
 use proxy::headers::{self, HeaderList};
 use proxy::local_reply::{LocalReply, RequestKind};
 use proxy::route::{Decision, RequestHead, RouteTable, RouterOptions, ssl_redirect};
@@ -93,6 +93,7 @@ fn connection() -> ConnectionInfo {
     ConnectionInfo {
         id: 1,
         remote: "127.0.0.1:50000".parse().expect("an address"),
+        relay: None,
         local: "127.0.0.1:80".parse().expect("an address"),
         node_address: NODE.parse().expect("an address"),
         protocol: Protocol::Http11,
@@ -139,7 +140,7 @@ fn route(table: &RouteTable, send: &Send) -> Outcome {
             Outcome::Sent { cluster: destination.cluster.to_string(), head: request }
         }
         Decision::Redirect(route) | Decision::Direct(route) => {
-            let mut reply = route.reply(&request).expect("an answer");
+            let mut reply = route.reply(&Facts::of_request(&request, &connection, &stream)).expect("an answer");
             route.finalize_response(None, &mut reply.headers, &request, &connection, &stream);
             Outcome::Answered(reply)
         }

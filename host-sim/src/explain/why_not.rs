@@ -293,6 +293,7 @@ fn would_take(missing: &istio::MissingDelegate, asked: &Asked) -> bool {
     let connection = proxy::edge::ConnectionInfo {
         id: 0,
         remote: (asked.client, 0).into(),
+        relay: None,
         local: (asked.client, 0).into(),
         node_address: asked.client,
         protocol: proxy::edge::Protocol::Http11,

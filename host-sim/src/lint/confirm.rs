@@ -127,6 +127,7 @@ fn connection() -> ConnectionInfo {
     ConnectionInfo {
         id: 0,
         remote: address,
+        relay: None,
         local: address,
         node_address: address.ip(),
         protocol: Protocol::Http11,

@@ -104,6 +104,7 @@ fn rule<'r>(rules: &'r RuleTable, table: &RouteTable, input: &Input<'_>) -> Opti
     let connection = ConnectionInfo {
         id: 0,
         remote: nowhere,
+        relay: None,
         local: nowhere,
         node_address: nowhere.ip(),
         protocol: Protocol::Http11,

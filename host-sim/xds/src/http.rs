@@ -5,8 +5,8 @@ use serde_json::Value;
 use crate::http_filters::HttpFilterConfig;
 use crate::json::Duration;
 use crate::{
-    ConfigSource, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, RouteConfiguration, Tracing,
-    TypedExtensionConfig,
+    ConfigSource, DataSource, HeaderValueOption, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions,
+    RouteConfiguration, SubstitutionFormatString, Tracing, TypedExtensionConfig,
 };
 
 message!(HttpConnectionManager {
@@ -28,7 +28,7 @@ message!(HttpConnectionManager {
     proxy_100_continue: bool, represent_ipv4_remote_address_as_ipv4_mapped_ipv6: bool,
     upgrade_configs: Vec<HcmUpgradeConfig>, normalize_path: Option<bool>, merge_slashes: bool,
     path_with_escaped_slashes_action: PathWithEscapedSlashesAction, request_id_extension: Option<RequestIdExtension>,
-    local_reply_config: Option<Value>, strip_matching_host_port: bool, strip_any_host_port: Option<bool>,
+    local_reply_config: Option<LocalReplyConfig>, strip_matching_host_port: bool, strip_any_host_port: Option<bool>,
     stream_error_on_invalid_http_message: Option<bool>, path_normalization_options: Option<Value>,
     strip_trailing_host_dot: bool, proxy_status_config: Option<Value>,
     typed_header_validation_config: Option<TypedExtensionConfig>, append_x_forwarded_port: bool,
@@ -51,6 +51,12 @@ enumeration!(PathWithEscapedSlashesAction {
 message!(InternalAddressConfig { unix_sockets: bool, cidr_ranges: Vec<crate::CidrRange> });
 message!(HcmUpgradeConfig { upgrade_type: String, filters: Vec<HttpFilter>, enabled: Option<bool> });
 message!(RequestIdExtension { typed_config: Option<crate::Any> });
+message!(LocalReplyConfig { mappers: Vec<ResponseMapper>, body_format: Option<SubstitutionFormatString> });
+message!(ResponseMapper {
+    /// An access log filter.
+    filter: Option<Value>, status_code: Option<u32>, body: Option<DataSource>,
+    body_format_override: Option<SubstitutionFormatString>, headers_to_add: Vec<HeaderValueOption>,
+});
 message!(Rds { config_source: Option<ConfigSource>, route_config_name: String });
 message!(HttpFilter {
     name: String, typed_config: Option<HttpFilterConfig>, config_discovery: Option<Value>, is_optional: bool,

@@ -30,7 +30,24 @@ message!(FilterChainMatch {
     source_ports: Vec<u32>, server_names: Vec<String>, transport_protocol: String, application_protocols: Vec<String>,
 });
 message!(ListenerFilter {
-    name: String, typed_config: Option<crate::Any>, config_discovery: Option<Value>, filter_disabled: Option<Value>,
+    name: String, typed_config: Option<ListenerFilterConfig>, config_discovery: Option<Value>,
+    filter_disabled: Option<Value>,
+});
+typed!(
+    /// A listener filter's configuration.
+    ListenerFilterConfig {
+        ProxyProtocol(ProxyProtocol) = "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
+        TlsInspector(TlsInspector) = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+    }
+);
+message!(ProxyProtocol {
+    rules: Vec<Value>, allow_requests_without_proxy_protocol: bool, pass_through_tlvs: Option<Value>,
+    disallowed_versions: Vec<String>, stat_prefix: String, tlv_location: Option<String>,
+});
+message!(TlsInspector {
+    enable_ja3_fingerprinting: Option<bool>, enable_ja4_fingerprinting: Option<bool>,
+    initial_read_buffer_size: Option<u32>, close_connection_on_client_hello_parsing_errors: bool,
+    max_client_hello_size: Option<u32>,
 });
 message!(NetworkFilter { name: String, typed_config: Option<NetworkFilterConfig>, config_discovery: Option<Value> });
 typed!(

@@ -35,7 +35,7 @@ pub(super) fn read(patch: &Patch<'_>, free: &Free) -> Result<Value, Box<Problem>
             canonical::<xds::Route>(value, |message| unknown_per_filter(&message.typed_per_filter_config))
         }
         ApplyTo::Cluster => canonical::<xds::Cluster>(value, |_| None),
-        ApplyTo::ListenerFilter => canonical::<xds::ListenerFilter>(value, |_| None),
+        ApplyTo::ListenerFilter => canonical::<xds::ListenerFilter>(value, unknown_listener_filter),
         ApplyTo::ExtensionConfig | ApplyTo::Bootstrap => Err(format!("applyTo {:?} is not supported", patch.apply_to)),
         ApplyTo::Invalid => Err("missing applyTo".to_owned()),
     };
@@ -54,10 +54,18 @@ fn canonical<T: DeserializeOwned + Serialize>(
     let message: T = serde_json::from_value(value).map_err(|error| error.to_string())?;
     if let Some(name) = unknown(&message) {
         return Err(format!(
-            "{name} does not run here: the filters that do are wasm, fault, cors, local_ratelimit, ratelimit, header_mutation and router"
+            "{name} does not run here: the filters that do are wasm, fault, cors, local_ratelimit, ratelimit, header_mutation and router; \
+             of listener filters tls_inspector and proxy_protocol"
         ));
     }
     serde_json::to_value(&message).map_err(|error| error.to_string())
+}
+
+fn unknown_listener_filter(filter: &xds::ListenerFilter) -> Option<String> {
+    match &filter.typed_config {
+        Some(xds::ListenerFilterConfig::Other(any)) => Some(any.type_name().to_owned()),
+        _ => None,
+    }
 }
 
 fn unknown_http_filter(filter: &xds::HttpFilter) -> Option<String> {

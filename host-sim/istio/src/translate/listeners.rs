@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Map;
 use xds::{
-    Address, Any, Duration, FilterChain, FilterChainMatch, Listener, ListenerFilter, NetworkFilter,
-    NetworkFilterConfig, RouteConfiguration, Secret, SocketAddress, TransportSocket, TransportSocketConfig,
+    Address, Duration, FilterChain, FilterChainMatch, Listener, ListenerFilter, ListenerFilterConfig, NetworkFilter,
+    NetworkFilterConfig, RouteConfiguration, Secret, SocketAddress, TlsInspector, TransportSocket,
+    TransportSocketConfig,
 };
 
 use super::{
@@ -171,6 +171,8 @@ impl Listeners {
             .proxy_config()
             .and_then(|config| config.connection_settings.as_ref())
             .map(|settings| settings.with_profile());
+        let topology = context.proxy_config().and_then(|config| config.gateway_topology.as_ref());
+        let speaks_for_others = topology.is_some_and(|topology| topology.proxy_protocol.is_some());
         let buffer = settings.and_then(|settings| settings.listener_per_connection_buffer_limit_bytes);
         self.ports.push(ListenerPort { listener: name.clone(), server_port, port: port.port });
         self.listeners.push(Listener {
@@ -184,7 +186,11 @@ impl Listeners {
                 ..Address::default()
             }),
             filter_chains,
-            listener_filters: if sniffs { vec![tls_inspector()] } else { Vec::new() },
+            listener_filters: speaks_for_others
+                .then(proxy_protocol)
+                .into_iter()
+                .chain(sniffs.then(tls_inspector))
+                .collect(),
             traffic_direction: Some("OUTBOUND".to_owned()),
             max_connections_to_accept_per_socket_event: Some(1),
             per_connection_buffer_limit_bytes: buffer.and_then(|limit| u32::try_from(limit).ok()),
@@ -249,14 +255,21 @@ fn filter_chain(chain: Chain) -> FilterChain {
     }
 }
 
+fn proxy_protocol() -> ListenerFilter {
+    ListenerFilter {
+        name: "envoy.filters.listener.proxy_protocol".to_owned(),
+        typed_config: Some(ListenerFilterConfig::ProxyProtocol(Box::default())),
+        ..ListenerFilter::default()
+    }
+}
+
 const TLS_INSPECTOR: &str = "envoy.filters.listener.tls_inspector";
 
 fn tls_inspector() -> ListenerFilter {
-    const TYPE: &str = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
-    let fields: Map<_, _> = [("initial_read_buffer_size".to_owned(), 512.into())].into_iter().collect();
+    let inspector = TlsInspector { initial_read_buffer_size: Some(512), ..TlsInspector::default() };
     ListenerFilter {
         name: TLS_INSPECTOR.to_owned(),
-        typed_config: Some(Any::new(TYPE, fields)),
+        typed_config: Some(ListenerFilterConfig::TlsInspector(Box::new(inspector))),
         ..ListenerFilter::default()
     }
 }

@@ -215,6 +215,6 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_opened_is_named() {
         let refused = files().0.open("/nowhere/at/all.log").unwrap_err().to_string();
-        assert_eq!(refused, "access_log: /nowhere/at/all.log: No such file or directory (os error 2)");
+        assert_eq!(refused, "/nowhere/at/all.log: No such file or directory (os error 2)");
     }
 }

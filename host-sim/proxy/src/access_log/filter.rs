@@ -1,4 +1,4 @@
-//! Which streams are logged: Envoy's access log filters.
+//! Which streams are logged, and which answers of our own are rewritten: Envoy's access log filters.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::route::lower;
 
 /// A compiled filter.
 #[derive(Debug)]
-pub(super) enum Filter {
+pub(crate) enum Filter {
     Status(Comparison),
     Duration(Comparison),
     /// Any flag at all, when none is named.
@@ -26,7 +26,7 @@ pub(super) enum Filter {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Comparison {
+pub(crate) struct Comparison {
     operator: Operator,
     with: u64,
 }
@@ -40,7 +40,7 @@ enum Operator {
 }
 
 impl Filter {
-    pub(super) fn compile(filter: &Value) -> Result<Self, InvalidAccessLog> {
+    pub(crate) fn compile(filter: &Value) -> Result<Self, InvalidAccessLog> {
         let unsupported = |what: &str| InvalidAccessLog::Unsupported(format!("filter {what:?}"));
         let Some((kind, config)) = filter.as_object().and_then(|fields| fields.iter().next()) else {
             return Err(unsupported(""));
@@ -69,11 +69,12 @@ impl Filter {
         })
     }
 
-    pub(super) fn takes(&self, facts: &Facts<'_>) -> bool {
+    pub(crate) fn takes(&self, facts: &Facts<'_>) -> bool {
         match self {
             Self::Status(comparison) => comparison.holds(u64::from(facts.stream.response_code.unwrap_or_default())),
             Self::Duration(comparison) => {
-                facts.stream.complete.is_some_and(|lasted| comparison.holds(milliseconds(lasted)))
+                let lasted = facts.stream.complete.or(facts.stream.elapsed);
+                lasted.is_some_and(|lasted| comparison.holds(milliseconds(lasted)))
             }
             Self::Flags(wanted) if wanted.is_empty() => !facts.stream.flags.is_empty(),
             Self::Flags(wanted) => facts.stream.flags.iter().any(|flag| wanted.iter().any(|name| name == flag.short())),

@@ -18,8 +18,8 @@ use serde_json::Value;
 
 use crate::header_ops::Facts;
 use file::LogFile;
-use filter::Filter;
-use record::Record;
+pub(crate) use filter::Filter;
+pub(crate) use record::Record;
 
 pub use file::LogFiles;
 pub use istio::{Encoding, istio_file_log};
@@ -32,17 +32,17 @@ pub struct AccessLog {
     file: Arc<LogFile>,
 }
 
-/// An access log that cannot be kept as configured.
+/// An access log that cannot be kept as configured; likewise a filter or a format of an answer of our own.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAccessLog {
     /// A logger, filter or field nobody here acts on.
-    #[error("access_log: {0} is not supported")]
+    #[error("{0} is not supported")]
     Unsupported(String),
     /// A format Envoy refuses.
-    #[error("access_log: {0}")]
+    #[error("{0}")]
     Format(String),
     /// A file that cannot be opened.
-    #[error("access_log: {path}: {reason}")]
+    #[error("{path}: {reason}")]
     File {
         /// As configured.
         path: String,
@@ -76,7 +76,7 @@ impl AccessLog {
     /// Writes the record of a finished stream, unless a filter leaves it out.
     pub fn log(&self, facts: &Facts<'_>) {
         if self.filter.as_ref().is_none_or(|filter| filter.takes(facts)) {
-            self.file.write(&self.record.render(facts));
+            self.file.write(&self.record.line(facts));
         }
     }
 }

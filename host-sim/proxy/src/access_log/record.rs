@@ -1,5 +1,6 @@
-//! One stream as one line.
+//! One stream as one line, or as the body of an answer of our own.
 
+use serde::Deserialize;
 use serde_json::{Map, Number, Value};
 
 use super::InvalidAccessLog;
@@ -24,9 +25,9 @@ const NUMBERS: [&str; 9] = [
 /// Likewise, by how they end: `DOWNSTREAM_LOCAL_PORT`.
 const PORTS: &str = "_PORT";
 
-/// A compiled log format.
+/// A compiled format.
 #[derive(Debug)]
-pub(super) enum Record {
+pub(crate) enum Record {
     Text {
         format: Format,
         /// What a value that is not there prints as.
@@ -43,7 +44,7 @@ pub(super) enum Record {
 
 /// A JSON format, keys sorted as Envoy sorts them.
 #[derive(Debug)]
-pub(super) enum Node {
+pub(crate) enum Node {
     Constant(Value),
     /// A command alone: null when its value is missing.
     Value {
@@ -59,41 +60,54 @@ pub(super) enum Node {
 impl Record {
     /// From the configuration of a file, stdout or stderr logger.
     pub(super) fn compile(config: &Value) -> Result<Self, InvalidAccessLog> {
-        let unset = Value::Null;
-        let log_format = config.get("log_format").unwrap_or(&unset);
-        let omit = log_format.get("omit_empty_values").and_then(Value::as_bool).unwrap_or(false);
-        let json = log_format
-            .get("json_format")
-            .or_else(|| config.get("json_format"))
-            .or_else(|| config.get("typed_json_format"));
-        if let Some(fields) = json {
-            return Ok(Self::Json { fields: Node::compile(fields)?, omit });
+        let format = config.get("log_format").map(xds::SubstitutionFormatString::deserialize).transpose();
+        let format = format.map_err(|error| InvalidAccessLog::Format(format!("log_format: {error}")))?;
+        let json = config.get("json_format").or_else(|| config.get("typed_json_format"));
+        let text = || config.get("format").and_then(Value::as_str).filter(|text| !text.is_empty());
+        match (format, json) {
+            (Some(format), _) if format != xds::SubstitutionFormatString::default() => Self::of_format(&format),
+            (_, Some(fields)) => Ok(Self::Json { fields: Node::compile(fields)?, omit: false }),
+            _ => Self::text(text().unwrap_or(DEFAULT), Missing::Dash),
         }
-        let source = log_format.get("text_format_source");
-        if source.is_some_and(|source| source.get("inline_string").is_none()) {
-            return Err(InvalidAccessLog::Unsupported("a text_format_source other than inline_string".to_owned()));
-        }
-        let text = source
-            .and_then(|source| source.get("inline_string"))
-            .or_else(|| log_format.get("text_format"))
-            .or_else(|| config.get("format"))
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
-            .unwrap_or(DEFAULT);
-        Ok(Self::Text {
-            format: parse(text)?,
-            missing: if omit { Missing::Empty } else { Missing::Dash },
-            multiline: text.trim_end_matches('\n').contains('\n'),
-        })
     }
 
-    /// The line, with its end.
-    pub(super) fn render(&self, facts: &Facts<'_>) -> Vec<u8> {
+    /// From a format of its own.
+    ///
+    /// # Errors
+    /// A text that comes from a file or the like, a command that is none.
+    pub(crate) fn of_format(format: &xds::SubstitutionFormatString) -> Result<Self, InvalidAccessLog> {
+        let omit = format.omit_empty_values;
+        if let Some(fields) = &format.json_format {
+            return Ok(Self::Json { fields: Node::compile(fields)?, omit });
+        }
+        let source = format.text_format_source.as_ref();
+        if source.is_some_and(|source| source.inline_string.is_none()) {
+            return Err(InvalidAccessLog::Unsupported("a text_format_source other than inline_string".to_owned()));
+        }
+        let text = source.and_then(|source| source.inline_string.as_ref()).or(format.text_format.as_ref());
+        Self::text(text.map_or("", String::as_str), if omit { Missing::Empty } else { Missing::Dash })
+    }
+
+    fn text(text: &str, missing: Missing) -> Result<Self, InvalidAccessLog> {
+        Ok(Self::Text { format: parse(text)?, missing, multiline: text.trim_end_matches('\n').contains('\n') })
+    }
+
+    /// The line of a log, with its end.
+    pub(super) fn line(&self, facts: &Facts<'_>) -> Vec<u8> {
+        let rendered = self.render(facts);
         match self {
-            Self::Text { format, missing, multiline } => {
-                let mut line = Vec::with_capacity(512);
-                format.render_into(facts, *missing, &mut line);
-                escape_controls(line, *multiline)
+            Self::Text { multiline, .. } => escape_controls(rendered, *multiline),
+            Self::Json { .. } => rendered,
+        }
+    }
+
+    /// Whatever bytes are in it.
+    pub(crate) fn render(&self, facts: &Facts<'_>) -> Vec<u8> {
+        match self {
+            Self::Text { format, missing, .. } => {
+                let mut text = Vec::with_capacity(512);
+                format.render_into(facts, *missing, &mut text);
+                text
             }
             Self::Json { fields, omit } => {
                 let mut line = fields.render(facts, *omit).unwrap_or(Value::Null).to_string().into_bytes();
@@ -141,10 +155,7 @@ impl Node {
                 Some(Value::from(string(&format.render(facts, filler))))
             }
             Self::Value { format, number } => {
-                let text = format.render(facts, Missing::Empty);
-                if text.is_empty() {
-                    return missing;
-                }
+                let Some(text) = format.value(facts) else { return missing };
                 let text = string(&text);
                 Some(
                     text.parse::<u64>()
@@ -222,6 +233,7 @@ mod tests {
         ConnectionInfo {
             id: 7,
             remote: ([127, 0, 0, 1], 40_000).into(),
+            relay: None,
             local: ([127, 0, 0, 1], 8_080).into(),
             node_address: [127, 0, 0, 1].into(),
             protocol: Protocol::Http11,
@@ -251,9 +263,8 @@ mod tests {
         ];
         request.extend(headers.iter().map(|(name, value)| (Bytes::from(*name), Bytes::from_static(value))));
         let (connection, stream) = (connection(), stream());
-        let facts =
-            Facts { request: &request, response: None, trailers: None, connection: &connection, stream: &stream };
-        String::from_utf8(Record::compile(config).unwrap().render(&facts)).unwrap()
+        let facts = Facts::of_request(&request, &connection, &stream);
+        String::from_utf8(Record::compile(config).unwrap().line(&facts)).unwrap()
     }
 
     fn text(format: &str) -> Value {

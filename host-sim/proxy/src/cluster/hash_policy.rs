@@ -78,6 +78,11 @@ impl HashPolicy {
         Some(HashPolicy { by, terminal: policy.terminal })
     }
 
+    /// The hash of a client's address.
+    pub(crate) fn of_address(client: IpAddr) -> u64 {
+        xx64(client.to_string().as_bytes(), 0)
+    }
+
     /// Hashes a request by these policies, one after the other.
     pub fn hash(
         policies: &[HashPolicy],
@@ -113,7 +118,7 @@ impl HashBy {
                 Some(value) => Some(xx64(value, 0)),
                 None => cookie.make(connection, set_cookies),
             },
-            HashBy::SourceIp => Some(xx64(client.to_string().as_bytes(), 0)),
+            HashBy::SourceIp => Some(HashPolicy::of_address(client)),
             HashBy::Query(name) => {
                 let query = split_target(headers::get(request, ":path")?).1?;
                 policy::query::first_value(query, name.as_bytes()).map(|value| xx64(value, 0))
@@ -198,6 +203,7 @@ mod tests {
         let connection = ConnectionInfo {
             id: 1,
             remote: "127.0.0.1:40000".parse().unwrap(),
+            relay: None,
             local: "127.0.0.1:80".parse().unwrap(),
             node_address: "10.0.0.1".parse().unwrap(),
             protocol: crate::edge::Protocol::Http11,

@@ -196,6 +196,7 @@ fn consistent_hashes_choose_what_envoy_chose() {
         let connection = ConnectionInfo {
             id: 1,
             remote: "127.0.0.1:5".parse().unwrap(),
+            relay: None,
             local: "127.0.0.1:80".parse().unwrap(),
             node_address: "192.0.2.1".parse().unwrap(),
             protocol: Protocol::Http11,

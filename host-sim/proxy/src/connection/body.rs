@@ -21,6 +21,16 @@ pub(crate) enum Piece {
     Trailers(HeaderList),
 }
 
+impl Piece {
+    /// Bytes of the body in it.
+    pub(crate) fn length(&self) -> usize {
+        match self {
+            Piece::Data(data) => data.len(),
+            Piece::Trailers(_) => 0,
+        }
+    }
+}
+
 /// Why a body broke off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum BodyError {

@@ -19,7 +19,7 @@ mod timers;
 mod trace;
 mod wire;
 
-pub(crate) use alarm::IdleTimer;
+pub(crate) use alarm::{Alarm, IdleTimer};
 pub(crate) use body::{BodyError, BodySource, Piece};
 pub(crate) use executor::LocalExecutor;
 pub(crate) use facts::Facts;

@@ -35,7 +35,7 @@ impl ReadAhead {
         self.read.back().and_then(|last| last.as_ref().err().copied())
     }
 
-    /// Bytes read ahead so far.
+    /// Bytes read ahead that nobody asked for yet.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -51,9 +51,7 @@ impl ReadAhead {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => break,
                 Poll::Ready(Some(piece)) => {
-                    if let Ok(Piece::Data(data)) = &piece {
-                        self.bytes = self.bytes.saturating_add(data.len());
-                    }
+                    self.bytes = self.bytes.saturating_add(length(&piece));
                     self.read.push_back(piece);
                 }
             }
@@ -64,6 +62,7 @@ impl ReadAhead {
     /// The next piece; `None` when it is over.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
         if let Some(piece) = self.read.pop_front() {
+            self.bytes = self.bytes.saturating_sub(length(&piece));
             return Poll::Ready(Some(piece));
         }
         let is_http1 = matches!(self.body, BodySource::Http1(..));
@@ -76,4 +75,8 @@ impl ReadAhead {
     pub(crate) async fn next(&mut self) -> Option<Result<Piece, BodyError>> {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
     }
+}
+
+fn length(piece: &Result<Piece, BodyError>) -> usize {
+    piece.as_ref().map_or(0, Piece::length)
 }

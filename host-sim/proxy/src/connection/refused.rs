@@ -1,16 +1,18 @@
 //! Answers to heads that never become a request: they still go up the filter chain, and into the log.
 
 use crate::http1::{Refusal, RefusalKind, reason};
-use crate::local_reply::{Flag, LocalReply};
+use crate::local_reply::{Author, Flag, LocalReply};
 use crate::stats::HttpStats;
 
 /// The answer.
 pub(super) fn refused(refusal: Refusal) -> LocalReply {
     let reply = LocalReply::new(refusal.status, refusal.details);
     match refusal.kind {
-        RefusalKind::Protocol => reply.body(reason(refusal.status)).flag(Flag::DownstreamProtocolError),
-        RefusalKind::Late(text) => reply.body(text),
-        RefusalKind::Manager { .. } => reply,
+        RefusalKind::Protocol => {
+            reply.by(Author::Parser).body(reason(refusal.status)).flag(Flag::DownstreamProtocolError)
+        }
+        RefusalKind::Late(text) => reply.by(Author::Manager).body(text),
+        RefusalKind::Manager { .. } => reply.by(Author::Manager),
     }
 }
 

@@ -11,7 +11,7 @@ use super::body::Piece;
 use super::http2::{self, Outgoing, Outlet, Reset};
 use super::wire::Wire;
 use crate::headers::HeaderList;
-use crate::http1::{Framing, encode_chunk, encode_last_chunk, encode_response};
+use crate::http1::{AnswerTo, Framing, encode_chunk, encode_last_chunk, encode_response};
 
 /// The client went away while it was being answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Responder {
     pub(crate) async fn interim(&self, list: &[(Bytes, Bytes)]) -> Result<(), ClientGone> {
         match self {
             Responder::Http1(responder) => {
-                encode_response(list, true, false, &mut responder.wire.output());
+                encode_response(list, true, AnswerTo { head: false, ..responder.to }, &mut responder.wire.output());
                 responder.flush().await
             }
             // hyper answers `expect: 100-continue` itself as soon as the body is asked for.
@@ -111,7 +111,7 @@ impl Responder {
 /// An answer on an HTTP/1 connection.
 pub(crate) struct Http1Responder {
     wire: Rc<Wire>,
-    to_head: bool,
+    to: AnswerTo,
     /// `enable_trailers`: what follows the body is written, too.
     trailing: bool,
     trailers: RefCell<HeaderList>,
@@ -121,11 +121,11 @@ pub(crate) struct Http1Responder {
 }
 
 impl Http1Responder {
-    /// `to_head`: the request's method is HEAD. `trailing`: write trailers.
-    pub(crate) fn new(wire: &Rc<Wire>, to_head: bool, trailing: bool) -> Http1Responder {
+    /// `trailing`: write trailers.
+    pub(crate) fn new(wire: &Rc<Wire>, to: AnswerTo, trailing: bool) -> Http1Responder {
         Http1Responder {
             wire: Rc::clone(wire),
-            to_head,
+            to,
             trailing,
             trailers: RefCell::default(),
             framing: Cell::new(Framing::Forbidden),
@@ -135,7 +135,7 @@ impl Http1Responder {
     }
 
     async fn head(&self, list: &[(Bytes, Bytes)], end: bool) -> Result<(), ClientGone> {
-        let framing = encode_response(list, end, self.to_head, &mut self.wire.output());
+        let framing = encode_response(list, end, self.to, &mut self.wire.output());
         self.framing.set(framing);
         self.begun.set(true);
         if end { self.finish().await } else { Ok(()) }

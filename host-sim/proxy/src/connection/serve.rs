@@ -17,14 +17,14 @@ use super::{BodySource, Remembered, serve_http2};
 use crate::edge::{ConnectionInfo, Protocol};
 use crate::headers::{self, HeaderList};
 use crate::http1::{
-    BodyDecoder, BodyKind, HeadReader, Refusal, RefusalKind, RequestHead, early_refusal, parse_request,
+    AnswerTo, BodyDecoder, BodyKind, HeadReader, Refusal, RefusalKind, RequestHead, early_refusal, parse_request,
 };
 use crate::snapshot::Timeouts;
 use crate::worker::{Manager, Open, Place, Worker};
 
 /// What an HTTP/2 client says first.
 const PREFACE: &[u8] = b"PRI * HTTP/2";
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+const CONTINUE: [&[u8]; 2] = [b"HTTP/1.0 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"];
 
 /// Serves a connection. `input` was read from it already; `alpn` is what TLS agreed on.
 pub(crate) async fn serve(
@@ -224,9 +224,9 @@ impl Connection {
     }
 
     /// An expectation is answered before anything looks at the request.
-    async fn bid_continue(&self, manager: &Manager) -> Result<(), ClientGone> {
+    async fn bid_continue(&self, manager: &Manager, http10: bool) -> Result<(), ClientGone> {
         manager.stats.charge_response(100);
-        self.wire.output().extend_from_slice(CONTINUE);
+        self.wire.output().extend_from_slice(CONTINUE[usize::from(!http10)]);
         self.wire.flush().await.map_err(|_| ClientGone)
     }
 
@@ -234,19 +234,28 @@ impl Connection {
         let bidden = head.expects && !manager.config.edge.proxy_100_continue;
         if bidden {
             headers::remove(&mut head.headers, b"expect");
-            if self.bid_continue(&manager).await.is_err() {
+            if self.bid_continue(&manager, head.http10).await.is_err() {
                 return Next::End;
             }
         }
         let to_head = headers::get(&head.headers, ":method").is_some_and(|method| method == "HEAD");
-        let responder = Responder::Http1(Http1Responder::new(&self.wire, to_head, manager.config.trailers));
+        let to = AnswerTo { head: to_head, http10: head.http10 };
+        let responder = Responder::Http1(Http1Responder::new(&self.wire, to, manager.config.trailers));
         let body = BodySource::http1(&self.wire, BodyDecoder::new(head.body, manager.config.body_rules()));
         let tunnel = head.body == BodyKind::Tunnel;
+        let connection = match head.http10 {
+            true => Rc::new(ConnectionInfo { protocol: Protocol::Http10, ..(*self.info).clone() }),
+            false => Rc::clone(&self.info),
+        };
+        let default_host = manager.config.edge.default_host_for_http_10.as_ref().filter(|_| head.http10);
+        if let (Some(host), false) = (default_host, headers::has(&head.headers, ":authority")) {
+            head.headers.insert(0, (Bytes::from_static(b":authority"), host.clone()));
+        }
         let stream = Stream::new(
             &self.worker,
             manager,
             Beginning {
-                connection: Rc::clone(&self.info),
+                connection,
                 responder,
                 request: head.headers,
                 body,
@@ -285,7 +294,10 @@ impl Connection {
     async fn refuse(&self, manager: Rc<Manager>, refusal: Refusal) -> Next {
         super::refused::count(refusal, &manager.stats);
         let expected = matches!(refusal.kind, RefusalKind::Manager { expects: true, .. });
-        if expected && !manager.config.edge.proxy_100_continue && self.bid_continue(&manager).await.is_err() {
+        if expected
+            && !manager.config.edge.proxy_100_continue
+            && self.bid_continue(&manager, refusal.http10).await.is_err()
+        {
             return Next::End;
         }
         let stream = Stream::new(
@@ -293,7 +305,11 @@ impl Connection {
             manager,
             Beginning {
                 connection: Rc::clone(&self.info),
-                responder: Responder::Http1(Http1Responder::new(&self.wire, false, false)),
+                responder: Responder::Http1(Http1Responder::new(
+                    &self.wire,
+                    AnswerTo { head: false, http10: refusal.http10 },
+                    false,
+                )),
                 request: HeaderList::new(),
                 body: BodySource::Empty,
                 close: refusal.closes(),

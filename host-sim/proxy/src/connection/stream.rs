@@ -16,15 +16,14 @@ use vm::{Direction, LogMaps, Released};
 use super::body::{BodySource, Piece};
 use super::read_ahead::ReadAhead;
 use super::responder::{ClientGone, Responder};
-use super::timers::{Overdue, Timers};
+use super::timers::Timers;
 use super::trace::Trace;
 use super::{Facts, Remembered};
 use crate::edge::{self, ConnectionInfo, Protocol};
 use crate::header_ops::StreamInfo;
 use crate::headers::{self, HeaderList};
 use crate::http_filters::{Chain, Stop, Upload, Word, module_reply, router};
-use crate::http1::Refusal;
-use crate::local_reply::{Flag, LocalReply, RequestKind};
+use crate::local_reply::{Author, Flag, Flags, LocalReply, RequestKind};
 use crate::rate_limit::{Buckets, LocalRateLimit};
 use crate::route::{self, Decision, PerFilter};
 use crate::telemetry::Spoken;
@@ -83,12 +82,17 @@ impl Stream {
         let Beginning { connection, responder, request, body, close, early, remembered, timers } = beginning;
         timers.begin(&manager.config.timeouts);
         let began = worker.clock().now();
-        let info = StreamInfo { id: worker.dice().roll(), start: worker.clock().wall(began), ..StreamInfo::default() };
+        let bodiless = body.is_over();
+        let info = StreamInfo {
+            id: worker.dice().roll(),
+            start: worker.clock().wall(began),
+            request_complete: (bodiless && !early).then_some(Duration::ZERO),
+            ..StreamInfo::default()
+        };
         let facts = Rc::new(Facts::new(&connection, &manager, info));
         if let Some(recorder) = worker.recorder() {
             recorder.arrived(&request);
         }
-        let bodiless = body.is_over();
         facts.request_header_bytes.set(byte_size(&request));
         manager.stats.downstream_rq_total.inc();
         manager.stats.downstream_rq_active.inc();
@@ -305,7 +309,7 @@ impl Stream {
             Decision::Forward(route, destination) => router::forward(self, route, destination).await,
             Decision::Redirect(route) | Decision::Direct(route) => {
                 stats.rq_direct_response.inc();
-                let reply = route.reply(&self.request.borrow());
+                let reply = self.with_facts(|facts| route.reply(facts));
                 route.rewrite_redirected(&mut self.request.borrow_mut(), self.manager.config.router);
                 reply.map_or(Ok(()), |reply| Err(Stop::Reply(reply)))
             }
@@ -468,18 +472,15 @@ impl Stream {
         if let Some(recorder) = self.worker.recorder() {
             recorder.replied(&reply);
         }
-        let is_the_routes_own = reply.details == "direct_response";
-        // The CORS filter writes its answer itself: no local reply in Envoy's eyes.
-        let is_preflight = reply.details == "cors_response";
-        // The connection manager knows nothing of tries.
-        let unswitched = router::is_unswitched(&reply);
-        let is_path_redirect = reply.details == "path_normalization_failed";
-        let of_tries = !Overdue::is_behind(&reply) && !Refusal::is_behind(&reply) && !unswitched;
+        let author = reply.author;
         {
             let mut info = self.facts.info.borrow_mut();
-            reply.flags.iter().for_each(|flag| info.flags.insert(flag));
+            // What the parser says is in the log alone, not yet known to whoever forms the answer.
+            let known = if author == Author::Parser { Flags::NONE } else { reply.flags };
+            known.iter().for_each(|flag| info.flags.insert(flag));
             info.details = Some(std::mem::take(&mut reply.details));
         }
+        let flags_behind = reply.flags;
         if reply.status == 400 || self.upgrade.is_some() {
             self.close.set(true);
         }
@@ -487,12 +488,13 @@ impl Stream {
         if let Some(decision) = decision
             && let Some(route) = decision.route()
             // A filter's answer is changed by the route only where the route forwards; a redirect's and a direct response's changes are for its own.
-            && (is_the_routes_own || route.forward().is_some() && !is_preflight)
+            && (author == Author::Route || route.forward().is_some() && author != Author::Preflight)
         {
-            let (request, info) = (self.request.borrow(), self.facts.info.borrow());
+            let (request, mut info) = (self.request.borrow(), self.facts.info.borrow_mut());
             let before = self.worker.recorder().map(|_| reply.headers.clone());
             // An origin that did not switch is quoted behind what the route says, and where to go with another path stands there, too.
-            let quoted = if unswitched || is_path_redirect { std::mem::take(&mut reply.headers) } else { Vec::new() };
+            let quoted = if author.is_quoted() { std::mem::take(&mut reply.headers) } else { Vec::new() };
+            info.elapsed = Some(self.worker.clock().now().saturating_sub(self.began));
             route.finalize_response(
                 decision.destination(),
                 &mut reply.headers,
@@ -501,15 +503,19 @@ impl Stream {
                 &info,
             );
             reply.headers.extend(quoted);
+            if let Some(content_type) = route.content_type().filter(|_| author == Author::Route) {
+                headers::set_slot(&mut reply.headers, "content-type", content_type.clone());
+            }
             if let Some((recorder, before)) = self.worker.recorder().zip(before) {
                 recorder.finalized(&before, &reply.headers);
             }
-            if route.virtual_host.attempt_count_in_response && info.upstream.attempts > 0 && of_tries {
+            let counts = route.virtual_host.attempt_count_in_response && author.knows_of_tries();
+            if counts && info.upstream.attempts > 0 {
                 route::write_attempt_count(&mut reply.headers, info.upstream.attempts);
             }
         }
-        let kind = RequestKind { grpc: self.kind.grpc && !is_preflight, ..self.kind };
-        let (mut head, mut body) = reply.encode(&kind);
+        let (mut head, mut body) = self.encoded(reply);
+        flags_behind.iter().for_each(|flag| self.facts.info.borrow_mut().flags.insert(flag));
         let end = body.is_empty();
         // What takes the place of an answer that filters have seen goes past them, as in Envoy.
         let mut shown = !self.chain.has_answer();
@@ -520,7 +526,7 @@ impl Stream {
             match self.held_answer(head, end).await {
                 Ok(filtered) => head = filtered,
                 Err(Stop::Reply(instead)) => {
-                    (head, body) = instead.encode(&self.kind);
+                    (head, body) = self.encoded(instead);
                     shown = false;
                 }
                 Err(_) => return Err(ClientGone),
@@ -547,6 +553,17 @@ impl Stream {
             self.send(Piece::Data(body)).await?;
         }
         self.responder.finish().await
+    }
+
+    /// An answer of our own as it goes out, in the form that the connection manager gives it.
+    fn encoded(&self, mut reply: LocalReply) -> (HeaderList, Bytes) {
+        let is_preflight = reply.author == Author::Preflight;
+        if !is_preflight && let Some(mapping) = &self.manager.config.local_replies {
+            let mut info = self.facts.info.borrow_mut();
+            info.elapsed = Some(self.worker.clock().now().saturating_sub(self.began));
+            mapping.apply(&mut reply, &self.request.borrow(), &self.facts.connection, &mut info);
+        }
+        reply.encode(&RequestKind { grpc: self.kind.grpc && !is_preflight, ..self.kind })
     }
 
     /// Takes the head of an answer of our own up the chain. Where a module holds it, the rest of the request is read.
@@ -584,9 +601,13 @@ impl Stream {
         if !self.is_http2() && !self.is_handed_over(&head) {
             // A request that is answered before it is over cannot be followed by another.
             let close = self.close.get() || self.worker.connections.is_draining() || !self.request_is_over();
+            let http10 = self.facts.connection.protocol == Protocol::Http10;
+            // Without chunks, what says no length is as long as its connection lasts.
+            let close = close || http10 && !headers::has(&head, "content-length");
             self.close.set(close);
-            if close {
-                headers::set_slot(&mut head, "connection", Bytes::from_static(b"close"));
+            if close || http10 {
+                let word: &[u8] = if close { b"close" } else { b"keep-alive" };
+                headers::set_slot(&mut head, "connection", Bytes::from_static(word));
             }
         }
         let status = headers::status(&head);

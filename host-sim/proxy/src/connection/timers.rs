@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::alarm::{Alarm, IdleTimer};
-use crate::local_reply::LocalReply;
+use crate::local_reply::{Author, LocalReply};
 use crate::snapshot::Timeouts;
 use crate::stats::HttpStats;
 
@@ -90,7 +90,8 @@ impl Overdue {
             Overdue::Request => return LocalReply::request_timeout(),
             Overdue::Stream => {
                 // No flag: Envoy's `DT` is a connection's.
-                let mut reply = LocalReply::new(408, "max_duration_timeout").body("downstream duration timeout");
+                let reply = LocalReply::new(408, "max_duration_timeout").body("downstream duration timeout");
+                let mut reply = reply.by(Author::Manager);
                 reply.grpc_status = Some(4);
                 reply
             }
@@ -100,11 +101,6 @@ impl Overdue {
             reply.status = 504;
         }
         reply
-    }
-
-    /// Is this the answer of a timer?
-    pub(crate) fn is_behind(reply: &LocalReply) -> bool {
-        matches!(&*reply.details, "max_duration_timeout" | "stream_idle_timeout" | "request_overall_timeout")
     }
 
     /// Counts it.

@@ -112,6 +112,7 @@ impl Stream {
             trailers: trailers.as_deref(),
             connection: &self.facts.connection,
             stream: &info,
+            local_reply: &[],
         })
     }
 }

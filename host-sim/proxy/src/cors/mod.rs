@@ -9,7 +9,7 @@ use bytes::Bytes;
 use policy::text::StringMatcher;
 
 use crate::headers::{self, HeaderList};
-use crate::local_reply::LocalReply;
+use crate::local_reply::{Author, LocalReply};
 use crate::route::error::{Errors, Path};
 use crate::route::{Fraction, lower};
 
@@ -119,7 +119,7 @@ impl Levels<'_> {
     }
 
     fn preflight(&self, request: &[(Bytes, Bytes)], origin: &Bytes, method: &Bytes, allowed: bool) -> LocalReply {
-        let mut reply = LocalReply::new(200, "cors_response");
+        let mut reply = LocalReply::new(200, "cors_response").by(Author::Preflight);
         if allowed {
             reply.headers.push((name(ORIGIN), origin.clone()));
         }

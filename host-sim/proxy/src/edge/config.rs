@@ -41,8 +41,8 @@ pub struct EdgeConfig {
     pub strip_port: StripPort,
     /// Drop the dot at the end of the host.
     pub strip_trailing_host_dot: bool,
-    /// Accept HTTP/1.0.
-    pub accept_http_10: bool,
+    /// The host of an HTTP/1.0 request that names none.
+    pub default_host_for_http_10: Option<Bytes>,
     /// Further headers to be removed from external requests.
     pub internal_only_headers: Vec<Bytes>,
     /// Pass `expect: 100-continue` on.
@@ -161,7 +161,9 @@ impl EdgeConfig {
                 _ => StripPort::Never,
             },
             strip_trailing_host_dot: hcm.strip_trailing_host_dot,
-            accept_http_10: http1.is_some_and(|options| options.accept_http_10),
+            default_host_for_http_10: http1
+                .map(|options| Bytes::copy_from_slice(options.default_host_for_http_10.as_bytes()))
+                .filter(|host| !host.is_empty()),
             internal_only_headers: hcm
                 .route_config
                 .iter()

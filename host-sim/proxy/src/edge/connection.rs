@@ -37,16 +37,27 @@ impl fmt::Display for Protocol {
 pub struct ConnectionInfo {
     /// Counts connections, for `%CONNECTION_ID%`.
     pub id: u64,
-    /// The direct peer.
+    /// The direct peer, or the client that it speaks for by the PROXY protocol.
     pub remote: SocketAddr,
-    /// Where it connected to.
+    /// Where that connected to.
     pub local: SocketAddr,
+    /// The socket's own ends, where the PROXY protocol names others.
+    pub relay: Option<Relay>,
     /// The gateway's own address, which Envoy writes into `x-forwarded-for` when the peer is on loopback.
     pub node_address: IpAddr,
     /// What is spoken.
     pub protocol: Protocol,
     /// Absent on a plaintext connection.
     pub tls: Option<Arc<TlsInfo>>,
+}
+
+/// A connection whose peer speaks for somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Relay {
+    /// Who speaks.
+    pub peer: SocketAddr,
+    /// Where it connected to.
+    pub local: SocketAddr,
 }
 
 /// What a TLS handshake established.

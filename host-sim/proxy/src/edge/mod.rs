@@ -16,7 +16,7 @@ mod response;
 mod xfcc;
 
 pub use config::{CertDetails, ClientCert, EdgeConfig, InvalidEdge, OwnName, ServerHeader, StripPort};
-pub use connection::{ConnectionInfo, PeerCertificate, Protocol, TlsInfo};
+pub use connection::{ConnectionInfo, PeerCertificate, Protocol, Relay, TlsInfo};
 pub use path::{EscapedSlashes, PathRules, PathVerdict};
 pub use request::{Admitted, port_for_origins, request, scheme_for_origins};
 pub use request_id::uuid;

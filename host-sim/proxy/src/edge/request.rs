@@ -12,7 +12,7 @@ use super::connection::ConnectionInfo;
 use super::path::PathVerdict;
 use super::{hop, request_id, xfcc};
 use crate::headers::{self, HeaderList};
-use crate::local_reply::LocalReply;
+use crate::local_reply::{Author, LocalReply};
 
 /// What was found out about a request on its way in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +129,8 @@ fn path(headers: &mut HeaderList, config: &EdgeConfig) -> Result<(), LocalReply>
         }
         PathVerdict::Redirect(target) if !crate::local_reply::is_grpc(headers) => {
             headers::set_slot(headers, ":path", target.clone());
-            Err(LocalReply::new(307, "path_normalization_failed").header("location", target))
+            let reply = LocalReply::new(307, "path_normalization_failed").by(Author::PathRedirect);
+            Err(reply.header("location", target))
         }
         PathVerdict::Redirect(target) | PathVerdict::Reject(target) => {
             headers::set_slot(headers, ":path", target);

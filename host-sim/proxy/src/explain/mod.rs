@@ -249,6 +249,7 @@ fn info(worker: &Worker, listener: &ListenerConfig, question: &Question, tls: Op
     ConnectionInfo {
         id: worker.next_connection_id(),
         remote: SocketAddr::new(question.client, 50_000),
+        relay: None,
         local: listener.address,
         node_address: NODE,
         protocol: Protocol::Http11,

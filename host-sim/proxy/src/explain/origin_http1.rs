@@ -9,7 +9,7 @@ use hyper::{HeaderMap, Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::origin::{Answer, Origins, Seen};
-use crate::http1::{BodyDecoder, BodyKind, BodyRules, Decoded, HeadReader, encode_response};
+use crate::http1::{AnswerTo, BodyDecoder, BodyKind, BodyRules, Decoded, HeadReader, encode_response};
 
 /// The connection is over.
 pub(super) struct Over;
@@ -110,7 +110,8 @@ fn written(response: &Response<Bytes>, to_head: bool) -> Vec<u8> {
         list.push((Bytes::from_static(b"content-length"), Bytes::from(response.body().len().to_string())));
     }
     let mut out = Vec::new();
-    encode_response(&list, bodiless || response.body().is_empty(), to_head, &mut out);
+    let to = AnswerTo { head: to_head, http10: false };
+    encode_response(&list, bodiless || response.body().is_empty(), to, &mut out);
     if !bodiless && !to_head {
         out.extend_from_slice(response.body());
     }

@@ -56,6 +56,7 @@ pub(crate) enum AddressOf {
     Remote,
     DirectRemote,
     Local,
+    DirectLocal,
     UpstreamRemote,
     UpstreamLocal,
 }
@@ -108,6 +109,7 @@ pub(crate) enum Plain {
     },
     RequestHeadersBytes,
     ResponseHeadersBytes,
+    LocalReplyBody,
     /// Of things this gateway never has: a trace, a fingerprint of a hello.
     Nothing,
 }
@@ -144,7 +146,7 @@ const PLAIN: [(&str, Plain); 32] = [
     ("TLS_JA3_FINGERPRINT", Plain::Nothing),
     ("TLS_JA4_FINGERPRINT", Plain::Nothing),
     ("DOWNSTREAM_TRANSPORT_FAILURE_REASON", Plain::Nothing),
-    ("LOCAL_REPLY_BODY", Plain::Nothing),
+    ("LOCAL_REPLY_BODY", Plain::LocalReplyBody),
 ];
 
 /// Commands that Envoy 1.40 knows and nobody carries out here.
@@ -201,7 +203,7 @@ const ADDRESSES: [(&str, AddressOf); 6] = [
     ("DOWNSTREAM_REMOTE", AddressOf::Remote),
     ("DOWNSTREAM_DIRECT_REMOTE", AddressOf::DirectRemote),
     ("DOWNSTREAM_LOCAL", AddressOf::Local),
-    ("DOWNSTREAM_DIRECT_LOCAL", AddressOf::Local),
+    ("DOWNSTREAM_DIRECT_LOCAL", AddressOf::DirectLocal),
     ("UPSTREAM_REMOTE", AddressOf::UpstreamRemote),
     ("UPSTREAM_LOCAL", AddressOf::UpstreamLocal),
 ];
@@ -411,7 +413,7 @@ impl Span {
     fn of(self, facts: &Facts<'_>) -> Option<Duration> {
         let stream = facts.stream;
         match self {
-            Span::Whole => stream.complete,
+            Span::Whole => stream.complete.or(stream.elapsed),
             Span::Request => stream.request_complete,
             Span::Response => stream.first_upstream_rx,
             Span::ResponseTx => stream.last_downstream_tx?.checked_sub(stream.first_upstream_rx?),
@@ -423,8 +425,9 @@ impl AddressOf {
     fn find(self, facts: &Facts<'_>) -> Option<SocketAddr> {
         match self {
             AddressOf::Remote => Some(facts.stream.remote.unwrap_or(facts.connection.remote)),
-            AddressOf::DirectRemote => Some(facts.connection.remote),
+            AddressOf::DirectRemote => Some(facts.connection.relay.map_or(facts.connection.remote, |relay| relay.peer)),
             AddressOf::Local => Some(facts.connection.local),
+            AddressOf::DirectLocal => Some(facts.connection.relay.map_or(facts.connection.local, |relay| relay.local)),
             AddressOf::UpstreamRemote => facts.stream.upstream.host,
             AddressOf::UpstreamLocal => facts.stream.upstream.local,
         }
@@ -467,6 +470,7 @@ impl Plain {
         match self {
             Plain::Protocol => text(facts.connection.protocol.as_str(), out),
             Plain::UpstreamProtocol => stream.upstream.protocol.is_some_and(|protocol| text(protocol.as_str(), out)),
+            Plain::LocalReplyBody => bytes(Some(facts.local_reply), out),
             Plain::ResponseCode => text(&stream.response_code.unwrap_or_default().to_string(), out),
             Plain::ResponseCodeDetails => {
                 let details =

@@ -26,6 +26,15 @@ pub struct Facts<'a> {
     pub connection: &'a ConnectionInfo,
     /// The stream's progress.
     pub stream: &'a StreamInfo,
+    /// The body of an answer of the gateway's own, while its form is still to be found.
+    pub local_reply: &'a [u8],
+}
+
+impl<'a> Facts<'a> {
+    /// A request, as long as there is no answer.
+    pub fn of_request(request: &'a [(Bytes, Bytes)], connection: &'a ConnectionInfo, stream: &'a StreamInfo) -> Self {
+        Facts { request, response: None, trailers: None, connection, stream, local_reply: &[] }
+    }
 }
 
 /// The progress of one stream. Whoever runs the stream fills it in as things happen.
@@ -43,6 +52,8 @@ pub struct StreamInfo {
     pub first_upstream_rx: Option<Duration>,
     /// Last byte sent to the client, since `start`.
     pub last_downstream_tx: Option<Duration>,
+    /// How long it has been going on when this was last noted, since `start`.
+    pub elapsed: Option<Duration>,
     /// The stream is over, since `start`.
     pub complete: Option<Duration>,
     /// The status sent to the client.

@@ -118,7 +118,17 @@ impl Format {
         Bytes::from(out)
     }
 
-    /// The same, behind what `out` holds already.
+    /// The value of a format that is one command and nothing else; nothing where the command has none.
+    pub(crate) fn value(&self, facts: &Facts<'_>) -> Option<Bytes> {
+        let [Part::Value { command, limit }] = self.parts.as_slice() else { return None };
+        let mut out = Vec::new();
+        command.write(facts, &mut out).then(|| {
+            out.truncate(limit.unwrap_or(usize::MAX));
+            Bytes::from(out)
+        })
+    }
+
+    /// The text as [`Format::render`] prints it, behind what `out` holds already.
     pub fn render_into(&self, facts: &Facts<'_>, missing: Missing, out: &mut Vec<u8>) {
         for part in &self.parts {
             match part {

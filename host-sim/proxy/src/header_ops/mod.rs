@@ -92,7 +92,7 @@ impl HeaderOps {
             return;
         }
         self.remove_from(request);
-        let facts = Facts { request, response: None, trailers: None, connection, stream };
+        let facts = Facts::of_request(request, connection, stream);
         let changes = self.changes(request, &facts);
         changes.write(request, Side::Request);
     }
@@ -109,7 +109,7 @@ impl HeaderOps {
             return;
         }
         self.remove_from(response);
-        let facts = Facts { request, response: Some(response), trailers: None, connection, stream };
+        let facts = Facts { response: Some(response), ..Facts::of_request(request, connection, stream) };
         let changes = self.changes(response, &facts);
         changes.write(response, Side::Response);
     }

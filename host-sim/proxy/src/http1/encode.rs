@@ -15,11 +15,21 @@ pub enum Framing {
     Chunked,
 }
 
-/// Writes a response's head. `end`: no body follows. `head_request`: the request's method was HEAD.
-pub fn encode_response(list: &[(Bytes, Bytes)], end: bool, head_request: bool, out: &mut Vec<u8>) -> Framing {
+/// What the form of an answer depends on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AnswerTo {
+    /// The request's method is HEAD.
+    pub head: bool,
+    /// It was no HTTP/1.1, which has no chunks.
+    pub http10: bool,
+}
+
+/// Writes a response's head. `end`: no body follows.
+pub fn encode_response(list: &[(Bytes, Bytes)], end: bool, to: AnswerTo, out: &mut Vec<u8>) -> Framing {
+    let head_request = to.head;
     let status = headers::get(list, ":status").map_or(&b"200"[..], |status| status.as_ref());
     let code = headers::status(list).unwrap_or(200);
-    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(if to.http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     out.extend_from_slice(status);
     out.push(b' ');
     out.extend_from_slice(reason(code).as_bytes());
@@ -36,6 +46,8 @@ pub fn encode_response(list: &[(Bytes, Bytes)], end: bool, head_request: bool, o
     } else if end && !head_request {
         out.extend_from_slice(b"content-length: 0\r\n");
         Framing::Forbidden
+    } else if to.http10 {
+        if head_request { Framing::Forbidden } else { Framing::Raw }
     } else {
         out.extend_from_slice(b"transfer-encoding: chunked\r\n");
         if head_request { Framing::Forbidden } else { Framing::Chunked }

@@ -22,6 +22,8 @@ pub struct HeadLimits {
     pub underscores: Underscores,
     /// `allow_absolute_url`
     pub absolute_targets: bool,
+    /// `accept_http_10`: versions other than 1.1 are taken for 1.0.
+    pub http10: bool,
 }
 
 /// `headers_with_underscores_action`.
@@ -59,6 +61,7 @@ impl Default for HeadLimits {
             hardened: false,
             underscores: Underscores::Allow,
             absolute_targets: true,
+            http10: false,
         }
     }
 }

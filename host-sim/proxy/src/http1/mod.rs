@@ -19,7 +19,7 @@ mod sendable;
 mod target;
 
 pub use body::{BodyDecoder, BodyRules, Decoded, InvalidBody};
-pub use encode::{Framing, encode_chunk, encode_last_chunk, encode_request, encode_response, reason};
+pub use encode::{AnswerTo, Framing, encode_chunk, encode_last_chunk, encode_request, encode_response, reason};
 pub use fields::{HeadLimits, HeadReader, HeadTooLong, Underscores};
 pub use request::{BodyKind, Refusal, RefusalKind, RequestHead, early_refusal, parse_request};
 pub use response::{InvalidResponse, ResponseBody, ResponseHead, begins_badly, parse_response};

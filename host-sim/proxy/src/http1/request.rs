@@ -18,6 +18,8 @@ pub struct RequestHead {
     pub close: bool,
     /// `expect: 100-continue`.
     pub expects: bool,
+    /// Not HTTP/1.1.
+    pub http10: bool,
 }
 
 /// How a message's end is found.
@@ -42,6 +44,8 @@ pub struct Refusal {
     pub details: &'static str,
     /// What kind of answer.
     pub kind: RefusalKind,
+    /// The answer is HTTP/1.0, as the request is.
+    pub http10: bool,
 }
 
 /// The two shapes of an early answer.
@@ -62,15 +66,15 @@ pub enum RefusalKind {
 
 impl Refusal {
     const fn protocol(status: u16, details: &'static str) -> Refusal {
-        Refusal { status, details, kind: RefusalKind::Protocol }
+        Refusal { status, details, kind: RefusalKind::Protocol, http10: false }
     }
 
     const fn late(details: &'static str, text: &'static str) -> Refusal {
-        Refusal { status: 408, details, kind: RefusalKind::Late(text) }
+        Refusal { status: 408, details, kind: RefusalKind::Late(text), http10: false }
     }
 
     const fn manager(status: u16, details: &'static str, close: bool, expects: bool) -> Refusal {
-        Refusal { status, details, kind: RefusalKind::Manager { close, expects } }
+        Refusal { status, details, kind: RefusalKind::Manager { close, expects }, http10: false }
     }
 
     /// The head is too long.
@@ -84,11 +88,6 @@ impl Refusal {
 
     /// A head or trailers with controls in them.
     pub const CHARACTERS: Refusal = Refusal::protocol(400, "http1.invalid_characters");
-
-    /// Is this the parser's answer?
-    pub fn is_behind(reply: &crate::local_reply::LocalReply) -> bool {
-        reply.details.starts_with("http1.")
-    }
 
     /// Is the connection closed behind the answer?
     pub fn closes(&self) -> bool {
@@ -143,13 +142,21 @@ pub fn parse_request(head: &Bytes, limits: HeadLimits, tls: bool) -> Result<Requ
     if limits.hardened && !hardened::accepts(head) {
         return Err(Refusal::CODEC);
     }
-    // A control anywhere is what is spoken of, whatever else is wrong.
+    let begins = head.iter().find(|byte| !matches!(byte, b'\r' | b'\n'));
+    if begins.is_some_and(|first| is_control(*first)) {
+        return Err(Refusal::CODEC);
+    }
+    // A control anywhere else is what is spoken of, whatever else is wrong.
     read(head, limits, tls).map_err(|refusal| if has_controls(head) { Refusal::CHARACTERS } else { refusal })
 }
 
 /// Are there bytes in it that no head may have?
 pub(super) fn has_controls(head: &[u8]) -> bool {
-    head.iter().any(|byte| byte.is_ascii_control() && !matches!(byte, b'\t' | b'\r' | b'\n'))
+    head.iter().copied().any(is_control)
+}
+
+fn is_control(byte: u8) -> bool {
+    byte.is_ascii_control() && !matches!(byte, b'\t' | b'\r' | b'\n')
 }
 
 fn read(head: &Bytes, limits: HeadLimits, tls: bool) -> Result<RequestHead, Refusal> {
@@ -165,6 +172,12 @@ fn read(head: &Bytes, limits: HeadLimits, tls: bool) -> Result<RequestHead, Refu
     if !limits.underscores.pass(&mut lines) {
         return Err(Refusal::protocol(400, "http1.unexpected_underscore"));
     }
+    let http10 = limits.http10 && !line.is_1_1;
+    understood(lines, line, limits, tls).map_err(|refusal| Refusal { http10, ..refusal })
+}
+
+/// What the lines mean, once the version is known.
+fn understood(lines: HeaderList, line: ParsedLine, limits: HeadLimits, tls: bool) -> Result<RequestHead, Refusal> {
     let framing = framing(&lines, line.method.as_ref() == b"CONNECT")?;
     let line = line.resolved(limits.absolute_targets);
     let mut list = with_pseudo_headers(lines, &line, tls)?;
@@ -173,7 +186,7 @@ fn read(head: &Bytes, limits: HeadLimits, tls: bool) -> Result<RequestHead, Refu
     if count > limits.count {
         return Err(Refusal::protocol(431, "http1.too_many_headers"));
     }
-    finish(list, framing, &line)
+    finish(list, framing, &line, limits.http10)
 }
 
 /// What Envoy says to a head that is not complete: bytes no request begins with, and a first line that is none, are answered at once.
@@ -333,7 +346,12 @@ fn in_place(mut lines: HeaderList, host: usize, path: &Bytes, method: &Bytes) ->
     lines
 }
 
-fn finish(mut list: HeaderList, mut body: BodyKind, line: &RequestLine) -> Result<RequestHead, Refusal> {
+fn finish(
+    mut list: HeaderList,
+    mut body: BodyKind,
+    line: &RequestLine,
+    takes_http10: bool,
+) -> Result<RequestHead, Refusal> {
     let connect = line.method.as_ref() == b"CONNECT";
     if connect {
         body = BodyKind::Tunnel;
@@ -344,14 +362,15 @@ fn finish(mut list: HeaderList, mut body: BodyKind, line: &RequestLine) -> Resul
         Some(Upgrade::Other) => body = BodyKind::Tunnel,
         None => {}
     }
-    let close = close_is_asked(&list);
+    let http10 = !line.is_1_1;
+    let close = if http10 { !keeping_is_asked(&list) } else { close_is_asked(&list) };
     if body != BodyKind::Tunnel && !nominated::remove(&mut list) {
         return Err(Refusal::protocol(400, "http1.connection_header_rejected"));
     }
     if let Some(refused) = line.refused {
         return Err(refused);
     }
-    if !line.is_1_1 {
+    if http10 && !takes_http10 {
         return Err(Refusal::protocol(426, "low_version"));
     }
     let expects = headers::expects_continue(&list);
@@ -362,7 +381,7 @@ fn finish(mut list: HeaderList, mut body: BodyKind, line: &RequestLine) -> Resul
     if line.method.as_ref() == b"QUERY" && !headers::has(&list, "content-type") {
         return Err(Refusal::manager(400, "query_missing_content_type", true, expects));
     }
-    Ok(RequestHead { headers: list, body, close, expects })
+    Ok(RequestHead { headers: list, body, close, expects, http10 })
 }
 
 enum Upgrade {
@@ -394,6 +413,11 @@ fn forget_h2c(list: &mut HeaderList) {
 fn close_is_asked(list: &[(Bytes, Bytes)]) -> bool {
     let closes = |name| headers::get(list, name).is_some_and(|value| has_token(value, b"close"));
     closes("connection") || closes("proxy-connection")
+}
+
+/// Before HTTP/1.1 connections end unless this is said, whatever else is.
+fn keeping_is_asked(list: &[(Bytes, Bytes)]) -> bool {
+    headers::get(list, "connection").is_some_and(|value| has_token(value, b"keep-alive"))
 }
 
 pub(super) fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -21,7 +21,7 @@ use crate::edge;
 use crate::grpc_web::LONGEST_MESSAGE;
 use crate::headers::{self, HeaderList};
 use crate::http1::unsendable;
-use crate::local_reply::{Flag, LocalReply, Reset};
+use crate::local_reply::{Author, Flag, LocalReply, Reset};
 use crate::retry::{Ended, Verdict};
 use crate::route::{self, Destination, Forward, Prepared, RouteEntry, write_attempt_count};
 use crate::tracing;
@@ -49,9 +49,6 @@ impl Sender<'_> {
 /// Interim answers that may be passed on; the others are dropped.
 const INTERIM: [u16; 4] = [100, 102, 103, 104];
 
-/// What the access log says of an origin that did not switch to WebSocket.
-const NOT_SWITCHED: &str = "websocket_handshake_unsuccessful";
-
 /// How many turns of its loop a worker gives copies to leave ahead of their request.
 const TURNS_FOR_COPIES: u8 = 8;
 /// How far ahead of its request a copy is that had to be connected first.
@@ -67,9 +64,11 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
         }
         return Err(Stop::Reply(LocalReply::cluster_not_found(forward.cluster_not_found)));
     };
+    let begun = stream.worker.clock().now();
     {
         let mut info = stream.facts.info.borrow_mut();
         info.upstream.attempts = 1; // the route's header operations see the first try as begun
+        info.elapsed = Some(begun.saturating_sub(stream.began));
     }
     let (prepared, hashed) = {
         let (mut request, info) = (stream.request.borrow_mut(), stream.facts.info.borrow());
@@ -111,7 +110,7 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
         chosen: RefCell::default(),
         tried: RefCell::default(),
         previous: RefCell::default(),
-        begun: stream.worker.clock().now(),
+        begun,
         request_done: Cell::default(),
         try_idle: IdleTimer::default(),
         head_left: Cell::default(),
@@ -204,7 +203,7 @@ impl<'s> Routed<'s> {
             stream.upload.complete();
             self.request_is_done();
         } else {
-            self.pump.replace(Some(Box::pin(upload::pump(stream))));
+            self.pump.replace(Some(Box::pin(upload::pump(stream, self.cluster.config.buffer_limit))));
             if self.websocket {
                 stream.timers.route.set(self.prepared.borrow().timeouts.global);
             }
@@ -562,13 +561,15 @@ impl<'s> Routed<'s> {
     fn finalize(&self, list: &mut HeaderList) {
         let stream = self.stream;
         // An answer that came before the request was complete says nothing about how long the origin took.
+        let now = stream.worker.clock().now();
         let done = self.request_done.get().filter(|_| !stream.manager.config.router.suppress_envoy_headers);
         if let Some(done) = done {
-            let took = stream.worker.clock().now().saturating_sub(done);
+            let took = now.saturating_sub(done);
             headers::set_slot(list, "x-envoy-upstream-service-time", Bytes::from(took.as_millis().to_string()));
         }
         let mut info = stream.facts.info.borrow_mut();
         info.details = Some("via_upstream".into());
+        info.elapsed = Some(now.saturating_sub(stream.began));
         // The route's operations know an origin's status, but not yet that of an answer of our own.
         info.response_code = headers::status(list);
         let attempts = info.upstream.attempts;
@@ -818,14 +819,9 @@ fn switches(connect: bool, status: u16) -> bool {
     status == 101 || connect && (200..300).contains(&status)
 }
 
-/// Is this the answer of an origin that did not switch?
-pub(crate) fn is_unswitched(reply: &LocalReply) -> bool {
-    reply.details == NOT_SWITCHED
-}
-
 /// An origin that did not switch protocols: its answer goes on without its body.
 fn not_switched(status: u16, list: HeaderList) -> LocalReply {
-    let mut reply = LocalReply::new(status, NOT_SWITCHED);
+    let mut reply = LocalReply::new(status, "websocket_handshake_unsuccessful").by(Author::Origin);
     reply.headers = list.into_iter().filter(|(name, _)| name != ":status").collect();
     reply
 }

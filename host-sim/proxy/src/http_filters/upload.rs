@@ -25,9 +25,6 @@ pub(crate) struct Upload {
     changes: Cell<u64>,
 }
 
-/// Pieces in flight beyond this many bytes wait in the client's connection.
-const AHEAD: usize = 64 * 1024;
-
 impl Upload {
     /// Filters will see no body behind the head.
     pub(super) fn is_over_for_filters(&self, body: &RefCell<ReadAhead>) -> bool {
@@ -57,8 +54,8 @@ impl Upload {
 
     /// Puts a piece behind the others.
     pub(crate) fn push(&self, piece: Piece) {
-        self.bytes.set(self.bytes.get() + length(&piece));
-        self.unsent.set(self.unsent.get() + length(&piece));
+        self.bytes.set(self.bytes.get() + piece.length());
+        self.unsent.set(self.unsent.get() + piece.length());
         self.pieces.borrow_mut().push(piece);
         self.changed();
     }
@@ -91,7 +88,7 @@ impl Upload {
     pub(super) fn sent(&self, next: usize, limit: usize) {
         let mut pieces = self.pieces.borrow_mut();
         let at = next.saturating_sub(self.gone.get());
-        let sent = pieces.get(at.saturating_sub(1)).map_or(0, length);
+        let sent = pieces.get(at.saturating_sub(1)).map_or(0, Piece::length);
         self.unsent.set(self.unsent.get().saturating_sub(sent));
         self.sent.set(next);
         self.changed();
@@ -100,7 +97,7 @@ impl Upload {
         }
         self.keep.set(false);
         let count = at.min(pieces.len());
-        let gone: usize = pieces.drain(..count).map(|piece| length(&piece)).sum();
+        let gone: usize = pieces.drain(..count).map(|piece| piece.length()).sum();
         self.bytes.set(self.bytes.get().saturating_sub(gone));
         self.gone.set(self.gone.get() + count);
     }
@@ -121,22 +118,16 @@ impl Upload {
         self.changes.set(self.changes.get().wrapping_add(1));
     }
 
-    fn has_room(&self) -> bool {
-        self.unsent.get() < AHEAD
+    /// Up to `limit` bytes wait here to be sent, what is beyond them in the client's connection.
+    fn has_room(&self, limit: usize) -> bool {
+        self.unsent.get() <= limit
     }
 }
 
-fn length(piece: &Piece) -> usize {
-    match piece {
-        Piece::Data(data) => data.len(),
-        Piece::Trailers(_) => 0,
-    }
-}
-
-/// Reads the client's body, takes it down the chain, and puts it into the upload, to the end.
-pub(super) async fn pump(stream: &Stream) -> Result<(), Stop> {
+/// Reads the client's body, takes it down the chain, and puts it into the upload, to the end, as long as no more than `limit` bytes wait there.
+pub(super) async fn pump(stream: &Stream, limit: usize) -> Result<(), Stop> {
     loop {
-        poll_fn(|_| if stream.upload.has_room() { Poll::Ready(()) } else { Poll::Pending }).await;
+        poll_fn(|_| if stream.upload.has_room(limit) { Poll::Ready(()) } else { Poll::Pending }).await;
         let next = poll_fn(|cx: &mut Context<'_>| stream.body.borrow_mut().poll_next(cx)).await.transpose()?;
         stream.touch();
         let last =

@@ -14,6 +14,7 @@ use vm::{CallId, Callback, ClusterState, Event, LogLevel, QueueId, StreamId, Vm,
 use super::config::ChainError;
 use super::mailbox::{Mailbox, Word};
 use super::{callout, grpc};
+use crate::data_source::read_named;
 use crate::worker::{Command, Surroundings};
 
 /// A plugin, its module loaded.
@@ -89,19 +90,13 @@ fn module_file(code: Option<&xds::AsyncDataSource>) -> Option<String> {
 }
 
 fn code(code: Option<&xds::AsyncDataSource>) -> Result<Vec<u8>, String> {
-    use base64::Engine as _;
     let Some(local) = code.and_then(|code| code.local.as_ref()) else {
         return Err("its module is not here: vm_config.code.local is needed".to_owned());
     };
-    if let Some(file) = &local.filename {
-        return std::fs::read(file).map_err(|error| format!("{file}: {error}"));
+    if local.filename.is_none() && local.inline_bytes.is_none() {
+        return Err("vm_config.code.local needs filename or inline_bytes".to_owned());
     }
-    if let Some(text) = &local.inline_bytes {
-        return base64::engine::general_purpose::STANDARD
-            .decode(text)
-            .map_err(|error| format!("inline_bytes: {error}"));
-    }
-    Err("vm_config.code.local needs filename or inline_bytes".to_owned())
+    read_named(local)
 }
 
 fn failure_policy(config: &xds::WasmPluginConfig) -> Result<vm::FailurePolicy, String> {

@@ -11,10 +11,11 @@ use bytes::{Bytes, BytesMut};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::proxy_protocol::Endpoints;
 use super::tcp;
 use crate::connection::{self, Io, Wire};
-use crate::edge::{ConnectionInfo, Protocol};
-use crate::snapshot::{ListenerConfig, Network, Transport};
+use crate::edge::{ConnectionInfo, Protocol, Relay};
+use crate::snapshot::{ListenerConfig, ListenerFilter, Network, Transport};
 use crate::tls::{Accepted, Asked, ClientHello, Failure, Prefixed, peek_client_hello};
 use crate::worker::{ListenerCounters, Place, Worker};
 
@@ -61,10 +62,7 @@ async fn serve(worker: Rc<Worker>, name: Arc<str>, stream: TcpStream, remote: So
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return };
     let _counted = Counted::new(&worker, &counters);
-    let (hello, stream) = match first_words(&listener, stream).await {
-        Some(seen) => seen,
-        None => return,
-    };
+    let Some(Introduced { hello, endpoints, stream }) = introduced(&listener, stream).await else { return };
     let asked = Asked {
         server_name: hello.as_ref().and_then(|hello| hello.server_name.as_deref()),
         tls: hello.is_some(),
@@ -77,15 +75,16 @@ async fn serve(worker: Rc<Worker>, name: Arc<str>, stream: TcpStream, remote: So
     };
     let mut info = ConnectionInfo {
         id: worker.next_connection_id(),
-        remote,
-        local,
+        remote: endpoints.map_or(remote, |endpoints| endpoints.client),
+        local: endpoints.map_or(local, |endpoints| endpoints.server),
+        relay: endpoints.map(|_| Relay { peer: remote, local }),
         node_address: worker.node_address,
         protocol: Protocol::Http11,
         tls: None,
     };
     let (io, input, alpn) = match &chain.transport {
         Transport::SecretMissing => {
-            if listener.inspects {
+            if !listener.filters.is_empty() {
                 reset_on_drop(stream.stream());
             }
             return;
@@ -117,20 +116,43 @@ fn reset_on_drop(stream: &TcpStream) {
     let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-/// What the client says first, where that decides its chain; `None` when it says nothing in time.
-async fn first_words(
-    listener: &ListenerConfig,
-    stream: TcpStream,
-) -> Option<(Option<ClientHello>, Prefixed<TcpStream>)> {
-    if !listener.inspects {
-        return Some((None, Prefixed::new(Bytes::new(), stream)));
-    }
-    let peeking = peek_client_hello(stream);
-    let peeked = match listener.inspection_timeout {
-        Some(timeout) => tokio::time::timeout(timeout, peeking).await.ok()?,
-        None => peeking.await,
+/// What is known of a connection before it has a filter chain.
+struct Introduced {
+    /// The client speaks TLS, and somebody looked.
+    hello: Option<ClientHello>,
+    /// In the words of the PROXY protocol.
+    endpoints: Option<Endpoints>,
+    stream: Prefixed<TcpStream>,
+}
+
+/// Runs the listener's filters; `None` when the connection ends there.
+async fn introduced(listener: &ListenerConfig, mut stream: TcpStream) -> Option<Introduced> {
+    let (mut hello, mut endpoints, mut taken) = (None, None, BytesMut::new());
+    let filters = async {
+        for filter in &listener.filters {
+            match filter {
+                ListenerFilter::TlsInspector => hello = peek_client_hello(&mut taken, &mut stream).await?,
+                ListenerFilter::ProxyProtocol(protocol) => endpoints = protocol.read(&mut taken, &mut stream).await?,
+            }
+        }
+        std::io::Result::Ok(())
     };
-    peeked.ok().map(|peeked| (peeked.hello, peeked.stream))
+    let passed = match listener.filters_timeout {
+        Some(timeout) => match tokio::time::timeout(timeout, filters).await {
+            Ok(passed) => passed,
+            Err(_) if listener.continues_on_timeout => Ok(()),
+            Err(elapsed) => Err(elapsed.into()),
+        },
+        None => filters.await,
+    };
+    if let Err(error) = passed {
+        log::debug!("listener {}: {error}", listener.name);
+        if !taken.is_empty() {
+            reset_on_drop(&stream);
+        }
+        return None;
+    }
+    Some(Introduced { hello, endpoints, stream: Prefixed::new(taken.freeze(), stream) })
 }
 
 /// A handshake within its time; a client that failed has been told.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
 use bytes::Bytes;
 use policy::Index;
 use policy::redirect::{Redirect, RedirectCode, RedirectPath};
@@ -20,7 +19,9 @@ use super::matching::{Fraction, RouteMatcher};
 use super::trail::Origin;
 use super::{RouteTable, StreamLimit, VirtualHost, filters};
 use crate::cluster::HashPolicy;
+use crate::data_source::read_named;
 use crate::header_ops::{Format, HeaderMutations, HeaderOps};
+use crate::local_reply::BodyForm;
 use crate::rate_limit::RateLimits;
 use crate::retry::RetryPolicy;
 
@@ -135,11 +136,10 @@ impl Compiler<'_> {
     }
 
     fn direct(&self, direct: &xds::DirectResponseAction, at: &Path<'_>, errors: &mut Errors) -> Option<Action> {
-        errors.unsupported(at, "body_format", direct.body_format.is_some());
         let status = u16::try_from(direct.status).ok().filter(|status| (200..600).contains(status));
         let status = errors.note(at, status.ok_or("status must be from 200 to 599"))?;
         let body = match &direct.body {
-            Some(source) => errors.note(&at.field("body"), data(source))?,
+            Some(source) => Bytes::from(errors.note(&at.field("body"), read_named(source))?),
             None => Bytes::new(),
         };
         let max = self.config.max_direct_response_body_size_bytes.unwrap_or(DEFAULT_MAX_BODY);
@@ -150,7 +150,9 @@ impl Compiler<'_> {
             );
             return None;
         }
-        Some(Action::Direct { status, body })
+        let form = direct.body_format.as_ref();
+        let form = form.and_then(|format| errors.note(&at.field("body_format"), BodyForm::compile(format)));
+        Some(Action::Direct { status, body, form })
     }
 
     fn forward(
@@ -226,23 +228,6 @@ impl Compiler<'_> {
 
 fn ops(add: &[xds::HeaderValueOption], remove: &[String], at: &Path<'_>, errors: &mut Errors) -> HeaderOps {
     errors.note(at, HeaderOps::compile(add, remove)).unwrap_or_default()
-}
-
-fn data(source: &xds::DataSource) -> Result<Bytes, String> {
-    if let Some(text) = &source.inline_string {
-        return Ok(Bytes::copy_from_slice(text.as_bytes()));
-    }
-    if let Some(text) = &source.inline_bytes {
-        let decoded = base64::engine::general_purpose::STANDARD.decode(text);
-        return decoded.map(Bytes::from).map_err(|error| format!("not base64: {error}"));
-    }
-    if let Some(file) = &source.filename {
-        return std::fs::read(file).map(Bytes::from).map_err(|error| format!("{file}: {error}"));
-    }
-    if let Some(name) = &source.environment_variable {
-        return std::env::var(name).map(Bytes::from).map_err(|error| format!("{name}: {error}"));
-    }
-    Ok(Bytes::new())
 }
 
 fn clusters(action: &xds::RouteAction, at: &Path<'_>, errors: &mut Errors) -> Option<Clusters> {

@@ -11,7 +11,7 @@ use super::trail::{RuleStep, SplitStep, Trail, VirtualHostStep};
 use super::{RouteTable, VirtualHost, split_port};
 use crate::edge::ConnectionInfo;
 use crate::headers;
-use crate::local_reply::LocalReply;
+use crate::local_reply::{Author, LocalReply};
 
 /// A request, as far as routing looks at it.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +61,7 @@ impl Decision {
 pub fn ssl_redirect(request: &[(Bytes, Bytes)]) -> LocalReply {
     let field = |name| headers::get(request, name).map(AsRef::as_ref).unwrap_or_default();
     let location = [b"https://", field(":authority"), field(":path")].concat();
-    LocalReply::new(301, "direct_response").header("location", location)
+    LocalReply::new(301, "direct_response").by(Author::Route).header("location", location)
 }
 
 /// Who wants to know what was tried.

@@ -14,9 +14,9 @@ use super::trail::Origin;
 use super::{RouterOptions, StreamLimit};
 use crate::cluster::HashPolicy;
 use crate::edge::ConnectionInfo;
-use crate::header_ops::{Format, HeaderMutations, HeaderOps, StreamInfo};
+use crate::header_ops::{Facts, Format, HeaderMutations, HeaderOps, StreamInfo};
 use crate::headers::{self, HeaderList};
-use crate::local_reply::LocalReply;
+use crate::local_reply::{Author, BodyForm, LocalReply};
 use crate::rate_limit::RateLimits;
 use crate::retry::RetryPolicy;
 
@@ -57,6 +57,8 @@ pub enum Action {
         status: u16,
         /// The text.
         body: Bytes,
+        /// What the text is made into.
+        form: Option<BodyForm>,
     },
 }
 
@@ -323,19 +325,33 @@ impl RouteEntry {
     }
 
     /// The answer of a redirect or a direct response; `None` for a route that forwards. [`finalize_response`](Self::finalize_response) comes after.
-    pub fn reply(&self, request: &[(Bytes, Bytes)]) -> Option<LocalReply> {
+    pub fn reply(&self, facts: &Facts<'_>) -> Option<LocalReply> {
+        let request = facts.request;
         match &self.action {
             Action::Forward(_) => None,
             Action::Redirect(redirect) => {
                 let location = self.location(redirect, request);
-                Some(LocalReply::new(redirect.code.status(), "direct_response").header("location", location))
+                let reply = LocalReply::new(redirect.code.status(), "direct_response").by(Author::Route);
+                Some(reply.header("location", location))
             }
-            Action::Direct { status, body } => {
-                let reply = LocalReply::new(*status, "direct_response").body(body.clone());
+            Action::Direct { status, body, form } => {
+                let body = match form {
+                    Some(form) => form.render(&Facts { local_reply: body, ..*facts }),
+                    None => body.clone(),
+                };
+                let reply = LocalReply::new(*status, "direct_response").by(Author::Route).body(body);
                 // Envoy names the request's own URI where the status asks for a location.
                 let located = *status == 201 || (300..400).contains(status);
                 Some(if located { reply.header("location", self.location(&KEEP, request)) } else { reply })
             }
+        }
+    }
+
+    /// What the body of a direct response is, where its format says so; it stands against header operations.
+    pub(crate) fn content_type(&self) -> Option<&Bytes> {
+        match &self.action {
+            Action::Direct { form: Some(form), .. } => form.content_type(),
+            _ => None,
         }
     }
 

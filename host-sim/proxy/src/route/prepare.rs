@@ -151,7 +151,7 @@ impl RouteEntry {
 }
 
 fn render(format: &Format, request: &HeaderList, connection: &ConnectionInfo, stream: &StreamInfo) -> Bytes {
-    let facts = Facts { request, response: None, trailers: None, connection, stream };
+    let facts = Facts::of_request(request, connection, stream);
     format.render(&facts, Missing::Empty)
 }
 

@@ -90,7 +90,7 @@ impl ClusterConfig {
         registry: &Registry,
     ) -> Result<ClusterConfig, Vec<String>> {
         let undone = super::undone::of_cluster(cluster);
-        let mut problems: Vec<String> = undone.iter().map(|field| format!("{field}: not supported")).collect();
+        let mut problems = super::undone::not_supported(&undone);
         let options = cluster.typed_extension_protocol_options.values().find_map(|options| match options {
             xds::ExtensionProtocolOptions::Http(options) => Some(options.as_ref().clone()),
             xds::ExtensionProtocolOptions::Other(_) => None,

@@ -6,6 +6,7 @@ use crate::access_log::AccessLog;
 use crate::edge::EdgeConfig;
 use crate::http_filters::{self, ChainError, FilterConfig, Loader};
 use crate::http1::{BodyRules, HeadLimits, Underscores};
+use crate::local_reply::Mapping;
 use crate::route::{RouteTable, RouterOptions};
 use crate::tracing::Tracing;
 
@@ -27,6 +28,8 @@ pub(crate) struct ManagerConfig {
     pub(crate) filters: Vec<FilterConfig>,
     pub(crate) router: RouterOptions,
     pub(crate) access_log: Vec<AccessLog>,
+    /// What becomes of the gateway's own answers. Absent: nothing.
+    pub(crate) local_replies: Option<Mapping>,
     /// Absent: nothing is traced.
     pub(crate) tracing: Option<Tracing>,
     /// Bodies held by a filter may not grow beyond this many bytes.
@@ -65,7 +68,7 @@ impl ManagerConfig {
         loader: &Loader<'_>,
     ) -> Result<ManagerConfig, ChainError> {
         let undone = super::undone::of_manager(hcm);
-        let mut problems: Vec<String> = undone.iter().map(|field| format!("{field}: not supported")).collect();
+        let mut problems = super::undone::not_supported(&undone);
         let mut edge =
             EdgeConfig::compile(hcm).map_err(|invalid| problems.push(invalid.to_string())).unwrap_or_default();
         edge.path.cut_fragment = loader.cut_fragment;
@@ -78,9 +81,6 @@ impl ManagerConfig {
         let some = |timeout: Option<xds::Duration>, default: Option<Duration>| {
             timeout.map_or(default, |timeout| Some(timeout.0)).filter(|timeout| !timeout.is_zero())
         };
-        if edge.accept_http_10 {
-            problems.push("http_protocol_options.accept_http_10: HTTP/1.0 is answered with 426 here".to_owned());
-        }
         let limits = HeadLimits {
             bytes: usize::try_from(hcm.max_request_headers_kb.unwrap_or(60)).unwrap_or(60).saturating_mul(1024),
             count: common
@@ -88,6 +88,7 @@ impl ManagerConfig {
                 .and_then(|count| usize::try_from(count).ok())
                 .unwrap_or(100),
             hardened: loader.hardened,
+            http10: hcm.http_protocol_options.as_ref().is_some_and(|options| options.accept_http_10),
             absolute_targets: hcm
                 .http_protocol_options
                 .as_ref()
@@ -116,7 +117,13 @@ impl ManagerConfig {
             Err(module) => return Err(module),
         };
         let logs = hcm.access_log.iter().map(|entry| AccessLog::compile(entry, loader.log_files));
-        let access_log = logs.filter_map(|log| log.map_err(|error| problems.push(error.to_string())).ok()).collect();
+        let access_log = logs.filter_map(|log| log.map_err(|error| problems.push(format!("access_log: {error}"))).ok());
+        let access_log = access_log.collect();
+        let local_replies = hcm.local_reply_config.as_ref().map(Mapping::compile).transpose();
+        let local_replies = local_replies.unwrap_or_else(|found| {
+            problems.extend(found.iter().map(ToString::to_string));
+            None
+        });
         let tracing = hcm.tracing.as_ref().map(|tracing| Tracing::compile(tracing, &loader.tracing)).transpose();
         let tracing = tracing.map_err(|why| problems.push(why)).ok().flatten().flatten();
         let (Ok(routes), Some((filters, router)), true) = (routes, chain, problems.is_empty()) else {
@@ -134,6 +141,7 @@ impl ManagerConfig {
             filters,
             router,
             access_log,
+            local_replies,
             tracing,
             buffer_limit: BUFFER,
             entrance,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::ManagerConfig;
 use crate::access_log::{AccessLog, InvalidAccessLog};
 use crate::http_filters::{ChainError, Loader};
+use crate::listener::ProxyProtocol;
 use crate::tls::{Downstream, FilterChains, InvalidTls, Secrets};
 use crate::tracing::Place;
 
@@ -17,10 +18,19 @@ pub(crate) struct ListenerConfig {
     pub(crate) chains: Vec<FilterChain>,
     /// Picks among them.
     pub(crate) choice: FilterChains,
-    /// The client's first words are read before a chain is chosen.
-    pub(crate) inspects: bool,
+    /// What reads the client's first words before a chain is chosen, in order.
+    pub(crate) filters: Vec<ListenerFilter>,
     /// How long the client may take to say them.
-    pub(crate) inspection_timeout: Option<Duration>,
+    pub(crate) filters_timeout: Option<Duration>,
+    /// One that took too long is served with what is known of it.
+    pub(crate) continues_on_timeout: bool,
+}
+
+/// A listener filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ListenerFilter {
+    TlsInspector,
+    ProxyProtocol(ProxyProtocol),
 }
 
 /// What happens to a connection.
@@ -66,6 +76,10 @@ pub(crate) struct TcpProxy {
     /// Cluster names and their weights.
     pub(crate) clusters: Vec<(Arc<str>, u32)>,
     pub(crate) idle_timeout: Option<Duration>,
+    /// How long a connection may last.
+    pub(crate) most: Option<Duration>,
+    /// Clients of one address are to reach one endpoint.
+    pub(crate) hash_by_source: bool,
     pub(crate) access_log: Vec<AccessLog>,
 }
 
@@ -82,10 +96,14 @@ impl ListenerConfig {
     ) -> Result<ListenerConfig, ChainError> {
         let egress = listener.traffic_direction.as_deref() == Some("OUTBOUND");
         let loader = &Loader { tracing: Place { egress, ..loader.tracing }, ..*loader };
-        let mut problems = Vec::new();
+        let mut problems = super::undone::not_supported(&super::undone::of_listener(listener));
         let address =
             address(listener.address.as_ref()).map_err(|problem| problems.push(format!("address: {problem}")));
-        let inspector = listener.listener_filters.iter().any(|filter| filter.name.ends_with("tls_inspector"));
+        let filters = listener.listener_filters.iter().enumerate().filter_map(|(at, filter)| {
+            let compiled = ListenerFilter::compile(filter);
+            compiled.map_err(|problem| problems.push(format!("listener_filters[{at}]: {problem}"))).ok()
+        });
+        let mut filters: Vec<_> = filters.collect();
         let mut chains = Vec::new();
         // What filters may ask of it; its chains may have ten thousands of routes.
         let asked = Arc::new(xds::Listener {
@@ -109,14 +127,19 @@ impl ListenerConfig {
         let (Ok(address), Ok(choice), true) = (address, choice, problems.is_empty()) else {
             return Err(ChainError::Config(problems));
         };
+        // Envoy adds the inspector where chains need it.
+        if choice.need_client_hello() && !filters.contains(&ListenerFilter::TlsInspector) {
+            filters.push(ListenerFilter::TlsInspector);
+        }
         let timeout = listener.listener_filters_timeout.map_or(INSPECTION, |timeout| timeout.0);
         Ok(ListenerConfig {
             name: listener.name.as_str().into(),
             address,
             chains,
-            inspects: inspector || choice.need_client_hello(),
+            filters,
             choice,
-            inspection_timeout: Some(timeout).filter(|timeout| !timeout.is_zero()),
+            filters_timeout: Some(timeout).filter(|timeout| !timeout.is_zero()),
+            continues_on_timeout: listener.continue_on_listener_filters_timeout,
         })
     }
 
@@ -139,7 +162,7 @@ impl FilterChain {
         loader: &Loader<'_>,
     ) -> Result<FilterChain, ChainError> {
         let conditions = chain.filter_chain_match.clone().unwrap_or_default();
-        let mut problems = Vec::new();
+        let mut problems = super::undone::not_supported(&super::undone::of_filter_chain(chain));
         let understood = xds::FilterChainMatch {
             server_names: conditions.server_names.clone(),
             transport_protocol: conditions.transport_protocol.clone(),
@@ -211,14 +234,47 @@ fn network(filters: &[xds::NetworkFilter], entrance: Entrance, loader: &Loader<'
     refused("filters: neither a connection manager nor a TCP proxy".to_owned())
 }
 
-fn tcp_proxy(proxy: &xds::TcpProxy, loader: &Loader<'_>) -> Result<TcpProxy, InvalidAccessLog> {
+impl ListenerFilter {
+    fn compile(filter: &xds::ListenerFilter) -> Result<ListenerFilter, String> {
+        if filter.filter_disabled.is_some() {
+            return Err("filter_disabled is not supported".to_owned());
+        }
+        let protocol = match &filter.typed_config {
+            Some(xds::ListenerFilterConfig::TlsInspector(_)) => return Ok(ListenerFilter::TlsInspector),
+            Some(xds::ListenerFilterConfig::ProxyProtocol(protocol)) => protocol,
+            Some(other) => return Err(format!("{} is not supported", other.type_name())),
+            None => return Err("no typed_config".to_owned()),
+        };
+        if !protocol.rules.is_empty() {
+            return Err("rules: TLVs are not read here".to_owned());
+        }
+        let allowed = |version: &str| !protocol.disallowed_versions.iter().any(|forbidden| forbidden == version);
+        Ok(ListenerFilter::ProxyProtocol(ProxyProtocol {
+            optional: protocol.allow_requests_without_proxy_protocol,
+            text: allowed("V1"),
+            binary: allowed("V2"),
+        }))
+    }
+}
+
+fn tcp_proxy(proxy: &xds::TcpProxy, loader: &Loader<'_>) -> Result<TcpProxy, String> {
+    if let Some(field) = super::undone::of_tcp_proxy(proxy).first() {
+        return Err(format!("{field}: not supported"));
+    }
     let single = proxy.cluster.iter().map(|name| (Arc::from(name.as_str()), 1));
     let weighted = proxy.weighted_clusters.iter().flat_map(|all| &all.clusters);
     let clusters = single.chain(weighted.map(|one| (Arc::from(one.name.as_str()), one.weight))).collect();
     let idle_timeout = proxy.idle_timeout.map_or(TCP_IDLE, |timeout| timeout.0);
     let logs = proxy.access_log.iter().map(|entry| AccessLog::compile(entry, loader.log_files));
-    let access_log = logs.collect::<Result<_, _>>()?;
-    Ok(TcpProxy { clusters, idle_timeout: Some(idle_timeout).filter(|timeout| !timeout.is_zero()), access_log })
+    let access_log =
+        logs.collect::<Result<_, _>>().map_err(|error: InvalidAccessLog| format!("access_log: {error}"))?;
+    Ok(TcpProxy {
+        clusters,
+        idle_timeout: Some(idle_timeout).filter(|timeout| !timeout.is_zero()),
+        most: proxy.max_downstream_connection_duration.map(|most| most.0),
+        hash_by_source: proxy.hash_policy.iter().any(|policy| policy.get("source_ip").is_some()),
+        access_log,
+    })
 }
 
 fn address(address: Option<&xds::Address>) -> Result<SocketAddr, String> {

@@ -8,7 +8,7 @@ mod undone;
 
 pub(crate) use cluster::ClusterConfig;
 pub(crate) use connection_manager::{ManagerConfig, Timeouts};
-pub(crate) use listener::{Entrance, FilterChain, ListenerConfig, Network, TcpProxy, Transport};
+pub(crate) use listener::{Entrance, FilterChain, ListenerConfig, ListenerFilter, Network, TcpProxy, Transport};
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -2,11 +2,9 @@
 
 use std::io;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt};
-
-use super::prefixed::Prefixed;
 
 /// More than any ClientHello that is meant seriously; Envoy's inspector stops at 16 KiB, too.
 const LIMIT: usize = 16 * 1024;
@@ -22,42 +20,33 @@ pub struct ClientHello {
     pub alpn: Vec<Vec<u8>>,
 }
 
-/// A stream after a first look; nothing is lost of it.
-#[derive(Debug)]
-pub struct Peeked<S> {
-    /// None: the client does not speak TLS.
-    pub hello: Option<ClientHello>,
-    /// Begins with what was looked at.
-    pub stream: Prefixed<S>,
-}
-
-/// Reads until the client's first words are complete or clearly no TLS. As long as the client is silent this waits: the caller has the deadline.
+/// Reads until the client's first words are complete or clearly no TLS (`None`); whatever is read stands in `taken`, behind what stood there. As
+/// long as the client is silent this waits: the caller has the deadline.
 ///
 /// # Errors
 /// The stream's own; a client that closes without a word is `UnexpectedEof`.
-pub async fn peek_client_hello<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<Peeked<S>> {
-    let mut taken = BytesMut::with_capacity(2048);
+pub async fn peek_client_hello<S: AsyncRead + Unpin>(
+    taken: &mut BytesMut,
+    stream: &mut S,
+) -> io::Result<Option<ClientHello>> {
     let mut acceptor = Acceptor::default();
-    let hello = loop {
-        let seen = taken.len();
-        if stream.read_buf(&mut taken).await? == 0 {
-            if taken.is_empty() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            break None;
+    let mut seen = 0;
+    loop {
+        if taken.len() == seen && stream.read_buf(taken).await? == 0 {
+            return if taken.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(None) };
         }
         if taken.first() != Some(&HANDSHAKE) || taken.len() > LIMIT {
-            break None;
+            return Ok(None);
         }
         let mut fresh = taken.get(seen..).unwrap_or_default();
         while !fresh.is_empty() && acceptor.read_tls(&mut fresh)? > 0 {}
+        seen = taken.len();
         match acceptor.accept() {
-            Ok(Some(accepted)) => break Some(words(&accepted.client_hello())),
+            Ok(Some(accepted)) => return Ok(Some(words(&accepted.client_hello()))),
             Ok(None) => {}
-            Err(_) => break None,
+            Err(_) => return Ok(None),
         }
-    };
-    Ok(Peeked { hello, stream: Prefixed::new(Bytes::from(taken), stream) })
+    }
 }
 
 fn words(hello: &rustls::server::ClientHello<'_>) -> ClientHello {

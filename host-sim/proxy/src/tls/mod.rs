@@ -2,7 +2,7 @@
 //!
 //! * [`Downstream`] is one filter chain's side towards clients, [`Upstream`] one cluster's side towards its endpoints. Both are built from Envoy's
 //!   contexts and [`Secrets`], once, and refuse what cannot work with [`InvalidTls`].
-//! * [`peek_client_hello`] reads the name a client asks for and gives the stream back as it was; [`FilterChains`] picks the chain for it.
+//! * [`peek_client_hello`] reads the name a client asks for and keeps what it read; [`FilterChains`] picks the chain for it.
 //! * [`failure`] says in Envoy's words why a handshake or a connection failed (`TLS_error:|…:TLS_error_end`).
 //!
 //! Certificates are judged by BoringSSL's rules (`chain.rs`), not webpki's. The cryptography is ring's, named wherever a configuration is built; the
@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-pub use client_hello::{ClientHello, Peeked, peek_client_hello};
+pub use client_hello::{ClientHello, peek_client_hello};
 pub use downstream::{Accepted, Downstream, Session};
 pub use error::{InvalidTls, Untimely, UntimelyProblem};
 pub use failure::{Failure, FailureKind, failure};

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::certificate::Certificate;
 use super::error::InvalidTls;
+use crate::data_source;
 
 /// The secrets a configuration may name, as a secret discovery service would serve them.
 #[derive(Debug, Clone, Default)]
@@ -117,15 +116,5 @@ fn described(source: &xds::DataSource, field: &str) -> String {
 }
 
 fn read(source: &xds::DataSource, what: &str) -> Result<Vec<u8>, InvalidTls> {
-    let unreadable = |reason: String| InvalidTls::Unreadable { what: what.to_owned(), reason };
-    if let Some(path) = &source.filename {
-        return std::fs::read(path).map_err(|error| unreadable(error.to_string()));
-    }
-    if let Some(bytes) = &source.inline_bytes {
-        return STANDARD.decode(bytes).map_err(|error| unreadable(format!("inline_bytes is no base64: {error}")));
-    }
-    if let Some(variable) = &source.environment_variable {
-        return std::env::var(variable).map(String::into_bytes).map_err(|error| unreadable(error.to_string()));
-    }
-    Ok(source.inline_string.clone().unwrap_or_default().into_bytes())
+    data_source::read(source).map_err(|reason| InvalidTls::Unreadable { what: what.to_owned(), reason })
 }

@@ -1,5 +1,6 @@
 //! Handshakes between both sides, with certificates made for the purpose.
 
+use bytes::BytesMut;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     SanType, SigningKey,
@@ -492,11 +493,12 @@ fn a_look_at_the_client_hello_loses_nothing() {
     let client = client(json!({"sni": "Shop.Example"}));
     let (hello, session) = run(async {
         // Narrow: the hello arrives in many pieces.
-        let (ours, theirs) = duplex(16);
+        let (mut ours, theirs) = duplex(16);
         let serve = async {
-            let peeked = peek_client_hello(ours).await.unwrap();
-            let (stream, session) = server.accept(peeked.stream).await.unwrap();
-            (peeked.hello, session, stream)
+            let mut taken = BytesMut::new();
+            let hello = peek_client_hello(&mut taken, &mut ours).await.unwrap();
+            let (stream, session) = server.accept(Prefixed::new(taken.freeze(), ours)).await.unwrap();
+            (hello, session, stream)
         };
         let call =
             async { client.connect(theirs, Ask { alpn: &[b"h2", b"http/1.1"], ..Ask::default() }).await.unwrap() };
@@ -515,13 +517,14 @@ fn what_is_no_client_hello_is_handed_on_as_it_came() {
     let rows: [&[u8]; 4] = [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05junk!", b"\x16", b"PRI * HTTP/2.0"];
     for sent in rows {
         let (hello, read) = run(async {
-            let (ours, mut theirs) = duplex(1024);
+            let (mut ours, mut theirs) = duplex(1024);
             theirs.write_all(sent).await.unwrap();
             theirs.shutdown().await.unwrap();
-            let mut peeked = peek_client_hello(ours).await.unwrap();
-            let mut read = Vec::new();
-            peeked.stream.read_to_end(&mut read).await.unwrap();
-            (peeked.hello, read)
+            let mut taken = BytesMut::new();
+            let hello = peek_client_hello(&mut taken, &mut ours).await.unwrap();
+            let mut read = taken.to_vec();
+            ours.read_to_end(&mut read).await.unwrap();
+            (hello, read)
         });
         assert_eq!((hello, read.as_slice()), (None, sent));
     }

@@ -224,6 +224,20 @@ impl Endpoint {
         Ok(connection)
     }
 
+    /// A connection for bytes alone.
+    pub(crate) async fn tcp(
+        self: &Rc<Endpoint>,
+        cluster: &Cluster,
+    ) -> Result<(Io, Option<SocketAddr>, Counted), Broken> {
+        if !cluster.config.default_circuit.connections.has_room() {
+            cluster.stats.upstream_cx_overflow.inc();
+            return Err(Reset::Overflow.into());
+        }
+        let counted = Counted::new(cluster, self);
+        let (io, local) = self.connect(cluster, None, &[]).await?;
+        Ok((io, local, counted))
+    }
+
     async fn connect(
         &self,
         cluster: &Cluster,

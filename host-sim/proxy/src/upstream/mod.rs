@@ -7,5 +7,5 @@ mod http2;
 mod reset;
 
 pub(crate) use attempt::{Attempt, Head, Outline};
-pub(crate) use endpoint::{Endpoint, Http2Settings, Protocols};
+pub(crate) use endpoint::{Counted, Endpoint, Http2Settings, Protocols};
 pub(crate) use reset::Broken;

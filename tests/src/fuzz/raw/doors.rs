@@ -147,6 +147,7 @@ fn manager_fields(dice: &mut Dice) -> Message {
         .perhaps("http_protocol_options", dice.maybe(50, http1))
         .perhaps("http2_protocol_options", dice.maybe(20, |_| json!({ "allow_connect": true })))
         .perhaps("common_http_protocol_options", dice.maybe(40, common))
+        .perhaps("local_reply_config", dice.maybe(35, local_reply))
 }
 
 fn internal(dice: &mut Dice) -> Value {
@@ -164,7 +165,60 @@ fn http1(dice: &mut Dice) -> Value {
     Message::default()
         .perhaps("enable_trailers", yes(dice, 70))
         .perhaps("allow_absolute_url", dice.maybe(40, |dice| dice.chance(50)))
+        .perhaps("accept_http_10", yes(dice, 50))
+        .perhaps("default_host_for_http_10", dice.maybe(50, |_| "b.example"))
         .into()
+}
+
+/// What answers of the gateway's own are made of.
+const FORMS: &[&str] = &[
+    "%LOCAL_REPLY_BODY%",
+    "%RESPONSE_CODE% %LOCAL_REPLY_BODY%\n",
+    "%RESPONSE_CODE_DETAILS% %RESPONSE_FLAGS% %REQ(:path)% %REQ(x-forwarded-host)% %PROTOCOL%",
+    "%RESP(:status)% %RESP(content-type)% %RESP(x-shown)%",
+    "",
+];
+
+fn form(dice: &mut Dice) -> Value {
+    let text = dice.chance(60);
+    let fields = json!({ "text": "%LOCAL_REPLY_BODY%", "code": "%RESPONSE_CODE%", "x": [1, "%REQ(x-forwarded-host)%", "a %REQ(:path)%"] });
+    Message::default()
+        .perhaps("text_format", text.then(|| dice.pick(FORMS).to_owned()))
+        .perhaps("json_format", (!text).then_some(fields))
+        .perhaps("omit_empty_values", yes(dice, 20))
+        .perhaps("content_type", dice.maybe(40, |dice| dice.pick(&["text/html", "application/json", "a/b"]).to_owned()))
+        .into()
+}
+
+fn local_reply(dice: &mut Dice) -> Value {
+    let status = |dice: &mut Dice| {
+        let value = dice.any(&[400, 404, 500, 503]).copied().unwrap_or(503);
+        let compared = json!({ "default_value": value, "runtime_key": "k" });
+        json!({ "status_code_filter": { "comparison": { "op": dice.pick(&["EQ", "GE", "LE", "NE"]), "value": compared } } })
+    };
+    let filter = |dice: &mut Dice| match dice.below(5) {
+        0 => json!({ "response_flag_filter": { "flags": dice.some(&["NR", "UF", "DPE", "UT", "NC"], 0, 2) } }),
+        1 => json!({ "header_filter": { "header": { "name": ":path", "string_match": { "contains": "a" } } } }),
+        2 => json!({ "and_filter": { "filters": [status(dice), status(dice)] } }),
+        _ => status(dice),
+    };
+    let mapper = |dice: &mut Dice| {
+        let name = dice.pick(&["x-mapped", "content-type", "location"]);
+        let added = json!([{ "header": { "key": name, "value": "%RESPONSE_CODE%" }, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" }]);
+        Value::from(
+            Message::default()
+                .with("filter", filter(dice))
+                .perhaps(
+                    "status_code",
+                    dice.maybe(50, |dice| dice.any(&[200, 204, 304, 418, 599]).copied().unwrap_or(418)),
+                )
+                .perhaps("body", dice.maybe(50, |_| json!({ "inline_string": "mapped\n" })))
+                .perhaps("body_format_override", dice.maybe(40, form))
+                .perhaps("headers_to_add", dice.maybe(40, |_| added)),
+        )
+    };
+    let mappers: Vec<Value> = (0..dice.below(4)).map(|_| mapper(dice)).collect();
+    Message::default().with("mappers", mappers).perhaps("body_format", dice.maybe(60, form)).into()
 }
 
 fn common(dice: &mut Dice) -> Value {
@@ -229,7 +283,7 @@ fn routes(dice: &mut Dice) -> Value {
 fn direct(dice: &mut Dice) -> Value {
     let status = dice.any(&[200, 204, 304, 400, 404, 503]).copied().unwrap_or(200);
     let body = dice.maybe(60, |_| json!({ "inline_string": "direct" }));
-    Message::default().with("status", status).perhaps("body", body).into()
+    Message::default().with("status", status).perhaps("body", body).perhaps("body_format", dice.maybe(20, form)).into()
 }
 
 fn redirect(dice: &mut Dice) -> Value {

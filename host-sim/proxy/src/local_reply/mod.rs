@@ -2,11 +2,15 @@
 //!
 //! Source: Envoy's `http/utility.cc` (`prepareLocalReply`), `stream_info/utility.cc` and `stream_info.h`.
 
+mod mapping;
+
 use std::borrow::Cow;
 
 use bytes::Bytes;
 
 use crate::headers::{self, HeaderList};
+pub use mapping::BodyForm;
+pub(crate) use mapping::Mapping;
 
 /// Why an answer is not (only) the upstream's, as the access log's `%RESPONSE_FLAGS%` says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,6 +143,38 @@ impl From<Flag> for Flags {
     }
 }
 
+/// Who gives an answer: what its route and its client have to do with it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Author {
+    /// A filter, the router among them.
+    #[default]
+    Filter,
+    /// The route: a redirect, a direct response.
+    Route,
+    /// The CORS filter, which writes an answer of its own: to Envoy no local reply, so no route adds to it and gRPC does not change it.
+    Preflight,
+    /// The connection manager's timers, and what it refuses. It knows nothing of tries.
+    Manager,
+    /// The HTTP/1 parser. Nor does this.
+    Parser,
+    /// The connection manager, where a path is to be asked for in its normal form.
+    PathRedirect,
+    /// An origin that does not switch protocols, quoted.
+    Origin,
+}
+
+impl Author {
+    /// Whose headers stand behind what the route says.
+    pub(crate) fn is_quoted(self) -> bool {
+        matches!(self, Author::PathRedirect | Author::Origin)
+    }
+
+    /// Who knows how many tries there were.
+    pub(crate) fn knows_of_tries(self) -> bool {
+        !matches!(self, Author::Manager | Author::Parser | Author::Origin)
+    }
+}
+
 /// An answer the gateway gives itself, before it is made into headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalReply {
@@ -154,13 +190,31 @@ pub struct LocalReply {
     pub flags: Flags,
     /// For a gRPC request; otherwise it follows from the status.
     pub grpc_status: Option<u32>,
+    /// Who says it.
+    pub author: Author,
+    /// What its text is, where no header says so.
+    pub content_type: Bytes,
 }
 
 impl LocalReply {
     /// An answer without body or flags.
     pub fn new(status: u16, details: impl Into<Cow<'static, str>>) -> LocalReply {
-        let body = Bytes::new();
-        LocalReply { status, body, headers: Vec::new(), details: details.into(), flags: Flags::NONE, grpc_status: None }
+        LocalReply {
+            status,
+            body: Bytes::new(),
+            headers: Vec::new(),
+            details: details.into(),
+            flags: Flags::NONE,
+            grpc_status: None,
+            author: Author::default(),
+            content_type: Bytes::from_static(b"text/plain"),
+        }
+    }
+
+    /// Said by this one.
+    pub fn by(mut self, author: Author) -> LocalReply {
+        self.author = author;
+        self
     }
 
     /// With this text.
@@ -256,12 +310,13 @@ impl LocalReply {
 
     /// Nothing moved on the stream for the idle timeout.
     pub fn stream_idle_timeout() -> LocalReply {
-        LocalReply::new(408, "stream_idle_timeout").body("stream timeout").flag(Flag::StreamIdleTimeout)
+        let reply = LocalReply::new(408, "stream_idle_timeout").body("stream timeout").by(Author::Manager);
+        reply.flag(Flag::StreamIdleTimeout)
     }
 
     /// The request took longer than the connection manager's `request_timeout`.
     pub fn request_timeout() -> LocalReply {
-        LocalReply::new(408, "request_overall_timeout").body("request timeout")
+        LocalReply::new(408, "request_overall_timeout").body("request timeout").by(Author::Manager)
     }
 
     /// A body larger than a filter may buffer.
@@ -307,7 +362,7 @@ impl LocalReply {
         }
         headers::set_slot(&mut out, "content-length", Bytes::from(self.body.len().to_string()));
         if !headers::has(&out, "content-type") {
-            headers::set_slot(&mut out, "content-type", Bytes::from_static(b"text/plain"));
+            headers::set_slot(&mut out, "content-type", self.content_type.clone());
         }
         (out, if request.head { Bytes::new() } else { self.body.clone() })
     }
@@ -320,7 +375,10 @@ impl LocalReply {
             headers::set_slot(out, "grpc-status", Bytes::from(status.to_string()));
         }
         if !self.body.is_empty() && !request.head {
-            headers::set_slot(out, "grpc-message", Bytes::from(percent_encode(&self.body)));
+            // JSON has a line's end that a message has not.
+            let json = self.content_type == "application/json";
+            let text = self.body.strip_suffix(b"\n").filter(|_| json).unwrap_or(&self.body);
+            headers::set_slot(out, "grpc-message", Bytes::from(percent_encode(text)));
         }
         headers::remove(out, b"content-length");
     }
