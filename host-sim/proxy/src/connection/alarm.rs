@@ -30,6 +30,11 @@ impl Alarm {
         self.deadline.set(patience.and_then(|patience| Instant::now().checked_add(patience)));
     }
 
+    /// Rings then; `None` never.
+    pub(crate) fn ring_at(&self, deadline: Option<Instant>) {
+        self.deadline.set(deadline);
+    }
+
     /// Does not ring.
     pub(crate) fn unset(&self) {
         self.deadline.set(None);

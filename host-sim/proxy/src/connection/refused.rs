@@ -12,7 +12,6 @@ pub(super) fn refused(refusal: Refusal) -> LocalReply {
             reply.by(Author::Parser).body(reason(refusal.status)).flag(Flag::DownstreamProtocolError)
         }
         RefusalKind::Late(text) => reply.by(Author::Manager).body(text),
-        RefusalKind::Manager { .. } => reply.by(Author::Manager),
     }
 }
 

@@ -4,15 +4,22 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::Lifetime;
 use crate::rate_limit::{Buckets, LocalRateLimit};
+use crate::snapshot::LifetimeLimits;
 
-/// Buckets of limits that count per connection.
-#[derive(Default)]
+/// Its lifetime, and buckets of limits that count per connection.
 pub(crate) struct Remembered {
+    pub(crate) lifetime: Lifetime,
     buckets: RefCell<Vec<(Arc<LocalRateLimit>, Rc<Buckets>)>>,
 }
 
 impl Remembered {
+    /// A connection begins.
+    pub(crate) fn new(limits: LifetimeLimits) -> Remembered {
+        Remembered { lifetime: Lifetime::new(limits), buckets: RefCell::default() }
+    }
+
     /// This connection's buckets for a limit; `None` where the limit counts otherwise.
     pub(crate) fn buckets(&self, limit: &Arc<LocalRateLimit>) -> Option<Rc<Buckets>> {
         let known =

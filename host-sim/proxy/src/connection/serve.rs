@@ -13,12 +13,10 @@ use super::responder::{ClientGone, Http1Responder, Responder};
 use super::stream::{Beginning, Stream};
 use super::timers::Timers;
 use super::wire::{Io, Wire};
-use super::{BodySource, Remembered, serve_http2};
+use super::{BodySource, Phase, Remembered, serve_http2};
 use crate::edge::{ConnectionInfo, Protocol};
 use crate::headers::{self, HeaderList};
-use crate::http1::{
-    AnswerTo, BodyDecoder, BodyKind, HeadReader, Refusal, RefusalKind, RequestHead, early_refusal, parse_request,
-};
+use crate::http1::{AnswerTo, BodyDecoder, BodyKind, HeadReader, Refusal, RequestHead, early_refusal, parse_request};
 use crate::snapshot::Timeouts;
 use crate::worker::{Manager, Open, Place, Worker};
 
@@ -37,12 +35,14 @@ pub(crate) async fn serve(
 ) {
     let Some(manager) = worker.state().manager(&place) else { return };
     let open = worker.connections.open();
+    let remembered = Rc::new(Remembered::new(manager.config.lifetime));
     let wire = Wire::new(io, input);
     let http2 = match (manager.config.codec, alpn.as_deref()) {
         (xds::CodecType::Http1, _) => false,
         (xds::CodecType::Http2, _) | (_, Some(b"h2")) => true,
         (_, Some(_)) => false,
-        (_, None) => match begins_http2(&wire, &IdleTimer::new(manager.config.timeouts.idle), &open).await {
+        (_, None) => match begins_http2(&wire, &IdleTimer::new(manager.config.timeouts.idle), &remembered, &open).await
+        {
             Some(http2) => http2,
             None => return,
         },
@@ -50,14 +50,14 @@ pub(crate) async fn serve(
     if http2 {
         info.protocol = Protocol::Http2;
         let _counted = Counted::new(&worker, &manager, &info);
-        return serve_http2::serve(worker, place, info, wire, open).await;
+        return serve_http2::serve(worker, place, info, wire, (open, remembered)).await;
     }
     let connection = Connection {
         counted: Counted::new(&worker, &manager, &info),
         idle: IdleTimer::new(manager.config.timeouts.idle),
         lateness: Lateness::default(),
+        remembered,
         current: (worker.generation(), manager),
-        remembered: Rc::default(),
         timers: Rc::default(),
         wire: Rc::new(wire),
         info: Rc::new(info),
@@ -69,7 +69,7 @@ pub(crate) async fn serve(
 }
 
 /// Reads until it is clear; `None` when the client went before that, said nothing for too long, or is to go.
-async fn begins_http2(wire: &Wire, idle: &IdleTimer, open: &Open) -> Option<bool> {
+async fn begins_http2(wire: &Wire, idle: &IdleTimer, remembered: &Remembered, open: &Open) -> Option<bool> {
     loop {
         {
             let input = wire.input();
@@ -84,6 +84,7 @@ async fn begins_http2(wire: &Wire, idle: &IdleTimer, open: &Open) -> Option<bool
         let more = poll_fn(|cx| match wire.poll_fill(cx) {
             Poll::Ready(filled) => Poll::Ready(filled.is_ok_and(|count| count > 0)),
             Poll::Pending if idle.poll_idle(cx).is_ready() || open.poll_closing(cx).is_ready() => Poll::Ready(false),
+            Poll::Pending if remembered.lifetime.poll_unwanted(cx).is_ready() => Poll::Ready(false),
             Poll::Pending => Poll::Pending,
         });
         if !more.await {
@@ -220,6 +221,10 @@ impl Connection {
             self.current.1.stats.downstream_cx_idle_timeout.inc();
             return Poll::Ready(Filled::Gone);
         }
+        if self.remembered.lifetime.poll_unwanted(cx).is_ready() {
+            self.current.1.stats.downstream_cx_max_duration_reached.inc();
+            return Poll::Ready(Filled::Gone);
+        }
         self.open.poll_closing(cx).map(|()| Filled::Gone)
     }
 
@@ -231,6 +236,10 @@ impl Connection {
     }
 
     async fn exchange(&self, manager: Rc<Manager>, mut head: RequestHead) -> Next {
+        self.remembered.lifetime.request();
+        if self.remembered.lifetime.is_spent() {
+            manager.stats.downstream_cx_max_requests_reached.inc();
+        }
         let bidden = head.expects && !manager.config.edge.proxy_100_continue;
         if bidden {
             headers::remove(&mut head.headers, b"expect");
@@ -283,6 +292,7 @@ impl Connection {
         let complete = stream.finish(gone);
         match (complete, stream.closes()) {
             _ if gone || tunnel => Next::End,
+            (true, false) if self.remembered.lifetime.phase() == Phase::Ending => Next::End,
             (true, false) => Next::Request,
             (true, true) if stream.request_is_over() => Next::End,
             (true, true) => Next::Linger,
@@ -293,13 +303,6 @@ impl Connection {
     /// Answers a head that is no request.
     async fn refuse(&self, manager: Rc<Manager>, refusal: Refusal) -> Next {
         super::refused::count(refusal, &manager.stats);
-        let expected = matches!(refusal.kind, RefusalKind::Manager { expects: true, .. });
-        if expected
-            && !manager.config.edge.proxy_100_continue
-            && self.bid_continue(&manager, refusal.http10).await.is_err()
-        {
-            return Next::End;
-        }
         let stream = Stream::new(
             &self.worker,
             manager,
@@ -312,7 +315,7 @@ impl Connection {
                 )),
                 request: HeaderList::new(),
                 body: BodySource::Empty,
-                close: refusal.closes(),
+                close: true,
                 early: true,
                 remembered: Rc::clone(&self.remembered),
                 timers: Rc::clone(&self.timers),
@@ -321,8 +324,7 @@ impl Connection {
         let answered = stream.reply(super::refused::refused(refusal)).await;
         stream.finish(answered.is_err());
         match answered {
-            Ok(()) if stream.closes() => Next::Linger,
-            Ok(()) => Next::Request,
+            Ok(()) => Next::Linger,
             Err(ClientGone) => Next::End,
         }
     }

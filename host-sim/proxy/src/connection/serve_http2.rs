@@ -40,7 +40,13 @@ struct Shared {
 }
 
 /// Serves the connection to its end.
-pub(super) async fn serve(worker: Rc<Worker>, place: Place, info: ConnectionInfo, wire: Wire, open: Open) {
+pub(super) async fn serve(
+    worker: Rc<Worker>,
+    place: Place,
+    info: ConnectionInfo,
+    wire: Wire,
+    (open, remembered): (Open, Rc<Remembered>),
+) {
     let Some(manager) = worker.state().manager(&place) else { return };
     let options = manager.config.http2.clone();
     let limits = manager.config.limits;
@@ -49,7 +55,7 @@ pub(super) async fn serve(worker: Rc<Worker>, place: Place, info: ConnectionInfo
         worker,
         place,
         info: Rc::new(info),
-        remembered: Rc::default(),
+        remembered,
         broken: Notify::new(),
     });
     let service = service_fn(|request| answer(Rc::clone(&shared), request));
@@ -73,7 +79,8 @@ pub(super) async fn serve(worker: Rc<Worker>, place: Place, info: ConnectionInfo
         if broken.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        if !ending && open.poll_closing(cx).is_ready() {
+        let lifetime = &shared.remembered.lifetime;
+        if !ending && (open.poll_closing(cx).is_ready() || lifetime.poll_drain(cx).is_ready()) {
             ending = true;
             connection.as_mut().graceful_shutdown();
         }
@@ -132,6 +139,7 @@ fn is_sayable(uri: &hyper::Uri, method: &Method) -> bool {
 }
 
 async fn exchange(shared: Rc<Shared>, request: Request<Incoming>, head: oneshot::Sender<Response<Outgoing>>) {
+    shared.remembered.lifetime.request();
     let (parts, body) = request.into_parts();
     let mut list = http2::request_list(&parts);
     let manager = shared.manager();

@@ -18,7 +18,7 @@ use super::read_ahead::ReadAhead;
 use super::responder::{ClientGone, Responder};
 use super::timers::Timers;
 use super::trace::Trace;
-use super::{Facts, Remembered};
+use super::{Facts, Phase, Remembered};
 use crate::edge::{self, ConnectionInfo, Protocol};
 use crate::header_ops::StreamInfo;
 use crate::headers::{self, HeaderList};
@@ -136,12 +136,8 @@ impl Stream {
                 self.in_time(pin!(self.forward())).await
             }
             Err(reply) => {
-                // What is none has the route of its head as it stands, if that says how the client came and an edge has not to say so first.
-                if self.manager.config.edge.use_remote_address {
-                    self.decision.replace(Some(Rc::new(Decision::NotFound(None))));
-                } else {
-                    drop(self.decision());
-                }
+                // What is none has the route of its head as it stands, if that says how the client came.
+                drop(self.decision());
                 Err(Stop::Reply(reply))
             }
         };
@@ -604,9 +600,12 @@ impl Stream {
             let http10 = self.facts.connection.protocol == Protocol::Http10;
             // Without chunks, what says no length is as long as its connection lasts.
             let close = close || http10 && !headers::has(&head, "content-length");
+            let phase = self.remembered.lifetime.phase();
+            let close = close || phase == Phase::Ending;
             self.close.set(close);
-            if close || http10 {
-                let word: &[u8] = if close { b"close" } else { b"keep-alive" };
+            let says_close = close || phase == Phase::Draining;
+            if says_close || http10 {
+                let word: &[u8] = if says_close { b"close" } else { b"keep-alive" };
                 headers::set_slot(&mut head, "connection", Bytes::from_static(word));
             }
         }

@@ -68,6 +68,10 @@ pub fn request(
     if !headers::has(headers, ":authority") {
         return Err(LocalReply::new(400, "missing_host_header"));
     }
+    let is_query = headers::get(headers, ":method").is_some_and(|method| method == "QUERY");
+    if is_query && headers::get(headers, "content-type").is_none_or(Bytes::is_empty) {
+        return Err(LocalReply::new(400, "query_missing_content_type"));
+    }
     path(headers, config)?;
     let stripped_port = authority(headers, connection, config);
     hop_by_hop(headers);
@@ -284,21 +288,27 @@ fn scheme(headers: &mut HeaderList, connection: &ConnectionInfo) {
         }
         return;
     }
-    headers::put(headers, Bytes::from_static(b":scheme"), Bytes::from_static(forwarded_scheme(headers, connection)));
+    let scheme = match forwarded_scheme(headers) {
+        Some(said) if said.eq_ignore_ascii_case(b"https") => &b"https"[..],
+        Some(_) => b"http",
+        None => own_scheme(connection),
+    };
+    headers::put(headers, Bytes::from_static(b":scheme"), Bytes::from_static(scheme));
 }
 
 /// An origin is sent a scheme it may know, whatever the client said.
 pub fn scheme_for_origins(headers: &mut HeaderList, connection: &ConnectionInfo) {
     if headers::get(headers, ":scheme").is_none_or(|sent| sent != "http" && sent != "https") {
-        let scheme = Bytes::from_static(forwarded_scheme(headers, connection));
+        // As somebody in front wrote it.
+        let scheme = forwarded_scheme(headers).cloned();
+        let scheme = scheme.unwrap_or_else(|| Bytes::from_static(own_scheme(connection)));
         headers::set_slot(headers, ":scheme", scheme);
     }
 }
 
-fn forwarded_scheme(headers: &[(Bytes, Bytes)], connection: &ConnectionInfo) -> &'static [u8] {
-    let said = headers::get(headers, "x-forwarded-proto").map(AsRef::as_ref).unwrap_or_default();
-    let known = [&b"http"[..], b"https"].into_iter().find(|known| known.eq_ignore_ascii_case(said));
-    known.unwrap_or_else(|| own_scheme(connection))
+fn forwarded_scheme(headers: &[(Bytes, Bytes)]) -> Option<&Bytes> {
+    let known = |said: &&Bytes| [&b"http"[..], b"https"].iter().any(|known| known.eq_ignore_ascii_case(said));
+    headers::get(headers, "x-forwarded-proto").filter(known)
 }
 
 fn internal_headers(headers: &mut HeaderList, config: &EdgeConfig, internal: bool) {

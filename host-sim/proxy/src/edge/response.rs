@@ -54,7 +54,7 @@ pub fn interim(response: &mut HeaderList, request: &[(Bytes, Bytes)], config: &E
 
 fn hop_by_hop(response: &mut HeaderList, upgraded: bool) {
     response.retain(|(name, _)| match name.as_ref() {
-        b"transfer-encoding" | b"keep-alive" | b"proxy-connection" => false,
+        b"transfer-encoding" | b"proxy-connection" => false,
         b"connection" | b"upgrade" => upgraded,
         _ => true,
     });

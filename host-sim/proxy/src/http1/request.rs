@@ -55,13 +55,6 @@ pub enum RefusalKind {
     Protocol,
     /// The connection manager's, with this text: the head was too long in coming. The connection is closed.
     Late(&'static str),
-    /// The connection manager's: no body, no flag; the connection is closed or kept.
-    Manager {
-        /// `connection: close`?
-        close: bool,
-        /// `expect: 100-continue`, which the connection manager sees first.
-        expects: bool,
-    },
 }
 
 impl Refusal {
@@ -73,10 +66,6 @@ impl Refusal {
         Refusal { status: 408, details, kind: RefusalKind::Late(text), http10: false }
     }
 
-    const fn manager(status: u16, details: &'static str, close: bool, expects: bool) -> Refusal {
-        Refusal { status, details, kind: RefusalKind::Manager { close, expects }, http10: false }
-    }
-
     /// The head is too long.
     pub const TOO_LARGE: Refusal = Refusal::protocol(431, "http1.headers_too_large");
     /// `request_headers_timeout`: the head was not complete in time.
@@ -86,13 +75,10 @@ impl Refusal {
     /// The parser could make no sense of the bytes.
     pub const CODEC: Refusal = Refusal::protocol(400, "http1.codec_error");
 
+    /// Not HTTP/1.1, where nothing else is taken.
+    pub const LOW_VERSION: Refusal = Refusal::protocol(426, "low_version");
     /// A head or trailers with controls in them.
     pub const CHARACTERS: Refusal = Refusal::protocol(400, "http1.invalid_characters");
-
-    /// Is the connection closed behind the answer?
-    pub fn closes(&self) -> bool {
-        !matches!(self.kind, RefusalKind::Manager { close: false, .. })
-    }
 }
 
 /// Sorted. What Envoy's parser knows; everything else is refused.
@@ -146,8 +132,12 @@ pub fn parse_request(head: &Bytes, limits: HeadLimits, tls: bool) -> Result<Requ
     if begins.is_some_and(|first| is_control(*first)) {
         return Err(Refusal::CODEC);
     }
-    // A control anywhere else is what is spoken of, whatever else is wrong.
-    read(head, limits, tls).map_err(|refusal| if has_controls(head) { Refusal::CHARACTERS } else { refusal })
+    // A control anywhere else is what is spoken of, whatever else is wrong; but a head of no version ends with its line.
+    read(head, limits, tls).map_err(|refusal| match refusal {
+        Refusal::LOW_VERSION => refusal,
+        _ if has_controls(head) => Refusal::CHARACTERS,
+        _ => refusal,
+    })
 }
 
 /// Are there bytes in it that no head may have?
@@ -173,7 +163,10 @@ fn read(head: &Bytes, limits: HeadLimits, tls: bool) -> Result<RequestHead, Refu
         return Err(Refusal::protocol(400, "http1.unexpected_underscore"));
     }
     let http10 = limits.http10 && !line.is_1_1;
-    understood(lines, line, limits, tls).map_err(|refusal| Refusal { http10, ..refusal })
+    understood(lines, line, limits, tls).map_err(|refusal| match refusal {
+        Refusal::CODEC => refusal, // what the parser itself cannot read has no version yet
+        _ => Refusal { http10, ..refusal },
+    })
 }
 
 /// What the lines mean, once the version is known.
@@ -371,15 +364,12 @@ fn finish(
         return Err(refused);
     }
     if http10 && !takes_http10 {
-        return Err(Refusal::protocol(426, "low_version"));
+        return Err(Refusal::LOW_VERSION);
     }
     let expects = headers::expects_continue(&list);
     let host = headers::get(&list, ":authority");
     if host.is_some_and(|host| !bytes_allowed::HOST.all(host)) {
         return Err(Refusal::protocol(400, "http.invalid_authority"));
-    }
-    if line.method.as_ref() == b"QUERY" && !headers::has(&list, "content-type") {
-        return Err(Refusal::manager(400, "query_missing_content_type", true, expects));
     }
     Ok(RequestHead { headers: list, body, close, expects, http10 })
 }

@@ -16,7 +16,7 @@ use vm::Direction;
 use super::try_span::TrySpan;
 use super::{Stop, mirror, upload};
 use crate::cluster::{HashPolicy, Hashed, Outcome, PreviousPriorities};
-use crate::connection::{BodyError, BodySource, ClientGone, IdleTimer, Piece, ReadAhead, Stream};
+use crate::connection::{Alarm, BodyError, BodySource, ClientGone, IdleTimer, Piece, ReadAhead, Stream};
 use crate::edge;
 use crate::grpc_web::LONGEST_MESSAGE;
 use crate::headers::{self, HeaderList};
@@ -113,6 +113,7 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
         begun,
         request_done: Cell::default(),
         try_idle: IdleTimer::default(),
+        try_lasts: Alarm::default(),
         head_left: Cell::default(),
         websocket: stream.upgrade().is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket")),
         interim: Cell::default(),
@@ -143,6 +144,8 @@ struct Routed<'s> {
     request_done: Cell<Option<Duration>>,
     /// Rings when a try goes without a sign of life from the origin; runs from the end of the request on.
     try_idle: IdleTimer,
+    /// Rings when a try lasts too long, answered or not.
+    try_lasts: Alarm,
     /// It asks to switch to WebSocket: time runs from the beginning, for the rest of the request waits for the answer.
     websocket: bool,
     /// An interim answer came.
@@ -170,6 +173,8 @@ enum Failed {
         sent: bool,
     },
     PerTryTimeout(Patience),
+    /// It lasted longer than streams to this cluster may, or than the request asks.
+    Lasts,
     /// An answer that is to be tried again.
     Again {
         pause: Duration,
@@ -245,6 +250,13 @@ impl<'s> Routed<'s> {
             }
             Failed::PerTryTimeout(Patience::Idle) => {
                 (Ended::PerTryTimeout, self.or_alternative(LocalReply::per_try_idle_timeout()))
+            }
+            Failed::Lasts => {
+                let mut reply = LocalReply::max_stream_duration();
+                if self.request_done.get().is_some() {
+                    reply.status = 504;
+                }
+                (Ended::Reset { reset: Reset::LocalReset, sent: true }, reply)
             }
             Failed::Broken { broken, sent } => {
                 stream.facts.info.borrow_mut().upstream.transport_failure = broken.transport.clone();
@@ -368,6 +380,7 @@ impl<'s> Routed<'s> {
         span.iter().for_each(|span| span.connected(protocol.name()));
         let outcome = self.exchange(&attempt, &endpoint, span.as_ref()).await;
         self.try_idle.restart(None);
+        self.try_lasts.unset();
         if let Some((span, outcome)) = span.as_ref().zip(ended(&outcome)) {
             span.over(outcome);
         }
@@ -403,6 +416,7 @@ impl<'s> Routed<'s> {
         let sent = stream.worker.clock().now();
         let mut sender = if bodyless { Sender(None) } else { Sender(Some(Box::pin(self.send(attempt)))) };
         let mut per_try = PerTry::new(self.prepared.borrow().timeouts.per_try);
+        self.try_lasts.set(self.prepared.borrow().timeouts.stream.or(self.cluster.config.max_stream));
         self.try_idle.restart(self.forward.retry.as_ref().and_then(|retry| retry.per_try_idle_timeout));
         let answered = loop {
             let waiting = self.alongside_try(&mut sender, &mut per_try, attempt.head()).await?.map_err(unsent)?;
@@ -560,6 +574,8 @@ impl<'s> Routed<'s> {
 
     fn finalize(&self, list: &mut HeaderList) {
         let stream = self.stream;
+        // An origin's own word about its connection; others may say what they like.
+        headers::remove(list, b"keep-alive");
         // An answer that came before the request was complete says nothing about how long the origin took.
         let now = stream.worker.clock().now();
         let done = self.request_done.get().filter(|_| !stream.manager.config.router.suppress_envoy_headers);
@@ -684,6 +700,10 @@ impl<'s> Routed<'s> {
         if stream.timers.route.poll(cx).is_ready() {
             self.cluster.stats.upstream_rq_timeout.inc();
             return Err(Failed::Stop(Stop::Reply(self.or_alternative(LocalReply::upstream_timeout()))));
+        }
+        if self.try_lasts.poll(cx).is_ready() {
+            self.cluster.stats.upstream_rq_max_duration_reached.inc();
+            return Err(Failed::Lasts);
         }
         if self.is_timed() && self.try_idle.poll_idle(cx).is_ready() {
             self.cluster.stats.upstream_rq_per_try_idle_timeout.inc();

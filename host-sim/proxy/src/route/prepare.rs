@@ -42,6 +42,8 @@ pub struct Timeouts {
     pub global: Option<Duration>,
     /// One try.
     pub per_try: Option<Duration>,
+    /// How long a try may last, whatever comes of it: what the request asks for.
+    pub stream: Option<Duration>,
     /// Answer 204 when time is up, not 504.
     pub alternative_response: bool,
     /// Write `grpc-timeout` as well.
@@ -188,7 +190,7 @@ impl Timeouts {
         let mut per_try = forward.retry.as_ref().and_then(|retry| retry.per_try_timeout);
         let millis = |value: &Bytes| std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok());
         let some = |millis: u64| (millis > 0).then(|| Duration::from_millis(millis));
-        let (mut alternative_response, mut hedging) = (false, false);
+        let (mut alternative_response, mut hedging, mut stream) = (false, false, None);
         // The usual request has none of these headers.
         if request.iter().any(|(name, _)| name.starts_with(b"x-envoy-")) {
             let mut take = |name: &str| {
@@ -201,8 +203,8 @@ impl Timeouts {
             let asked = take("x-envoy-upstream-rq-timeout-ms");
             let asked_per_try = take("x-envoy-upstream-rq-per-try-timeout-ms");
             alternative_response = take("x-envoy-upstream-rq-timeout-alt-response").is_some();
-            // How long a stream may last is the route's word alone here; the origin is not told what was asked.
-            take("x-envoy-upstream-stream-duration-ms");
+            let asked_stream = take("x-envoy-upstream-stream-duration-ms");
+            stream = asked_stream.as_ref().and_then(millis).and_then(some);
             // Nobody hedges here: a second try begins when the first is given up. The origin is told what it would be told.
             hedging = take("x-envoy-hedge-on-per-try-timeout").is_some_and(|value| value == "true");
             let expected =
@@ -215,7 +217,7 @@ impl Timeouts {
             }
         }
         let per_try = per_try.filter(|per_try| global.is_none_or(|global| *per_try < global));
-        Timeouts { global, per_try, alternative_response, rewrite_grpc: grpc_max.is_some(), hedging }
+        Timeouts { global, per_try, stream, alternative_response, rewrite_grpc: grpc_max.is_some(), hedging }
     }
 
     /// Tells the upstream how long it has, `elapsed` after the start: whole milliseconds of it count.

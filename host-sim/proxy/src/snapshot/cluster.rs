@@ -25,6 +25,11 @@ pub(crate) struct ClusterConfig {
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_requests: Option<u64>,
+    /// How old a connection may become that is to carry another request.
+    pub(crate) max_age: Option<Duration>,
+    /// How long one try may last.
+    pub(crate) max_stream: Option<Duration>,
+    pub(crate) answers: AnswerLimits,
     pub(crate) http2: Http2Settings,
     /// Trailers are sent to and read from HTTP/1 endpoints.
     pub(crate) trailers: bool,
@@ -46,6 +51,19 @@ pub(crate) struct ClusterConfig {
     breakers: Arc<BreakerStats>,
     outliers: Option<Arc<OutlierStats>>,
 }
+
+/// What an origin's head may be; more is a protocol error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AnswerLimits {
+    /// `max_response_headers_kb`, in bytes.
+    pub(crate) bytes: usize,
+    /// `max_headers_count`.
+    pub(crate) count: usize,
+}
+
+/// Envoy's default for an origin's head, in KiB.
+const LONGEST_HEAD: usize = 60;
+const MOST_HEADERS: usize = 100;
 
 /// What balancers were last told.
 #[derive(Default)]
@@ -123,6 +141,8 @@ impl ClusterConfig {
         });
         let max_requests =
             common.and_then(|common| common.max_requests_per_connection).or(cluster.max_requests_per_connection);
+        let kilobytes = common.and_then(|common| common.max_response_headers_kb);
+        let kilobytes = kilobytes.and_then(|most| usize::try_from(most).ok()).unwrap_or(LONGEST_HEAD);
         let idle = common.and_then(|common| common.idle_timeout).map_or(IDLE, |timeout| timeout.0);
         let plan = ClusterPlan::compile(cluster, &mut resolve);
         let plan = plan.map_err(|found| problems.extend(found.iter().map(ToString::to_string)));
@@ -143,6 +163,15 @@ impl ClusterConfig {
             connect_timeout: cluster.connect_timeout.map_or(CONNECT, |timeout| timeout.0),
             idle_timeout: Some(idle).filter(|idle| !idle.is_zero()),
             max_requests: max_requests.filter(|most| *most > 0).map(u64::from),
+            max_age: common.and_then(|common| common.max_connection_duration).map(|most| most.0),
+            max_stream: common.and_then(|common| common.max_stream_duration).map(|most| most.0),
+            answers: AnswerLimits {
+                bytes: kilobytes.saturating_mul(1024),
+                count: common
+                    .and_then(|common| common.max_headers_count)
+                    .and_then(|most| usize::try_from(most).ok())
+                    .unwrap_or(MOST_HEADERS),
+            },
             http2: Http2Settings {
                 stream_window: http2.and_then(|options| options.initial_stream_window_size),
                 connection_window: http2.and_then(|options| options.initial_connection_window_size),

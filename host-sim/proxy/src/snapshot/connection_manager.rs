@@ -22,6 +22,7 @@ pub(crate) struct ManagerConfig {
     /// Trailers are read from and written to HTTP/1 clients.
     pub(crate) trailers: bool,
     pub(crate) timeouts: Timeouts,
+    pub(crate) lifetime: LifetimeLimits,
     /// Protocols a client may upgrade to, lower case.
     pub(crate) upgrades: Vec<String>,
     /// All but the router, which is always last.
@@ -55,10 +56,24 @@ pub(crate) struct Timeouts {
     pub(crate) delayed_close: Duration,
 }
 
+/// How long a client's connection may live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LifetimeLimits {
+    /// From its first byte on.
+    pub(crate) duration: Option<Duration>,
+    /// How long a connection whose time is over still answers: `drain_timeout`.
+    pub(crate) drain: Duration,
+    /// It then ends whether or not it was heard of; otherwise only behind an answer: `http1_safe_max_connection_duration`.
+    pub(crate) abrupt: bool,
+    /// How many requests it may carry.
+    pub(crate) requests: Option<u32>,
+}
+
 /// `per_connection_buffer_limit_bytes`'s default.
 const BUFFER: usize = 1024 * 1024;
 const IDLE: Duration = Duration::from_secs(3600);
 const STREAM_IDLE: Duration = Duration::from_secs(300);
+const DRAIN: Duration = Duration::from_secs(5);
 const DELAYED_CLOSE: Duration = Duration::from_secs(1);
 
 impl ManagerConfig {
@@ -107,6 +122,12 @@ impl ManagerConfig {
             max_stream_duration: some(common.and_then(|common| common.max_stream_duration), None),
             delayed_close: hcm.delayed_close_timeout.map_or(DELAYED_CLOSE, |timeout| timeout.0),
         };
+        let lifetime = LifetimeLimits {
+            duration: common.and_then(|common| common.max_connection_duration).map(|duration| duration.0),
+            drain: hcm.drain_timeout.map_or(DRAIN, |timeout| timeout.0),
+            abrupt: !hcm.http1_safe_max_connection_duration,
+            requests: common.and_then(|common| common.max_requests_per_connection).filter(|most| *most > 0),
+        };
         let upgrades = hcm.upgrade_configs.iter().filter(|config| config.enabled != Some(false));
         let chain = match http_filters::compile(&hcm.http_filters, loader) {
             Ok(chain) => Some(chain),
@@ -137,6 +158,7 @@ impl ManagerConfig {
             limits,
             trailers: hcm.http_protocol_options.as_ref().is_some_and(|options| options.enable_trailers),
             timeouts,
+            lifetime,
             upgrades: upgrades.map(|config| config.upgrade_type.to_ascii_lowercase()).collect(),
             filters,
             router,

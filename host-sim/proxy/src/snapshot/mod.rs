@@ -6,8 +6,9 @@ mod constraints;
 mod listener;
 mod undone;
 
+pub(crate) use cluster::AnswerLimits;
 pub(crate) use cluster::ClusterConfig;
-pub(crate) use connection_manager::{ManagerConfig, Timeouts};
+pub(crate) use connection_manager::{LifetimeLimits, ManagerConfig, Timeouts};
 pub(crate) use listener::{Entrance, FilterChain, ListenerConfig, ListenerFilter, Network, TcpProxy, Transport};
 
 use std::collections::HashMap;

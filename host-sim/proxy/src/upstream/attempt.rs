@@ -99,9 +99,14 @@ impl Attempt {
         let exchange = match protocol {
             Protocols::Http1 => {
                 let connection = endpoint.http1(cluster, now, authority).await?;
-                Exchange::Http1(Http1Exchange::new(connection, outline, cluster.config.trailers))
+                Exchange::Http1(Http1Exchange::new(
+                    connection,
+                    outline,
+                    cluster.config.answers,
+                    cluster.config.trailers,
+                ))
             }
-            Protocols::Http2 => Exchange::Http2(Http2Exchange::new(endpoint.http2(cluster, authority).await?)),
+            Protocols::Http2 => Exchange::Http2(Http2Exchange::new(endpoint.http2(cluster, now, authority).await?)),
         };
         Ok(Attempt { exchange, busy: Busy::new(cluster, endpoint)? })
     }

@@ -140,7 +140,7 @@ impl Endpoint {
         cluster.stats.upstream_cx_http1_total.inc();
         let (io, local) = self.connect(cluster, sni, &[b"http/1.1"]).await?;
         let wire = Rc::new(Wire::new(io, BytesMut::new()));
-        Ok(Http1Connection { wire, local, requests: 0, since: now, _counted: counted })
+        Ok(Http1Connection { wire, local, requests: 0, opened: now, since: now, _counted: counted })
     }
 
     fn pop_idle(&self, cluster: &Cluster, now: Duration) -> Option<Http1Connection> {
@@ -161,6 +161,10 @@ impl Endpoint {
         connection.requests = connection.requests.saturating_add(1);
         if cluster.config.max_requests.is_some_and(|most| connection.requests >= most) {
             cluster.stats.upstream_cx_max_requests.inc();
+            return;
+        }
+        if is_too_old(connection.opened, cluster, now) {
+            cluster.stats.upstream_cx_max_duration_reached.inc();
             return;
         }
         connection.since = now;
@@ -187,10 +191,17 @@ impl Endpoint {
     pub(crate) async fn http2(
         self: &Rc<Endpoint>,
         cluster: &Cluster,
+        now: Duration,
         sni: Option<&Bytes>,
     ) -> Result<Http2Connection, Broken> {
         let mut slot = self.http2.lock().await;
-        if let Some(connection) = slot.as_ref().filter(|connection| !connection.sender.is_closed()) {
+        let most = cluster.config.max_requests;
+        let takes_more = |connection: &&Http2Connection| {
+            let spent = most.is_some_and(|most| connection.streams.get() >= most);
+            !connection.sender.is_closed() && !spent && !is_too_old(connection.opened, cluster, now)
+        };
+        if let Some(connection) = slot.as_ref().filter(takes_more) {
+            connection.streams.set(connection.streams.get().saturating_add(1));
             return Ok(connection.clone());
         }
         let circuit = &cluster.config.default_circuit;
@@ -207,7 +218,8 @@ impl Endpoint {
         builder
             .timer(TokioTimer::new())
             .initial_stream_window_size(settings.stream_window.unwrap_or(STREAM_WINDOW))
-            .initial_connection_window_size(settings.connection_window.unwrap_or(CONNECTION_WINDOW));
+            .initial_connection_window_size(settings.connection_window.unwrap_or(CONNECTION_WINDOW))
+            .max_header_list_size(u32::try_from(cluster.config.answers.bytes).unwrap_or(u32::MAX));
         let stream: Box<dyn ReadWrite> = match io {
             Io::Plain(stream) => Box::new(stream),
             Io::Other(stream) => stream,
@@ -219,7 +231,7 @@ impl Endpoint {
             let _ = driver.await;
             drop(counted);
         });
-        let connection = Http2Connection { sender, local };
+        let connection = Http2Connection { sender, local, opened: now, streams: Rc::new(Cell::new(1)) };
         *slot = Some(connection.clone());
         Ok(connection)
     }
@@ -278,7 +290,11 @@ impl Endpoint {
 
 fn is_good(connection: &Http1Connection, cluster: &Cluster, now: Duration) -> bool {
     let fresh = cluster.config.idle_timeout.is_none_or(|most| now.saturating_sub(connection.since) < most);
-    fresh && connection.wire.is_silent()
+    fresh && !is_too_old(connection.opened, cluster, now) && connection.wire.is_silent()
+}
+
+fn is_too_old(opened: Duration, cluster: &Cluster, now: Duration) -> bool {
+    cluster.config.max_age.is_some_and(|most| now.saturating_sub(opened) >= most)
 }
 
 /// A request that waits for a connection, counted.

@@ -17,6 +17,7 @@ use super::Broken;
 use super::attempt::Outline;
 use super::endpoint::Counted;
 use crate::local_reply::Reset;
+use crate::snapshot::AnswerLimits;
 
 /// A connection to an origin.
 pub(crate) struct Http1Connection {
@@ -25,15 +26,12 @@ pub(crate) struct Http1Connection {
     pub(crate) local: Option<SocketAddr>,
     /// Requests it has carried.
     pub(crate) requests: u64,
-    /// When it was opened or became idle, in the worker's monotonic time.
+    /// When it was opened, in the worker's monotonic time.
+    pub(crate) opened: std::time::Duration,
+    /// When it was opened or became idle.
     pub(crate) since: std::time::Duration,
     pub(super) _counted: Counted,
 }
-
-/// Heads longer than this are a protocol error. Envoy: 60 KiB.
-const LONGEST_HEAD: usize = 60 * 1024;
-/// `max_headers_count` of responses.
-const MOST_HEADERS: usize = 100;
 
 /// One request and its response on a connection.
 pub(crate) struct Http1Exchange {
@@ -41,6 +39,7 @@ pub(crate) struct Http1Exchange {
     wire: Rc<Wire>,
     method: Bytes,
     upgrading: bool,
+    limits: AnswerLimits,
     rules: BodyRules,
     trailers: RefCell<HeaderList>,
     framing: Cell<Framing>,
@@ -51,13 +50,19 @@ pub(crate) struct Http1Exchange {
 
 impl Http1Exchange {
     /// `trailing`: trailers are sent and read, else dropped both ways.
-    pub(crate) fn new(connection: Http1Connection, outline: &Outline, trailing: bool) -> Http1Exchange {
+    pub(crate) fn new(
+        connection: Http1Connection,
+        outline: &Outline,
+        limits: AnswerLimits,
+        trailing: bool,
+    ) -> Http1Exchange {
         let wire = Rc::clone(&connection.wire);
         Http1Exchange {
             connection: RefCell::new(Some(connection)),
             wire,
             method: outline.method.clone(),
             upgrading: outline.upgrading,
+            limits,
             rules: BodyRules { trailers: trailing, ..BodyRules::default() },
             trailers: RefCell::default(),
             framing: Cell::new(Framing::Forbidden),
@@ -119,12 +124,12 @@ impl Http1Exchange {
             if self.wire.input().first().is_some_and(|first| *first != b'H') || begins_badly(&self.wire.input()) {
                 return Err(Reset::ProtocolError.into());
             }
-            let taken = self.reader.borrow_mut().take(&mut self.wire.input(), LONGEST_HEAD);
+            let taken = self.reader.borrow_mut().take(&mut self.wire.input(), self.limits.bytes);
             match taken {
                 Ok(Some(head)) => {
                     let head = parse_response(&head, &self.method, self.upgrading)
                         .map_err(|_| Broken::from(Reset::ProtocolError))?;
-                    if head.headers.len() > MOST_HEADERS + 1 {
+                    if head.headers.len() > self.limits.count.saturating_add(1) {
                         return Err(Reset::ProtocolError.into());
                     }
                     self.reusable.set(!head.close && head.body != ResponseBody::Framed(BodyKind::Tunnel));

@@ -1,7 +1,9 @@
 //! A request to an HTTP/2 origin: one connection per origin and worker, a stream per request.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Frame;
@@ -20,6 +22,10 @@ pub(crate) struct Http2Connection {
     pub(crate) sender: SendRequest<Outgoing>,
     /// Our address, for the access log.
     pub(crate) local: Option<SocketAddr>,
+    /// When it was opened, in the worker's monotonic time.
+    pub(crate) opened: Duration,
+    /// Streams it has carried.
+    pub(crate) streams: Rc<Cell<u64>>,
 }
 
 type Answer = std::pin::Pin<Box<dyn Future<Output = hyper::Result<http::Response<hyper::body::Incoming>>>>>;
