@@ -96,6 +96,11 @@ impl IdleTimer {
         self.alarm.set(self.patience.get());
     }
 
+    /// Does not ring until it is touched.
+    pub(crate) fn pause(&self) {
+        self.alarm.unset();
+    }
+
     /// Ready when it has not been touched for long enough.
     pub(crate) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.alarm.poll(cx)

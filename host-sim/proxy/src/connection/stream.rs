@@ -529,7 +529,7 @@ impl Stream {
             }
         }
         let end = body.is_empty();
-        self.send_head(head, end).await?;
+        self.send_own_head(head, end).await?;
         if end {
             return Ok(());
         }
@@ -590,11 +590,21 @@ impl Stream {
     }
 
     /// Sends an answer's head, which has been up the chain, to the client.
-    pub(crate) async fn send_head(&self, mut head: HeaderList, end: bool) -> Result<(), ClientGone> {
+    pub(crate) async fn send_head(&self, head: HeaderList, end: bool) -> Result<(), ClientGone> {
+        let handed_over = self.is_handed_over(&head);
+        self.send_any_head(head, end, handed_over).await
+    }
+
+    /// The same of an answer of our own, which hands the connection over to nobody.
+    async fn send_own_head(&self, head: HeaderList, end: bool) -> Result<(), ClientGone> {
+        self.send_any_head(head, end, false).await
+    }
+
+    async fn send_any_head(&self, mut head: HeaderList, end: bool, handed_over: bool) -> Result<(), ClientGone> {
         let date = self.worker.date.at(self.worker.clock().wall(self.worker.clock().now()));
         self.trace_answer(&mut head);
         edge::response(&mut head, Some(&self.request.borrow()), &self.manager.config.edge, &date);
-        if !self.is_http2() && !self.is_handed_over(&head) {
+        if !self.is_http2() && !handed_over {
             // A request that is answered before it is over cannot be followed by another.
             let close = self.close.get() || self.worker.connections.is_draining() || !self.request_is_over();
             let http10 = self.facts.connection.protocol == Protocol::Http10;

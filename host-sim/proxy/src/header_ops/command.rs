@@ -92,7 +92,6 @@ pub(crate) enum Plain {
     BytesReceived,
     BytesSent,
     RouteName,
-    VirtualHostName,
     VirtualClusterName,
     UpstreamCluster,
     UpstreamClusterRaw,
@@ -114,7 +113,7 @@ pub(crate) enum Plain {
     Nothing,
 }
 
-const PLAIN: [(&str, Plain); 32] = [
+const PLAIN: [(&str, Plain); 31] = [
     ("PROTOCOL", Plain::Protocol),
     ("UPSTREAM_PROTOCOL", Plain::UpstreamProtocol),
     ("RESPONSE_CODE", Plain::ResponseCode),
@@ -125,7 +124,6 @@ const PLAIN: [(&str, Plain); 32] = [
     ("BYTES_RECEIVED", Plain::BytesReceived),
     ("BYTES_SENT", Plain::BytesSent),
     ("ROUTE_NAME", Plain::RouteName),
-    ("VIRTUAL_HOST_NAME", Plain::VirtualHostName),
     ("VIRTUAL_CLUSTER_NAME", Plain::VirtualClusterName),
     ("UPSTREAM_CLUSTER", Plain::UpstreamCluster),
     ("UPSTREAM_CLUSTER_RAW", Plain::UpstreamClusterRaw),
@@ -485,7 +483,6 @@ impl Plain {
             Plain::BytesReceived => text(&stream.bytes_received.to_string(), out),
             Plain::BytesSent => text(&stream.bytes_sent.to_string(), out),
             Plain::RouteName => text(&stream.route_name, out),
-            Plain::VirtualHostName => text(&stream.virtual_host, out),
             Plain::VirtualClusterName => false,
             Plain::UpstreamCluster => {
                 let name = stream.upstream.cluster_stat_name.as_ref().or(stream.upstream.cluster.as_ref());

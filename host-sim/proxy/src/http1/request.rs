@@ -171,15 +171,22 @@ fn read(head: &Bytes, limits: HeadLimits, tls: bool) -> Result<RequestHead, Refu
 
 /// What the lines mean, once the version is known.
 fn understood(lines: HeaderList, line: ParsedLine, limits: HeadLimits, tls: bool) -> Result<RequestHead, Refusal> {
-    let framing = framing(&lines, line.method.as_ref() == b"CONNECT")?;
+    let framing = framing(&lines, line.method.as_ref() == b"CONNECT");
+    if framing == Err(Refusal::CODEC) {
+        return Err(Refusal::CODEC);
+    }
     let line = line.resolved(limits.absolute_targets);
-    let mut list = with_pseudo_headers(lines, &line, tls)?;
-    headers::join_slots(&mut list, Side::Request);
-    let count = list.iter().filter(|(name, _)| !matches!(name.as_ref(), b":path" | b":method" | b":scheme")).count();
-    if count > limits.count {
+    let list = with_pseudo_headers(lines, &line, tls).map(|mut list| {
+        headers::join_slots(&mut list, Side::Request);
+        list
+    });
+    let counts = |(name, _): &&(Bytes, Bytes)| !matches!(name.as_ref(), b":path" | b":method" | b":scheme");
+    // Fields are counted as they come, before anybody asks what they say of the body.
+    if list.as_ref().is_ok_and(|list| list.iter().filter(counts).count() > limits.count) {
         return Err(Refusal::protocol(431, "http1.too_many_headers"));
     }
-    finish(list, framing, &line, limits.http10)
+    let framing = framing?;
+    finish(list?, framing, &line, limits.http10)
 }
 
 /// What Envoy says to a head that is not complete: bytes no request begins with, and a first line that is none, are answered at once.

@@ -10,6 +10,7 @@ mod ratelimit;
 pub(crate) mod router;
 mod steps;
 mod try_span;
+mod try_timers;
 mod upload;
 mod wasm;
 

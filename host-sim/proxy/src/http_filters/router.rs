@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tokio::time::{Instant, Sleep};
 use vm::Direction;
 
 use super::try_span::TrySpan;
+use super::try_timers::{Allowed, Late, TryTimers};
 use super::{Stop, mirror, upload};
 use crate::cluster::{HashPolicy, Hashed, Outcome, PreviousPriorities};
-use crate::connection::{Alarm, BodyError, BodySource, ClientGone, IdleTimer, Piece, ReadAhead, Stream};
+use crate::connection::{BodyError, BodySource, ClientGone, Piece, ReadAhead, Stream};
 use crate::edge;
 use crate::grpc_web::LONGEST_MESSAGE;
 use crate::headers::{self, HeaderList};
@@ -112,8 +112,7 @@ pub(crate) async fn forward(stream: &Stream, route: &Arc<RouteEntry>, destinatio
         previous: RefCell::default(),
         begun,
         request_done: Cell::default(),
-        try_idle: IdleTimer::default(),
-        try_lasts: Alarm::default(),
+        timers: TryTimers::default(),
         head_left: Cell::default(),
         websocket: stream.upgrade().is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket")),
         interim: Cell::default(),
@@ -142,10 +141,8 @@ struct Routed<'s> {
     previous: RefCell<Option<PreviousPriorities>>,
     begun: Duration,
     request_done: Cell<Option<Duration>>,
-    /// Rings when a try goes without a sign of life from the origin; runs from the end of the request on.
-    try_idle: IdleTimer,
-    /// Rings when a try lasts too long, answered or not.
-    try_lasts: Alarm,
+    /// The current try's.
+    timers: TryTimers,
     /// It asks to switch to WebSocket: time runs from the beginning, for the rest of the request waits for the answer.
     websocket: bool,
     /// An interim answer came.
@@ -156,15 +153,6 @@ struct Routed<'s> {
     head_left: Cell<bool>,
 }
 
-/// What a retry policy allows a try.
-#[derive(Clone, Copy)]
-enum Patience {
-    /// `per_try_timeout`, until the answer begins.
-    Whole,
-    /// `per_try_idle_timeout`, between one sign of life and the next.
-    Idle,
-}
-
 /// How a try ended, other than by a whole answer.
 enum Failed {
     Stop(Stop),
@@ -172,9 +160,7 @@ enum Failed {
         broken: Broken,
         sent: bool,
     },
-    PerTryTimeout(Patience),
-    /// It lasted longer than streams to this cluster may, or than the request asks.
-    Lasts,
+    Late(Late),
     /// An answer that is to be tried again.
     Again {
         pause: Duration,
@@ -245,13 +231,9 @@ impl<'s> Routed<'s> {
         let (ended, reply) = match failed {
             Failed::Stop(stop) => return Err(stop),
             Failed::Again { pause, .. } => return Ok(pause),
-            Failed::PerTryTimeout(Patience::Whole) => {
-                (Ended::PerTryTimeout, self.or_alternative(LocalReply::per_try_timeout()))
-            }
-            Failed::PerTryTimeout(Patience::Idle) => {
-                (Ended::PerTryTimeout, self.or_alternative(LocalReply::per_try_idle_timeout()))
-            }
-            Failed::Lasts => {
+            Failed::Late(Late::Whole) => (Ended::PerTryTimeout, self.or_alternative(LocalReply::per_try_timeout())),
+            Failed::Late(Late::Idle) => (Ended::PerTryTimeout, self.or_alternative(LocalReply::per_try_idle_timeout())),
+            Failed::Late(Late::Lasts) => {
                 let mut reply = LocalReply::max_stream_duration();
                 if self.request_done.get().is_some() {
                     reply.status = 504;
@@ -379,14 +361,13 @@ impl<'s> Routed<'s> {
         stream.facts.info.borrow_mut().upstream.local = attempt.local();
         span.iter().for_each(|span| span.connected(protocol.name()));
         let outcome = self.exchange(&attempt, &endpoint, span.as_ref()).await;
-        self.try_idle.restart(None);
-        self.try_lasts.unset();
+        self.timers.end();
         if let Some((span, outcome)) = span.as_ref().zip(ended(&outcome)) {
             span.over(outcome);
         }
         match &outcome {
             Ok(true) => attempt.complete(stream.worker.clock().now()),
-            Err(Failed::PerTryTimeout(_)) => self.report(&endpoint, Outcome::Timeout),
+            Err(Failed::Late(Late::Whole | Late::Idle)) => self.report(&endpoint, Outcome::Timeout),
             Err(Failed::Broken { .. }) => self.report(&endpoint, Outcome::Reset),
             Ok(false) | Err(_) => {}
         }
@@ -415,11 +396,14 @@ impl<'s> Routed<'s> {
         self.alongside(&mut Sender(None), attempt.begin(bodyless)).await?.map_err(unsent)?;
         let sent = stream.worker.clock().now();
         let mut sender = if bodyless { Sender(None) } else { Sender(Some(Box::pin(self.send(attempt)))) };
-        let mut per_try = PerTry::new(self.prepared.borrow().timeouts.per_try);
-        self.try_lasts.set(self.prepared.borrow().timeouts.stream.or(self.cluster.config.max_stream));
-        self.try_idle.restart(self.forward.retry.as_ref().and_then(|retry| retry.per_try_idle_timeout));
+        let timeouts = self.prepared.borrow().timeouts;
+        self.timers.begin(Allowed {
+            whole: timeouts.per_try,
+            idle: self.forward.retry.as_ref().and_then(|retry| retry.per_try_idle_timeout),
+            lasts: timeouts.stream.or(self.cluster.config.max_stream),
+        });
         let answered = loop {
-            let waiting = self.alongside_try(&mut sender, &mut per_try, attempt.head()).await?.map_err(unsent)?;
+            let waiting = self.alongside(&mut sender, attempt.head()).await?.map_err(unsent)?;
             let final_for_websocket = self.websocket && !INTERIM.contains(&waiting.status);
             if !(100..200).contains(&waiting.status) || waiting.status == 101 || final_for_websocket {
                 break waiting;
@@ -435,7 +419,8 @@ impl<'s> Routed<'s> {
                 stream.timers.route.unset();
             }
         }
-        self.try_idle.touch();
+        self.timers.answered();
+        self.timers.touch();
         self.report(endpoint, Outcome::Status(answered.status));
         span.into_iter().for_each(|span| span.answered(&answered));
         let now = stream.worker.clock().now();
@@ -460,6 +445,7 @@ impl<'s> Routed<'s> {
         let stream = self.stream;
         self.prepared.borrow_mut().retry = None;
         let first = !self.interim.replace(true);
+        self.timers.answered();
         if first && stream.manager.config.edge.proxy_100_continue {
             edge::interim(&mut head, &stream.request.borrow(), &stream.manager.config.edge);
             stream.facts.info.borrow_mut().response_code = headers::status(&head);
@@ -542,7 +528,7 @@ impl<'s> Routed<'s> {
             }
             let Poll::Ready(next) = next else { continue };
             stream.touch();
-            self.try_idle.touch();
+            self.timers.touch();
             // HTTP/2 says with its last bytes that they are the last; the end of an HTTP/1 body is a piece of its own.
             let last = matches!(next, None | Some(Ok(Piece::Trailers(_)))) || !is_http1 && body.is_over();
             let piece = next.transpose().map_err(|_| cut_off(is_http1))?;
@@ -641,7 +627,7 @@ impl<'s> Routed<'s> {
         let now = stream.worker.clock().now();
         stream.facts.info.borrow_mut().request_complete = Some(now.saturating_sub(stream.began));
         self.request_done.set(Some(now));
-        self.try_idle.touch();
+        self.timers.touch();
         stream.timers.request_is_over();
         stream.timers.route.set(self.prepared.borrow().timeouts.global);
     }
@@ -652,28 +638,6 @@ impl<'s> Routed<'s> {
         poll_fn(|cx| match self.poll_background(sender, cx) {
             Err(failed) => Poll::Ready(Err(failed)),
             Ok(()) => work.as_mut().poll(cx).map(Ok),
-        })
-        .await
-    }
-
-    /// The same with the patience for one try, which runs from the end of the request on.
-    async fn alongside_try<T>(
-        &self,
-        sender: &mut Sender<'_>,
-        per_try: &mut PerTry,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Failed> {
-        let mut work = pin!(work);
-        poll_fn(|cx| {
-            if let Err(failed) = self.poll_background(sender, cx) {
-                return Poll::Ready(Err(failed));
-            }
-            // An answer that has begun, if only with an interim one, is given its time.
-            if self.is_timed() && !self.interim.get() && per_try.poll_over(cx) {
-                self.cluster.stats.upstream_rq_per_try_timeout.inc();
-                return Poll::Ready(Err(Failed::PerTryTimeout(Patience::Whole)));
-            }
-            work.as_mut().poll(cx).map(Ok)
         })
         .await
     }
@@ -701,13 +665,14 @@ impl<'s> Routed<'s> {
             self.cluster.stats.upstream_rq_timeout.inc();
             return Err(Failed::Stop(Stop::Reply(self.or_alternative(LocalReply::upstream_timeout()))));
         }
-        if self.try_lasts.poll(cx).is_ready() {
-            self.cluster.stats.upstream_rq_max_duration_reached.inc();
-            return Err(Failed::Lasts);
-        }
-        if self.is_timed() && self.try_idle.poll_idle(cx).is_ready() {
-            self.cluster.stats.upstream_rq_per_try_idle_timeout.inc();
-            return Err(Failed::PerTryTimeout(Patience::Idle));
+        if let Poll::Ready(late) = self.timers.poll(self.is_timed(), cx) {
+            let stats = &self.cluster.stats;
+            match late {
+                Late::Whole => stats.upstream_rq_per_try_timeout.inc(),
+                Late::Idle => stats.upstream_rq_per_try_idle_timeout.inc(),
+                Late::Lasts => stats.upstream_rq_max_duration_reached.inc(),
+            }
+            return Err(Failed::Late(late));
         }
         match stream.chain.poll_stop(stream, Direction::Request, cx) {
             Poll::Ready(stop) => Err(Failed::Stop(stop)),
@@ -792,24 +757,6 @@ struct Retrying<'c>(&'c crate::cluster::Circuit);
 impl Drop for Retrying<'_> {
     fn drop(&mut self) {
         self.0.retries.end();
-    }
-}
-
-/// The patience for one try.
-struct PerTry {
-    patience: Option<Duration>,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl PerTry {
-    fn new(patience: Option<Duration>) -> PerTry {
-        PerTry { patience, sleep: None }
-    }
-
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(patience) = self.patience else { return false };
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));
-        sleep.as_mut().poll(cx).is_ready()
     }
 }
 

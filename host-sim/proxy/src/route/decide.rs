@@ -96,9 +96,11 @@ impl RouteTable {
     }
 
     fn decide_before(&self, head: &RequestHead<'_>, witness: &mut impl Witness) -> Decision {
-        let authority = headers::get(head.headers, ":authority").map(AsRef::as_ref).unwrap_or_default();
-        let host = if self.ignore_port { split_port(authority).0 } else { authority };
-        let found = self.hosts.find(host).and_then(|at| self.virtual_hosts.get(at));
+        let authority = headers::get(head.headers, ":authority").map(AsRef::as_ref);
+        let host = authority.map(|authority| if self.ignore_port { split_port(authority).0 } else { authority });
+        let found = host.map_or_else(|| self.hosts.only(), |host| self.hosts.find(host));
+        let found = found.and_then(|at| self.virtual_hosts.get(at));
+        let host = host.unwrap_or_default();
         witness.host(host, self, found);
         let Some(found) = found else { return Decision::NotFound(None) };
         if found.shared.redirects_to_https(head.headers) {

@@ -42,6 +42,12 @@ impl Hosts {
         taken.map_or(Ok(()), |_| Err(Claimed(domain.to_owned())))
     }
 
+    /// The virtual host of a request without any host: there is only one to think of, or none.
+    pub(super) fn only(&self) -> Option<usize> {
+        let others = !self.exact.is_empty() || !self.suffixes.is_empty() || !self.prefixes.is_empty();
+        self.any.filter(|_| !others)
+    }
+
     /// The virtual host of a host.
     pub(super) fn find(&self, host: &[u8]) -> Option<usize> {
         let host: Cow<'_, [u8]> =
@@ -76,6 +82,19 @@ mod tests {
         }
         for (host, want) in rows {
             assert_eq!(hosts.find(host.as_bytes()).map(|n| domains[n]), *want, "{host}");
+        }
+    }
+
+    #[test]
+    fn without_a_host_there_is_one_virtual_host_at_most() {
+        let hosts = |domains: &[&str]| {
+            let mut hosts = Hosts::default();
+            domains.iter().enumerate().for_each(|(n, domain)| hosts.add(domain, n).unwrap());
+            hosts.only()
+        };
+        for (domains, expected) in [(&["*"][..], Some(0)), (&["*", "a"], None), (&["*", "a.*"], None), (&["*.a"], None)]
+        {
+            assert_eq!(hosts(domains), expected, "{domains:?}");
         }
     }
 
