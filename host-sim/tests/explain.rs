@@ -4,7 +4,7 @@
 mod command;
 
 use command::{code, door, host_sim, in_folder, manifests, module, service, stderr, virtual_service};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/examples/shop");
 const SCHEMA: &str = include_str!("../docs/schema/explain.json");
@@ -361,4 +361,41 @@ fn the_story_names_the_rule_and_what_failed_before_it() {
         assert!(story.contains(part), "no {part:?} in:\n{story}");
     }
     assert!(!story.contains('\u{1b}'), "colour where there is no terminal");
+}
+
+const MAPPED: &str = "
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: pages, namespace: istio-system}
+spec:
+  configPatches:
+  - applyTo: NETWORK_FILTER
+    match: {context: GATEWAY, listener: {filterChain: {filter: {name: envoy.filters.network.http_connection_manager}}}}
+    patch:
+      operation: MERGE
+      value:
+        typed_config:
+          '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          local_reply_config:
+            mappers:
+            - filter: {status_code_filter: {comparison: {op: EQ, value: {default_value: 503, runtime_key: unset}}}}
+              status_code: 502
+            - filter: {status_code_filter: {comparison: {op: EQ, value: {default_value: 404, runtime_key: unset}}}}
+              status_code: 410
+              body: {inline_string: nothing here}
+---
+";
+
+#[test]
+fn an_answer_in_another_form_names_what_changed_it() {
+    let manifests = format!("{MAPPED}{}", everything());
+    let answer = explain(&manifests, &["http://shop.example/nowhere"]);
+    assert_eq!(answer["local_reply"], json!({"mapper": 1, "before": 404, "after": 410}));
+    assert_eq!((&answer["status"], &answer["response"]["body"]), (&json!(410), &json!("nothing here")));
+    assert_eq!(explain(&manifests, &["http://shop.example/cart/1"])["local_reply"], Value::Null);
+
+    let folder = in_folder(&[("all.yaml", &manifests)]);
+    let output = host_sim(&["explain", "-f", folder.path().to_str().unwrap(), "http://shop.example/nowhere"]);
+    let story = String::from_utf8(output.stdout).unwrap();
+    assert!(story.contains("404 -> 410, by local_reply_config.mappers[1]"), "{story}");
 }

@@ -513,3 +513,38 @@ fn modules_hold_change_and_answer_at_every_step_as_in_envoy() {
         .collect();
     equal(&rows);
 }
+
+/// The request's body is held to its end: as much as the listener lets a connection buffer, 1 MiB unless it says.
+#[test]
+fn a_module_may_hold_as_much_as_the_connection_may_buffer() {
+    let module = envoy::build_module("gateway-filter");
+    let limits = [("usual", None), ("little", Some(100_000)), ("much", Some(2_000_000))];
+    let filters = limits.map(|(name, _)| filter(name, &module, name, json!({})));
+    let mut bootstrap = envoy::bootstrap(&filters, &[("origin", echo_origin::start())]);
+    for (at, (_, limit)) in limits.iter().enumerate() {
+        bootstrap["static_resources"]["listeners"][at]["per_connection_buffer_limit_bytes"] = json!(limit);
+    }
+    let both = Both::on("a_module_may_hold_as_much_as_the_connection_may_buffer", &bootstrap);
+    let rows: Vec<_> = [
+        ("usual", 900_000, 200),
+        ("usual", 1_200_000, 413),
+        ("little", 90_000, 200),
+        ("little", 200_000, 413),
+        ("much", 1_900_000, 200),
+        ("much", 2_200_000, 413),
+    ]
+    .iter()
+    .map(|(name, length, status)| {
+        let (theirs, ours) = both.addresses[*name];
+        let see = |address| {
+            let head = format!("POST /x HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-do: script qb=p\r\ncontent-length: {length}\r\n\r\n");
+            let (status, _) = envoy::exchange(address, (head + &"b".repeat(*length)).as_bytes(), Duration::from_secs(20));
+            status.to_string()
+        };
+        let told = see(ours);
+        assert_eq!(told, status.to_string(), "{name}: {length}");
+        (format!("{name}: {length}"), theirs.map(see), told)
+    })
+    .collect();
+    equal(&rows);
+}

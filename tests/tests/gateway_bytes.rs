@@ -1,5 +1,5 @@
-//! What clients say, byte for byte, and what they are told: HTTP/1.0, the PROXY protocol, and the form of the gateway's own answers. host-sim as the
-//! real Envoy, on one bootstrap.
+//! What clients say, byte for byte, and what they are told: HTTP/1.0, the PROXY protocol, the form of the gateway's own answers, what is refused early, and
+//! what may not last. host-sim as the real Envoy, on one bootstrap.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -60,6 +60,7 @@ async fn origin() -> SocketAddr {
                         asked if asked.contains("/chunked") => {
                             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n".to_owned()
                         }
+                        asked if asked.contains("/never") => continue,
                         asked if asked.contains("/early") => {
                             "HTTP/1.1 103 X\r\nlink: <a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
                                 .to_owned()
@@ -415,6 +416,80 @@ async fn answers_of_the_gateways_own_have_the_form_that_is_asked() {
                 2,
                 &get("/formed"),
                 "HTTP/1.1 418 Unknown\r\ncontent-type: text/html\r\ncontent-length: 3\r\n\r\n<t>",
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn early_refusals_last_requests_and_late_tries() {
+    let hosts = |names: &[&str]| -> Value {
+        let host = |name: &&str| {
+            json!({ "name": name, "domains": [name], "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": "origin", "timeout": "10s" } }],
+                "response_headers_to_add": [{ "header": { "key": "x-route", "value": "1" } }, { "header": { "key": "keep-alive", "value": "ours" } }] })
+        };
+        names.iter().map(host).collect()
+    };
+    let once = json!({ "max_requests_per_connection": 2 });
+    let soon = json!({ "max_connection_duration": "0.3s" });
+    let internal = json!({ "cidr_ranges": [{ "address_prefix": "10.0.0.0", "prefix_len": 8 }] });
+    let doors = [
+        manager(&hosts(&["*"]), &json!({ "delayed_close_timeout": "0.01s", "internal_address_config": internal })),
+        manager(&hosts(&["*", "b.example"]), &json!({ "delayed_close_timeout": "0.01s" })),
+        manager(&hosts(&["*"]), &json!({ "delayed_close_timeout": "0.01s", "common_http_protocol_options": once })),
+        manager(&hosts(&["*"]), &json!({ "drain_timeout": "0.3s", "common_http_protocol_options": soon })),
+    ];
+    let listeners: Vec<Value> = doors.iter().enumerate().map(|(number, manager)| listener(number, manager)).collect();
+    let refused =
+        |route: &str| format!("HTTP/1.1 400 Bad Request\r\n{route}connection: close\r\ncontent-length: 0\r\n\r\n{END}");
+    let routed = "x-route: 1\r\nkeep-alive: ours\r\n";
+    let told = |end: &str| {
+        let text = "GET /x HTTP/1.1 a - -";
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n{routed}{end}\r\n{text}", text.len())
+    };
+    let asked = "GET /x HTTP/1.1\r\nhost: a\r\n\r\n";
+    let late = "upstream max stream duration reached";
+    check(
+        &listeners,
+        &[
+            row(
+                "what is refused has its route's headers, where somebody says how the client came",
+                0,
+                "GET /# HTTP/1.1\r\nhost: a\r\nx-forwarded-proto: http\r\n\r\n",
+                &refused(routed),
+            ),
+            row("and none otherwise", 0, "GET /# HTTP/1.1\r\nhost: a\r\n\r\n", &refused("")),
+            row("likewise without a host", 0, "GET / HTTP/1.1\r\nx-forwarded-proto: http\r\n\r\n", &refused(routed)),
+            row(
+                "if there is one virtual host",
+                1,
+                "GET / HTTP/1.1\r\nx-forwarded-proto: http\r\n\r\n",
+                &refused(""),
+            ),
+            row(
+                "a query without a type",
+                0,
+                "QUERY / HTTP/1.1\r\nhost: a\r\ncontent-type:\r\nx-forwarded-proto: https\r\n\r\n",
+                &refused(routed),
+            ),
+            row(
+                "a host in the target is not the hop's",
+                0,
+                "GET http://a/x HTTP/1.1\r\nconnection: host\r\n\r\n",
+                &told(""),
+            ),
+            row("the last request of a connection", 2, &asked.repeat(3), &format!("{}{}{END}", told(""), told("connection: close\r\n"))),
+            row("a connection whose time runs out", 3, asked, &format!("{}{END}", told(""))),
+            row("one that never asks", 3, "", END),
+            row(
+                "a try that may not last",
+                0,
+                "GET /never HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 10.0.0.1\r\nx-envoy-upstream-stream-duration-ms: 200\r\n\r\n",
+                &format!(
+                    "HTTP/1.1 504 Gateway Timeout\r\n{routed}content-length: {}\r\ncontent-type: text/plain\r\n\r\n{late}",
+                    late.len()
+                ),
             ),
         ],
     )

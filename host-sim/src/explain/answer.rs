@@ -25,6 +25,7 @@ pub(crate) struct Answer {
     pub(crate) mirror: Vec<Mirror>,
     pub(crate) cluster: Option<String>,
     pub(crate) endpoint: Option<String>,
+    pub(crate) local_reply: Option<Mapped>,
     pub(crate) status: Option<u16>,
     pub(crate) details: String,
     pub(crate) flags: String,
@@ -77,6 +78,13 @@ pub(crate) struct HeaderChange {
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) details: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Mapped {
+    pub(crate) mapper: Option<usize>,
+    pub(crate) before: u16,
+    pub(crate) after: u16,
 }
 
 #[derive(Debug, Serialize)]

@@ -208,6 +208,10 @@ impl Story {
     }
 
     fn end(&mut self, answer: &Answer) {
+        if let Some(mapped) = &answer.local_reply {
+            let by = mapped.mapper.map_or_else(|| "body_format".to_owned(), |number| format!("mappers[{number}]"));
+            self.step("reply", &format!("{} -> {}, by local_reply_config.{by}", mapped.before, mapped.after));
+        }
         self.blank();
         let status = answer
             .status

@@ -6,8 +6,8 @@ use proxy::explain::{Account, Change, FilterStep, RouteAction, Way};
 use proxy::route::RuleStep;
 
 use super::answer::{
-    Answer, Fault, Filter, HeaderChange, HeaderChanges, HostRewrite, Mirror, Reply, Request, Response, Retry, Rewrite,
-    Route, Rule, ServerOrigin, Split, Try, UpstreamRequest,
+    Answer, Fault, Filter, HeaderChange, HeaderChanges, HostRewrite, Mapped, Mirror, Reply, Request, Response, Retry,
+    Rewrite, Route, Rule, ServerOrigin, Split, Try, UpstreamRequest,
 };
 use super::request::Asked;
 use super::why_not;
@@ -98,6 +98,11 @@ impl Answer {
                 .collect(),
             cluster: cluster(account),
             endpoint: account.tries.last().map(|one| stage.endpoint(one.endpoint)),
+            local_reply: account.mapped.map(|step| Mapped {
+                mapper: step.mapper,
+                before: step.before,
+                after: step.after,
+            }),
             status: account.status,
             details: account.details.clone(),
             flags: account.flags.clone(),

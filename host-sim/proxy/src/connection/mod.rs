@@ -28,6 +28,7 @@ pub(crate) use http2::{Outgoing, Outlet};
 pub(crate) use lifetime::{Lifetime, Phase};
 pub(crate) use messages::node;
 pub(crate) use read_ahead::ReadAhead;
+pub(crate) use refused::refused;
 pub(crate) use remembered::Remembered;
 pub(crate) use responder::ClientGone;
 pub(crate) use serve::serve;

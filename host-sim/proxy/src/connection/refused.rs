@@ -1,11 +1,11 @@
-//! Answers to heads that never become a request: they still go up the filter chain, and into the log.
+//! Answers to heads that never become a request, and to bodies that break: they still go up the filter chain, and into the log.
 
 use crate::http1::{Refusal, RefusalKind, reason};
 use crate::local_reply::{Author, Flag, LocalReply};
 use crate::stats::HttpStats;
 
 /// The answer.
-pub(super) fn refused(refusal: Refusal) -> LocalReply {
+pub(crate) fn refused(refusal: Refusal) -> LocalReply {
     let reply = LocalReply::new(refusal.status, refusal.details);
     match refusal.kind {
         RefusalKind::Protocol => {

@@ -26,7 +26,6 @@ use crate::worker::{Manager, Open, Place, Worker};
 
 /// Envoy's defaults.
 const MAX_STREAMS: u32 = 1024;
-const STREAM_WINDOW: u32 = 16 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 24 * 1024 * 1024;
 
 struct Shared {
@@ -49,6 +48,7 @@ pub(super) async fn serve(
 ) {
     let Some(manager) = worker.state().manager(&place) else { return };
     let options = manager.config.http2.clone();
+    let stream_window = manager.config.stream_window;
     let limits = manager.config.limits;
     let shared = Rc::new(Shared {
         current: RefCell::new((worker.generation(), manager)),
@@ -64,7 +64,7 @@ pub(super) async fn serve(
         .timer(TokioTimer::new())
         .auto_date_header(false)
         .max_concurrent_streams(options.max_concurrent_streams.unwrap_or(MAX_STREAMS))
-        .initial_stream_window_size(options.initial_stream_window_size.unwrap_or(STREAM_WINDOW))
+        .initial_stream_window_size(stream_window)
         .initial_connection_window_size(options.initial_connection_window_size.unwrap_or(CONNECTION_WINDOW))
         .max_header_list_size(u32::try_from(limits.bytes).unwrap_or(u32::MAX));
     if options.allow_connect {

@@ -268,7 +268,10 @@ impl Stream {
 
     /// Bodies held by a filter may not grow beyond this.
     pub(crate) fn buffer_limit(&self) -> usize {
-        self.manager.config.buffer_limit
+        match self.is_http2() {
+            true => usize::try_from(self.manager.config.stream_window).unwrap_or(usize::MAX),
+            false => self.manager.config.buffer_limit,
+        }
     }
 
     /// Something moved.
@@ -557,7 +560,11 @@ impl Stream {
         if !is_preflight && let Some(mapping) = &self.manager.config.local_replies {
             let mut info = self.facts.info.borrow_mut();
             info.elapsed = Some(self.worker.clock().now().saturating_sub(self.began));
-            mapping.apply(&mut reply, &self.request.borrow(), &self.facts.connection, &mut info);
+            let before = reply.status;
+            let mapper = mapping.apply(&mut reply, &self.request.borrow(), &self.facts.connection, &mut info);
+            if let Some(recorder) = self.worker.recorder().filter(|_| mapper.is_some() || mapping.has_form()) {
+                recorder.mapped(mapper, before, reply.status);
+            }
         }
         reply.encode(&RequestKind { grpc: self.kind.grpc && !is_preflight, ..self.kind })
     }

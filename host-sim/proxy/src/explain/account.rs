@@ -35,6 +35,8 @@ pub struct Account {
     pub upstream_request: Option<HeaderList>,
     /// The gateway's own answer, if it gave one.
     pub reply: Option<ReplyStep>,
+    /// What the connection manager's `local_reply_config` made of it, if there is one.
+    pub mapped: Option<MappingStep>,
     /// The answer's status; none when the connection ended without one.
     pub status: Option<u16>,
     /// The answer's head as the client gets it.
@@ -190,6 +192,17 @@ pub struct ReplyStep {
     pub status: u16,
     /// Envoy's reason.
     pub details: String,
+}
+
+/// An answer of the gateway's own in the form that is asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MappingStep {
+    /// Which of the mappers took it, counted from 0; none: only the body's form changed.
+    pub mapper: Option<usize>,
+    /// Its status before.
+    pub before: u16,
+    /// And since.
+    pub after: u16,
 }
 
 impl Account {

@@ -23,7 +23,8 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::LocalSet;
 
 pub use account::{
-    Account, Change, FilterStep, Forwarded, MirrorStep, ReplyStep, RetryStep, RouteAction, Routing, Try, Way,
+    Account, Change, FilterStep, Forwarded, MappingStep, MirrorStep, ReplyStep, RetryStep, RouteAction, Routing, Try,
+    Way,
 };
 pub(crate) use origin::Stage;
 pub use origin::{Answer, Origins, Seen, always_200};

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::account::{
-    Account, Change, FilterStep, Forwarded, MirrorStep, ReplyStep, RetryStep, RouteAction, Routing, Try, changes, shown,
+    Account, Change, FilterStep, Forwarded, MappingStep, MirrorStep, ReplyStep, RetryStep, RouteAction, Routing, Try,
+    changes, shown,
 };
 use crate::header_ops::StreamInfo;
 use crate::headers::{self, HeaderList};
@@ -198,6 +199,11 @@ impl Recorder {
         let by = self.open.borrow().filter;
         self.account.borrow_mut().reply =
             Some(ReplyStep { by, status: reply.status, details: reply.details.to_string() });
+    }
+
+    /// The connection manager gives the gateway's own answer its form.
+    pub(crate) fn mapped(&self, mapper: Option<usize>, before: u16, after: u16) {
+        self.account.borrow_mut().mapped = Some(MappingStep { mapper, before, after });
     }
 
     /// The answer's head goes to the client.

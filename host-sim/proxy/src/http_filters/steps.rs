@@ -14,11 +14,11 @@ use vm::{Direction, Hold, Outcome, Released, StreamId, Verdict};
 use super::chain::{Chain, Filter, Kind, Pass, Stop};
 use super::mailbox::Word;
 use super::wasm::Plugin;
-use crate::connection::{BodyError, Piece, Stream};
+use crate::connection::{BodyError, Piece, Stream, refused};
 use crate::cors;
 use crate::grpc_web::GrpcWeb;
 use crate::headers::HeaderList;
-use crate::http1::{Refusal, reason};
+use crate::http1::Refusal;
 use crate::local_reply::{Flag, LocalReply};
 use crate::rate_limit::{LocalRateLimit, RateLimits, Subject, Verdict as Limited};
 use crate::route::PerFilter;
@@ -474,19 +474,13 @@ impl Chain {
     }
 }
 
-/// What the parser says to a body that is none.
-fn malformed(refusal: Refusal) -> Stop {
-    let reply = LocalReply::new(refusal.status, refusal.details).body(reason(refusal.status));
-    Stop::Reply(reply.flag(Flag::DownstreamProtocolError))
-}
-
 impl From<BodyError> for Stop {
     fn from(error: BodyError) -> Stop {
         match error {
             BodyError::Gone => Stop::Gone,
-            BodyError::Malformed => malformed(Refusal::CODEC),
-            BodyError::Characters => malformed(Refusal::CHARACTERS),
-            BodyError::TrailersTooLarge => malformed(Refusal::TOO_LARGE),
+            BodyError::Malformed => Stop::Reply(refused(Refusal::CODEC)),
+            BodyError::Characters => Stop::Reply(refused(Refusal::CHARACTERS)),
+            BodyError::TrailersTooLarge => Stop::Reply(refused(Refusal::TOO_LARGE)),
         }
     }
 }

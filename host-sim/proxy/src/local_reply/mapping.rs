@@ -97,14 +97,19 @@ impl Mapping {
         errors.into_result(Mapping { mappers, form })
     }
 
-    /// Changes an answer. The stream's status is the answer's while rules and formats look at it, and stays it.
+    /// Bodies have a form, whichever rule takes an answer.
+    pub(crate) fn has_form(&self) -> bool {
+        self.form.is_some()
+    }
+
+    /// Changes an answer; says by which of the rules. The stream's status is the answer's while rules and formats look at it, and stays it.
     pub(crate) fn apply(
         &self,
         reply: &mut LocalReply,
         request: &[(Bytes, Bytes)],
         connection: &ConnectionInfo,
         stream: &mut StreamInfo,
-    ) {
+    ) -> Option<usize> {
         let mut list: HeaderList = Vec::with_capacity(reply.headers.len().saturating_add(1));
         list.push((Bytes::from_static(b":status"), Bytes::new()));
         list.append(&mut reply.headers);
@@ -116,11 +121,12 @@ impl Mapping {
         let content_type = headers::get(&list, "content-type").cloned();
         let before = reply.body.clone();
         let mut form = self.form.as_ref();
-        let takes = |mapper: &&Mapper| {
+        let takes = |(_, mapper): &(usize, &Mapper)| {
             let facts = Facts::of_request(request, connection, stream);
             mapper.filter.takes(&Facts { response: Some(&list), local_reply: &before, ..facts })
         };
-        if let Some(mapper) = self.mappers.iter().find(takes) {
+        let taken = self.mappers.iter().enumerate().find(takes);
+        if let Some((_, mapper)) = taken {
             if let Some(body) = &mapper.body {
                 reply.body = body.clone();
             }
@@ -145,5 +151,6 @@ impl Mapping {
         reply.content_type = is;
         drop(list.remove(0));
         reply.headers = list;
+        taken.map(|(number, _)| number)
     }
 }

@@ -33,8 +33,9 @@ pub(crate) struct ManagerConfig {
     pub(crate) local_replies: Option<Mapping>,
     /// Absent: nothing is traced.
     pub(crate) tracing: Option<Tracing>,
-    /// Bodies held by a filter may not grow beyond this many bytes.
+    /// Bodies held by a filter may not grow beyond this many bytes: of HTTP/1 what a connection may buffer, of HTTP/2 a stream's window.
     pub(crate) buffer_limit: usize,
+    pub(crate) stream_window: u32,
     pub(crate) entrance: Entrance,
     pub(crate) http2: xds::Http2ProtocolOptions,
 }
@@ -71,6 +72,8 @@ pub(crate) struct LifetimeLimits {
 
 /// `per_connection_buffer_limit_bytes`'s default.
 const BUFFER: usize = 1024 * 1024;
+/// `initial_stream_window_size`'s default.
+const STREAM_WINDOW: u32 = 16 * 1024 * 1024;
 const IDLE: Duration = Duration::from_secs(3600);
 const STREAM_IDLE: Duration = Duration::from_secs(300);
 const DRAIN: Duration = Duration::from_secs(5);
@@ -150,6 +153,8 @@ impl ManagerConfig {
         let (Ok(routes), Some((filters, router)), true) = (routes, chain, problems.is_empty()) else {
             return Err(ChainError::Config(problems));
         };
+        let http2 = hcm.http2_protocol_options.clone().unwrap_or_default();
+        let buffer_limit = entrance.listener.per_connection_buffer_limit_bytes;
         Ok(ManagerConfig {
             routes,
             stat_prefix: hcm.stat_prefix.clone(),
@@ -165,9 +170,10 @@ impl ManagerConfig {
             access_log,
             local_replies,
             tracing,
-            buffer_limit: BUFFER,
+            buffer_limit: buffer_limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(BUFFER),
+            stream_window: http2.initial_stream_window_size.unwrap_or(STREAM_WINDOW),
             entrance,
-            http2: hcm.http2_protocol_options.clone().unwrap_or_default(),
+            http2,
         })
     }
 }

@@ -109,6 +109,7 @@ impl ListenerConfig {
         let asked = Arc::new(xds::Listener {
             metadata: listener.metadata.clone(),
             traffic_direction: listener.traffic_direction.clone(),
+            per_connection_buffer_limit_bytes: listener.per_connection_buffer_limit_bytes,
             ..xds::Listener::default()
         });
         for (at, chain) in listener.filter_chains.iter().chain(&listener.default_filter_chain).enumerate() {

@@ -24,7 +24,10 @@ pub(super) fn talk(dice: &mut Dice, listener: u16) -> Talk {
     let prefixes: &[&[&str]] = &[doors::FORWARDS, doors::REDIRECTS, doors::DIRECT, &["/", "/x"], doors::TRIES];
     let method = dice.pick(&["GET", "GET", "GET", "GET", "POST", "POST", "HEAD", "OPTIONS", "FOO", "get", "DELETE"]);
     // What `http` cannot carry is reset here.
-    let carried = |path: String| path.replace(['<', '>', '`', '#', '\u{7f}', '\u{1}', ' ', '\t'], "-");
+    let carried = |path: String| {
+        let quote = if path.contains('?') { '"' } else { '<' };
+        path.replace(['<', '>', '`', '#', '\u{7f}', '\u{1}', ' ', '\t', quote], "-")
+    };
     let path = match carried(fields::path(dice, prefixes)) {
         _ if dice.chance(4) => String::new(),
         path if path.starts_with('/') => path,
