@@ -46,11 +46,9 @@ pub(super) fn remove(list: &mut HeaderList) -> bool {
     true
 }
 
+/// By itself: with a weight it is another word.
 fn names_trailers(te: &[u8]) -> bool {
-    te.split(|&byte| byte == b',').any(|token| {
-        let name = token.split(|&byte| byte == b';').next().unwrap_or_default();
-        name.trim_ascii().eq_ignore_ascii_case(b"trailers")
-    })
+    te.split(|&byte| byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 #[cfg(test)]
@@ -73,7 +71,8 @@ mod tests {
             (&[("connection", "close, X-Foo"), ("x-foo", "1"), ("x-bar", "2")][..], Some("connection=close x-bar=2")),
             (&[("connection", "x-foo"), ("x-foo", "1")], Some("")),
             (&[("connection", "keep-alive")], Some("connection=keep-alive")),
-            (&[("connection", "te"), ("te", "gzip, trailers;q=1")], Some("connection=te te=trailers")),
+            (&[("connection", "te"), ("te", "gzip;q=1, trailers")], Some("connection=te te=trailers")),
+            (&[("connection", "te"), ("te", "gzip, trailers;q=1")], Some("")),
             (&[("connection", "te"), ("te", "gzip")], Some("")),
             (&[(":authority", "a"), ("connection", "host")], Some("")),
             (&[("connection", "x-forwarded-for")], None),
