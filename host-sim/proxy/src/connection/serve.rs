@@ -22,7 +22,8 @@ use crate::worker::{Manager, Open, Place, Worker};
 
 /// What an HTTP/2 client says first.
 const PREFACE: &[u8] = b"PRI * HTTP/2";
-const CONTINUE: [&[u8]; 2] = [b"HTTP/1.0 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"];
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+const CONTINUE_1_0: &[u8] = b"HTTP/1.0 100 Continue\r\n\r\n";
 
 /// Serves a connection. `input` was read from it already; `alpn` is what TLS agreed on.
 pub(crate) async fn serve(
@@ -231,7 +232,7 @@ impl Connection {
     /// An expectation is answered before anything looks at the request.
     async fn bid_continue(&self, manager: &Manager, http10: bool) -> Result<(), ClientGone> {
         manager.stats.charge_response(100);
-        self.wire.output().extend_from_slice(CONTINUE[usize::from(!http10)]);
+        self.wire.output().extend_from_slice(if http10 { CONTINUE_1_0 } else { CONTINUE });
         self.wire.flush().await.map_err(|_| ClientGone)
     }
 

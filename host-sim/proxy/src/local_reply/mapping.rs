@@ -148,7 +148,7 @@ impl Mapping {
         if content_type.is_some() && unsaid && reply.body != before {
             headers::set_slot(&mut list, "content-type", is.clone());
         }
-        reply.content_type = is;
+        reply.content_type = Some(Box::new(is));
         drop(list.remove(0));
         reply.headers = list;
         taken.map(|(number, _)| number)

@@ -192,8 +192,8 @@ pub struct LocalReply {
     pub grpc_status: Option<u32>,
     /// Who says it.
     pub author: Author,
-    /// What its text is, where no header says so.
-    pub content_type: Bytes,
+    /// What its text is, where no header says so; absent: plain. In a box, for few have one.
+    pub content_type: Option<Box<Bytes>>,
 }
 
 impl LocalReply {
@@ -207,7 +207,7 @@ impl LocalReply {
             flags: Flags::NONE,
             grpc_status: None,
             author: Author::default(),
-            content_type: Bytes::from_static(b"text/plain"),
+            content_type: None,
         }
     }
 
@@ -362,7 +362,8 @@ impl LocalReply {
         }
         headers::set_slot(&mut out, "content-length", Bytes::from(self.body.len().to_string()));
         if !headers::has(&out, "content-type") {
-            headers::set_slot(&mut out, "content-type", self.content_type.clone());
+            let own = self.content_type.as_deref().cloned();
+            headers::set_slot(&mut out, "content-type", own.unwrap_or(Bytes::from_static(b"text/plain")));
         }
         (out, if request.head { Bytes::new() } else { self.body.clone() })
     }
@@ -376,7 +377,7 @@ impl LocalReply {
         }
         if !self.body.is_empty() && !request.head {
             // JSON has a line's end that a message has not.
-            let json = self.content_type == "application/json";
+            let json = self.content_type.as_deref().is_some_and(|own| own == "application/json");
             let text = self.body.strip_suffix(b"\n").filter(|_| json).unwrap_or(&self.body);
             headers::set_slot(out, "grpc-message", Bytes::from(percent_encode(text)));
         }
