@@ -36,7 +36,7 @@ pub struct Talk {
     pub way: Way,
     /// The listener's number.
     pub listener: u16,
-    /// HTTP/1: the bytes. HTTP/2: a field in each piece, its name before the first line break, its value behind; [`http2::DATA`] is for a body.
+    /// HTTP/1: the bytes. HTTP/2: a field in each piece, its name before the first line break, its value behind; `!data` is for a body.
     pub said: Vec<Vec<u8>>,
     /// A pause behind the first head.
     pub slowly: bool,
