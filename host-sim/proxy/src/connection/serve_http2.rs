@@ -48,7 +48,7 @@ pub(super) async fn serve(
 ) {
     let Some(manager) = worker.state().manager(&place) else { return };
     let options = manager.config.http2.clone();
-    let stream_window = manager.config.stream_window;
+    let stream_window = manager.config.stream_window();
     let limits = manager.config.limits;
     let shared = Rc::new(Shared {
         current: RefCell::new((worker.generation(), manager)),

@@ -185,9 +185,14 @@ impl Stream {
         }
     }
 
+    /// How long it has been going on.
+    fn age(&self) -> Duration {
+        self.worker.clock().now().saturating_sub(self.began)
+    }
+
     /// Accounts for it; says whether the answer was complete.
     pub(crate) fn finish(&self, gone: bool) -> bool {
-        let took = self.worker.clock().now().saturating_sub(self.began);
+        let took = self.age();
         let complete = self.responder.is_complete();
         let status = {
             let mut info = self.facts.info.borrow_mut();
@@ -269,7 +274,7 @@ impl Stream {
     /// Bodies held by a filter may not grow beyond this.
     pub(crate) fn buffer_limit(&self) -> usize {
         match self.is_http2() {
-            true => usize::try_from(self.manager.config.stream_window).unwrap_or(usize::MAX),
+            true => usize::try_from(self.manager.config.stream_window()).unwrap_or(usize::MAX),
             false => self.manager.config.buffer_limit,
         }
     }
@@ -359,7 +364,7 @@ impl Stream {
                 info.route_metadata.clone_from(&route.metadata);
                 info.virtual_host_metadata.clone_from(&route.virtual_host.metadata);
                 if let Some(forward) = route.forward() {
-                    let elapsed = self.worker.clock().now().saturating_sub(self.began);
+                    let elapsed = self.age();
                     self.timers.routed(forward.idle_timeout, forward.stream.of(&request).0, elapsed);
                 }
             }
@@ -493,7 +498,7 @@ impl Stream {
             let before = self.worker.recorder().map(|_| reply.headers.clone());
             // An origin that did not switch is quoted behind what the route says, and where to go with another path stands there, too.
             let quoted = if author.is_quoted() { std::mem::take(&mut reply.headers) } else { Vec::new() };
-            info.elapsed = Some(self.worker.clock().now().saturating_sub(self.began));
+            info.elapsed = Some(self.age());
             route.finalize_response(
                 decision.destination(),
                 &mut reply.headers,
@@ -532,7 +537,8 @@ impl Stream {
             }
         }
         let end = body.is_empty();
-        self.send_own_head(head, end).await?;
+        // It hands the connection over to nobody, whatever its status.
+        self.write_head(head, end, false).await?;
         if end {
             return Ok(());
         }
@@ -559,7 +565,7 @@ impl Stream {
         let is_preflight = reply.author == Author::Preflight;
         if !is_preflight && let Some(mapping) = &self.manager.config.local_replies {
             let mut info = self.facts.info.borrow_mut();
-            info.elapsed = Some(self.worker.clock().now().saturating_sub(self.began));
+            info.elapsed = Some(self.age());
             let before = reply.status;
             let mapper = mapping.apply(&mut reply, &self.request.borrow(), &self.facts.connection, &mut info);
             if let Some(recorder) = self.worker.recorder().filter(|_| mapper.is_some() || mapping.has_form()) {
@@ -599,26 +605,22 @@ impl Stream {
     /// Sends an answer's head, which has been up the chain, to the client.
     pub(crate) async fn send_head(&self, head: HeaderList, end: bool) -> Result<(), ClientGone> {
         let handed_over = self.is_handed_over(&head);
-        self.send_any_head(head, end, handed_over).await
+        self.write_head(head, end, handed_over).await
     }
 
-    /// The same of an answer of our own, which hands the connection over to nobody.
-    async fn send_own_head(&self, head: HeaderList, end: bool) -> Result<(), ClientGone> {
-        self.send_any_head(head, end, false).await
-    }
-
-    async fn send_any_head(&self, mut head: HeaderList, end: bool, handed_over: bool) -> Result<(), ClientGone> {
+    /// `handed_over`: from this head on the connection is another protocol's.
+    async fn write_head(&self, mut head: HeaderList, end: bool, handed_over: bool) -> Result<(), ClientGone> {
         let date = self.worker.date.at(self.worker.clock().wall(self.worker.clock().now()));
         self.trace_answer(&mut head);
         edge::response(&mut head, Some(&self.request.borrow()), &self.manager.config.edge, &date);
         if !self.is_http2() && !handed_over {
-            // A request that is answered before it is over cannot be followed by another.
-            let close = self.close.get() || self.worker.connections.is_draining() || !self.request_is_over();
+            let phase = self.remembered.lifetime.phase();
+            let ending = self.worker.connections.is_draining() || phase == Phase::Ending;
             let http10 = self.facts.connection.protocol == Protocol::Http10;
             // Without chunks, what says no length is as long as its connection lasts.
-            let close = close || http10 && !headers::has(&head, "content-length");
-            let phase = self.remembered.lifetime.phase();
-            let close = close || phase == Phase::Ending;
+            let endless = http10 && !headers::has(&head, "content-length");
+            // A request that is answered before it is over cannot be followed by another.
+            let close = self.close.get() || ending || endless || !self.request_is_over();
             self.close.set(close);
             let says_close = close || phase == Phase::Draining;
             if says_close || http10 {

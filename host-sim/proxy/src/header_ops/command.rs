@@ -15,6 +15,7 @@ use super::clock;
 use super::facts::Facts;
 use super::format::InvalidFormat;
 use crate::headers;
+use crate::local_reply::grpc_status_of;
 
 /// One command, its arguments read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -531,24 +532,12 @@ pub(crate) fn grpc_status(facts: &Facts<'_>) -> Option<i64> {
     match in_list(facts.trailers).or_else(|| in_list(facts.response)) {
         Some(value) => Some(std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok()).unwrap_or(NO_STATUS)),
         // Where nobody said a status, the answer's own stands for one.
-        None => facts.stream.response_code.map(of_http_status),
+        None => facts.stream.response_code.map(|status| i64::from(grpc_status_of(status))),
     }
 }
 
 /// What stands for a status that is no number.
 const NO_STATUS: i64 = -1;
-
-/// gRPC's mapping of HTTP statuses.
-fn of_http_status(status: u16) -> i64 {
-    match status {
-        400 => 13,
-        401 => 16,
-        403 => 7,
-        404 => 12,
-        429 | 502..=504 => 14,
-        _ => 2,
-    }
-}
 
 /// Names and values, without the signs between them.
 fn size(list: &[(Bytes, Bytes)]) -> usize {

@@ -365,12 +365,11 @@ fn finish(
     let http10 = !line.is_1_1;
     let close = if http10 { !keeping_is_asked(&list) } else { close_is_asked(&list) };
     // A host that the target names is not the hop's, whatever is said of headers.
-    let named = matches!(line.target, Target::Absolute { .. }).then(|| headers::get(&list, ":authority").cloned());
     let taken = body == BodyKind::Tunnel || nominated::remove(&mut list);
-    if let Some(authority) = named.flatten()
+    if let Target::Absolute { authority, .. } = &line.target
         && !headers::has(&list, ":authority")
     {
-        list.insert(0, (Bytes::from_static(b":authority"), authority));
+        list.insert(0, (Bytes::from_static(b":authority"), authority.clone()));
     }
     if !taken {
         return Err(Refusal::protocol(400, "http1.connection_header_rejected"));

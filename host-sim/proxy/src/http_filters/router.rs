@@ -234,10 +234,7 @@ impl<'s> Routed<'s> {
             Failed::Late(Late::Whole) => (Ended::PerTryTimeout, self.or_alternative(LocalReply::per_try_timeout())),
             Failed::Late(Late::Idle) => (Ended::PerTryTimeout, self.or_alternative(LocalReply::per_try_idle_timeout())),
             Failed::Late(Late::Lasts) => {
-                let mut reply = LocalReply::max_stream_duration();
-                if self.request_done.get().is_some() {
-                    reply.status = 504;
-                }
+                let reply = LocalReply::max_stream_duration(self.request_done.get().is_some());
                 (Ended::Reset { reset: Reset::LocalReset, sent: true }, reply)
             }
             Failed::Broken { broken, sent } => {

@@ -176,7 +176,7 @@ fn binary(bytes: &[u8]) -> Result<Look, Malformed> {
     if !are_tlvs(extensions) {
         return Err(Malformed);
     }
-    let endpoints = if family == 1 { of_ipv4(addresses) } else { of_ipv6(addresses) };
+    let endpoints = if family == 1 { Endpoints::of::<4>(addresses) } else { Endpoints::of::<16>(addresses) };
     let endpoints = endpoints.ok_or(Malformed)?.checked()?;
     Ok(Look::Header { length, endpoints: Some(endpoints) })
 }
@@ -191,23 +191,19 @@ fn are_tlvs(mut bytes: &[u8]) -> bool {
     bytes.is_empty()
 }
 
-fn of_ipv4(bytes: &[u8]) -> Option<Endpoints> {
-    let (client, rest) = bytes.split_first_chunk::<4>()?;
-    let (server, ports) = rest.split_first_chunk::<4>()?;
-    Endpoints::of((*client).into(), (*server).into(), ports)
-}
-
-fn of_ipv6(bytes: &[u8]) -> Option<Endpoints> {
-    let (client, rest) = bytes.split_first_chunk::<16>()?;
-    let (server, ports) = rest.split_first_chunk::<16>()?;
-    Endpoints::of((*client).into(), (*server).into(), ports)
-}
-
 impl Endpoints {
-    fn of(client: IpAddr, server: IpAddr, ports: &[u8]) -> Option<Endpoints> {
+    /// Two addresses of `N` bytes, then their ports.
+    fn of<const N: usize>(bytes: &[u8]) -> Option<Endpoints>
+    where
+        IpAddr: From<[u8; N]>,
+    {
+        let (client, rest) = bytes.split_first_chunk::<N>()?;
+        let (server, ports) = rest.split_first_chunk::<N>()?;
         let &[a, b, c, d] = ports else { return None };
-        let client = SocketAddr::new(client, u16::from_be_bytes([a, b]));
-        Some(Endpoints { client, server: SocketAddr::new(server, u16::from_be_bytes([c, d])) })
+        Some(Endpoints {
+            client: SocketAddr::new((*client).into(), u16::from_be_bytes([a, b])),
+            server: SocketAddr::new((*server).into(), u16::from_be_bytes([c, d])),
+        })
     }
 
     /// One client and one server.

@@ -273,9 +273,10 @@ impl LocalReply {
         LocalReply { details: "upstream_per_try_idle_timeout".into(), ..LocalReply::per_try_timeout() }
     }
 
-    /// The stream lasted longer than `max_stream_duration` on the route.
-    pub fn max_stream_duration() -> LocalReply {
-        let reply = LocalReply::new(408, "upstream_max_stream_duration_reached");
+    /// A try lasted longer than it may; `complete` says that the whole request had come, so that the origin is late and not the client.
+    pub fn max_stream_duration(complete: bool) -> LocalReply {
+        let status = if complete { 504 } else { 408 };
+        let reply = LocalReply::new(status, "upstream_max_stream_duration_reached");
         reply.body("upstream max stream duration reached").flag(Flag::UpstreamMaxStreamDurationReached)
     }
 

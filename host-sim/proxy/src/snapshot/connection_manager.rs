@@ -33,9 +33,8 @@ pub(crate) struct ManagerConfig {
     pub(crate) local_replies: Option<Mapping>,
     /// Absent: nothing is traced.
     pub(crate) tracing: Option<Tracing>,
-    /// Bodies held by a filter may not grow beyond this many bytes: of HTTP/1 what a connection may buffer, of HTTP/2 a stream's window.
+    /// Bodies of HTTP/1 held by a filter may not grow beyond this many bytes.
     pub(crate) buffer_limit: usize,
-    pub(crate) stream_window: u32,
     pub(crate) entrance: Entrance,
     pub(crate) http2: xds::Http2ProtocolOptions,
 }
@@ -153,7 +152,6 @@ impl ManagerConfig {
         let (Ok(routes), Some((filters, router)), true) = (routes, chain, problems.is_empty()) else {
             return Err(ChainError::Config(problems));
         };
-        let http2 = hcm.http2_protocol_options.clone().unwrap_or_default();
         let buffer_limit = entrance.listener.per_connection_buffer_limit_bytes;
         Ok(ManagerConfig {
             routes,
@@ -171,14 +169,18 @@ impl ManagerConfig {
             local_replies,
             tracing,
             buffer_limit: buffer_limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(BUFFER),
-            stream_window: http2.initial_stream_window_size.unwrap_or(STREAM_WINDOW),
             entrance,
-            http2,
+            http2: hcm.http2_protocol_options.clone().unwrap_or_default(),
         })
     }
 }
 
 impl ManagerConfig {
+    /// What an HTTP/2 client may send ahead on a stream; and bodies held by a filter may not grow beyond it there.
+    pub(crate) fn stream_window(&self) -> u32 {
+        self.http2.initial_stream_window_size.unwrap_or(STREAM_WINDOW)
+    }
+
     /// How bodies of HTTP/1 requests are read.
     pub(crate) fn body_rules(&self) -> BodyRules {
         BodyRules { trailers: self.trailers, hardened: self.limits.hardened, trailer_bytes: self.limits.bytes }
